@@ -1,0 +1,55 @@
+# make setup   a virtual environment in .venv with the pinned packages
+# make demo    the main job on the embedded cars: train, calibrate, score, export, predict
+# make test    lint, types and every test
+# make lock    resolves requirements.lock anew from the ranges in setup.py
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# What is never imported need not be compiled: the set-up takes half the time.
+PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
+
+.PHONY: setup demo test lint format lock golden clean
+
+setup: $(STAMP)
+
+# Done anew only when what is installed, or how, has changed.
+$(STAMP): requirements.lock setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "error: Python 3.11 or 3.12 is needed; give one with make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	$(BIN)/pip install $(PIP_FLAGS) --no-deps -e .
+	$(BIN)/pip check
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m ssv_tf.demo --out=runs/demo
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# One file for Python 3.11 and 3.12; only names, versions and hashes go into it.
+lock: setup
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile setup.py --extra test --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+
+# The numbers of TensorFlow Addons, in a virtual environment of its own (BUILD_NOTES.md).
+golden:
+	$(PYTHON) -m venv build/tfa-venv
+	build/tfa-venv/bin/pip install --quiet tensorflow==2.15.1 tensorflow-addons==0.23.0 "numpy<2"
+	build/tfa-venv/bin/python tests/golden/make_tfa_golden.py tests/golden/tfa.npz
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

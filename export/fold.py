@@ -1,0 +1,111 @@
+"""V with everything a caller would otherwise do around it: pixels in, calibrated degrees out."""
+
+import numpy as np
+import tensorflow as tf
+
+from ssv_tf import viewpoint
+from ssv_tf.calibration import Calibration
+
+INPUT = "picture"
+OUTPUT = "viewpoint_deg"
+# Scope of the operations from logits to degrees, by which a quantiser can tell them.
+DECODING = "viewpoint_decoding"
+
+# (sign of cos, sign of sin) of each quadrant class, as viewpoint.decode reads them.
+_QUADRANT_SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
+
+
+class FoldedViewpoint(tf.Module):
+    """Picture -> calibrated viewpoint: normalisation, V, decoding and calibration in one.
+
+    The heads for style and realness and the minibatch statistic are not part of it: only what
+    `analysis.viewpoint` touches is traced, and only the weights of that trace are kept.
+
+        folded = FoldedViewpoint(analysis, calibration)
+        folded(pictures)  # uint8 [n, r, r, 3] -> float32 degrees [n, 3]
+
+    Args:
+      analysis: an AnalysisNetwork; its weights are shared, not copied.
+      calibration: None leaves the angles as V says them.
+
+    Attributes:
+      resolution: side of the picture in pixels.
+      weights: the tf.Variables that the viewpoint needs.
+    """
+
+    def __init__(self, analysis, calibration: Calibration | None = None):
+        super().__init__()
+        self.resolution = int(analysis.resolution)
+        # A plain function hides the network, whose other heads a SavedModel would else keep.
+        self._degrees = _degrees_function(analysis, calibration or Calibration.identity())
+        self.weights = list(self.trace(tf.float32, batch=None).graph.variables)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in `weights`."""
+        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+
+    def __call__(self, picture: tf.Tensor) -> tf.Tensor:
+        """Degrees of pictures.
+
+        Args:
+          picture: uint8, or float32 of the same range 0 to 255; [batch, r, r, 3], RGB.
+
+        Returns:
+          float32 [batch, 3]: azimuth, elevation, tilt in (-180, 180].
+        """
+        return self._degrees(picture)
+
+    def trace(self, dtype: tf.DType, batch: int | None) -> tf.types.experimental.ConcreteFunction:
+        """A graph {"picture"} -> {"viewpoint_deg"} for one type and batch size (None: any)."""
+        shape = (batch, self.resolution, self.resolution, 3)
+        degrees = self._degrees
+
+        @tf.function
+        def predict(picture):
+            return {OUTPUT: degrees(picture)}
+
+        return predict.get_concrete_function(tf.TensorSpec(shape, dtype, name=INPUT))
+
+
+def _degrees_function(analysis, calibration: Calibration):
+    scale = np.asarray(calibration.scale, np.float32) * np.float32(180.0 / np.pi)
+    offset = np.asarray(calibration.offset_deg, np.float32)
+
+    def degrees(picture):
+        images = tf.cast(picture, tf.float32) / 127.5 - 1.0
+        logits = analysis.viewpoint(images)
+        with tf.name_scope(DECODING):
+            raw_rad = decode(logits["magnitude_logits"], logits["quadrant_logits"])
+            return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
+
+    return degrees
+
+
+def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor) -> tf.Tensor:
+    """`viewpoint.decode` in operations that TFLite has (tests hold it to the original).
+
+    Keras's argmax looks at the bits of -0.0, for which TFLite has no operation.
+
+    Args:
+      magnitude_logits: [batch, 3, 2].
+      quadrant_logits: [batch, 3, 4].
+
+    Returns:
+      radians [batch, 3].
+    """
+    quadrant = tf.argmax(quadrant_logits, axis=-1, output_type=tf.int32)
+    signs = tf.gather(tf.constant(_QUADRANT_SIGNS), quadrant)  # [batch, 3, 2]
+    vector = tf.sqrt(tf.nn.softmax(magnitude_logits, axis=-1)) * signs
+    return tf.atan2(vector[..., 1], vector[..., 0])
+
+
+def wrap_deg(angles_deg: tf.Tensor) -> tf.Tensor:
+    """Degrees wrapped to (-180, 180], as `viewpoint.wrap_deg`."""
+    return 180.0 - tf.math.floormod(180.0 - angles_deg, 360.0)
+
+
+def by_name(viewpoint_deg: tf.Tensor) -> dict[str, tf.Tensor]:
+    """{"viewpoint_deg": [batch, 3], "azimuth_deg": [batch], ...}."""
+    parts = {f"{name}_deg": viewpoint_deg[:, i] for i, name in enumerate(viewpoint.ANGLES)}
+    return {OUTPUT: viewpoint_deg, **parts}

@@ -1,0 +1,136 @@
+"""How far each exported file is from Keras, in degrees on real pictures, and what it costs."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.errors import UserError
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+# Median distance in degrees from which a file is not Keras's model any more, or is worth a word.
+_EXACT_FORMATS = ("fp32", "saved_model")
+_EXACT_LIMIT_DEG = 0.05
+_DOUBT_DEG = 5.0
+_WARM_UP = 5
+_TIMED = 50
+
+
+def parity_table(
+    keras_fn: Predict, files: Mapping[str, str | Path], pictures: np.ndarray
+) -> list[dict]:
+    """Compares exported files with Keras.
+
+    Args:
+      keras_fn: uint8 [n, r, r, 3] -> calibrated degrees [n, 3], the reference.
+      files: format -> path of a .tflite file or a SavedModel folder.
+      pictures: uint8 [n, r, r, 3], real ones.
+
+    Returns:
+      a row for each file: format, file, bytes, pictures, latency_ms (mean, one picture a call;
+      TFLite on one thread), and for each angle median_deg, p95_deg, max_deg of the absolute
+      difference from Keras, round the circle.
+
+    Raises:
+      UserError: there are no pictures, or a file cannot be run.
+    """
+    if not len(pictures):
+        raise UserError("no pictures to compare the exported files on")
+    wanted = np.asarray(keras_fn(pictures))
+    return [_row(name, Path(path), wanted, pictures) for name, path in files.items()]
+
+
+def _row(name: str, path: Path, wanted: np.ndarray, pictures: np.ndarray) -> dict:
+    predict = _predictor(path)
+    apart = np.abs(viewpoint.wrap_deg(predict(pictures) - wanted))
+    row = {
+        "format": name,
+        "file": path.name,
+        "bytes": size_bytes(path),
+        "pictures": len(pictures),
+        "latency_ms": _latency_ms(predict, pictures),
+    }
+    for i, angle in enumerate(viewpoint.ANGLES):
+        row[angle] = {
+            "median_deg": float(np.median(apart[:, i])),
+            "p95_deg": float(np.percentile(apart[:, i], 95)),
+            "max_deg": float(apart[:, i].max()),
+        }
+    return row
+
+
+def _predictor(path: Path) -> Predict:
+    from ssv_tf.export import saved_model, tflite
+
+    return saved_model.Predictor(path) if path.is_dir() else tflite.Predictor(path, threads=1)
+
+
+def _latency_ms(predict: Predict, pictures: np.ndarray) -> float:
+    for i in range(_WARM_UP):
+        predict(pictures[i % len(pictures)][None])
+    start = time.perf_counter()
+    for i in range(_TIMED):
+        predict(pictures[i % len(pictures)][None])
+    return (time.perf_counter() - start) / _TIMED * 1e3
+
+
+def size_bytes(path: Path) -> int:
+    """Size of a file, or of all files below a folder."""
+    if path.is_dir():
+        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+    return path.stat().st_size
+
+
+def doubts(rows: list[dict]) -> list[str]:
+    """Warnings on quantised files that are far from Keras.
+
+    Raises:
+      UserError: a float32 file is not the same model.
+    """
+    found = []
+    for row in rows:
+        worst = max(viewpoint.ANGLES, key=lambda angle: row[angle]["median_deg"])
+        median = row[worst]["median_deg"]
+        if row["format"] in _EXACT_FORMATS and median > _EXACT_LIMIT_DEG:
+            raise UserError(
+                f"{row['file']} is {median:.2f} degrees off Keras in {worst}; it is not the model"
+            )
+        if median > _DOUBT_DEG:
+            found.append(f"{row['file']} is {median:.1f} degrees off Keras in {worst} (median)")
+    return found
+
+
+def to_json(rows: list[dict]) -> str:
+    """The rows as JSON text."""
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def to_markdown(rows: list[dict]) -> str:
+    """The rows as a table, its columns aligned; reads as plain text too."""
+    head = ["format", "kB", "ms", *(f"{a} median / p95 / max" for a in viewpoint.ANGLES)]
+    cells = [head, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
+    lines = [_line(line, widths) for line in cells]
+    rules = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
+    rule = "|" + "|".join(rules) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def _cells(row: dict) -> list[str]:
+    angles = (row[angle] for angle in viewpoint.ANGLES)
+    return [
+        row["format"],
+        f"{row['bytes'] / 1000:.0f}",
+        f"{row['latency_ms']:.2f}",
+        *(f"{a['median_deg']:.3f} / {a['p95_deg']:.3f} / {a['max_deg']:.2f}" for a in angles),
+    ]
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    rest = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return "| " + " | ".join([first, *rest]) + " |"

@@ -1,0 +1,230 @@
+"""SavedModel of a folded V for TF Serving: float pictures, or encoded files of any size."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ssv_tf.errors import UserError
+from ssv_tf.export import quiet
+from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
+
+JPEG_INPUT = "jpeg_bytes"
+# As ssv_tf.data.folder: colour of constant padding, and how far a large picture is shrunk first.
+_MID_GREY = 127.0
+_WORKING_MULTIPLE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How a picture of any size becomes a square; the meaning of `ssv_tf.data.folder.fit_square`.
+
+    Attributes:
+      crop: "longest" or "height".
+      canvas_heights: side of the square in picture heights, for crop="height".
+      padding: "constant" (mid-grey), "edge" or "reflect"; "blur" is served as "edge".
+    """
+
+    crop: str = "longest"
+    canvas_heights: float = 2.4
+    padding: str = "constant"
+
+
+def write(folded: FoldedViewpoint, path: str | os.PathLike, fit: Fit | None = None) -> Path:
+    """Writes the SavedModel, loads it back, compares, and only then gives it its name.
+
+    Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n]:
+      serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
+      serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size.
+                       The EXIF orientation is not applied, and one unreadable picture fails its
+                       whole batch, as TensorFlow's decoder does.
+
+    Args:
+      folded: the model.
+      path: the folder; replaced if it exists.
+      fit: how serving_jpeg fits a picture into the square.
+
+    Raises:
+      UserError: it cannot be written, or what was written answers otherwise than `folded`.
+    """
+    with staged_folder(path) as stage:
+        with quiet.native_output():
+            tf.saved_model.save(folded, str(stage), signatures=_signatures(folded, fit or Fit()))
+        _check(stage, folded)
+    return Path(path)
+
+
+def _signatures(folded: FoldedViewpoint, fit: Fit) -> dict:
+    side = folded.resolution
+    square = tf.TensorSpec((side, side, 3), tf.float32)
+
+    @tf.function
+    def serving_default(picture):
+        return by_name(folded(picture))
+
+    @tf.function
+    def serving_jpeg(jpeg_bytes):
+        def read(content):
+            return fit_square(decode_picture(content), side, fit)
+
+        return by_name(folded(tf.map_fn(read, jpeg_bytes, fn_output_signature=square)))
+
+    pictures = tf.TensorSpec((None, side, side, 3), tf.float32, name=INPUT)
+    contents = tf.TensorSpec((None,), tf.string, name=JPEG_INPUT)
+    return {
+        "serving_default": serving_default.get_concrete_function(pictures),
+        "serving_jpeg": serving_jpeg.get_concrete_function(contents),
+    }
+
+
+def decode_picture(content: tf.Tensor) -> tf.Tensor:
+    """Encoded bytes -> float32 [h, w, 3] in 0..255; grey is tripled, alpha laid over mid-grey."""
+    picture = tf.cond(
+        tf.io.is_jpeg(content),
+        lambda: tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"),  # Pillow's very bits
+        lambda: tf.io.decode_image(content, expand_animations=False),
+    )
+    picture = tf.cast(tf.ensure_shape(picture, (None, None, None)), tf.float32)
+    channels = tf.shape(picture)[-1]
+    has_alpha = tf.equal(channels % 2, 0)  # grey + alpha, or RGB + alpha
+    colours = picture[..., : channels - tf.cast(has_alpha, tf.int32)] * tf.ones((1, 1, 3))
+    alpha = tf.where(has_alpha, picture[..., -1:] / 255.0, 1.0)
+    return tf.ensure_shape(colours * alpha + _MID_GREY * (1.0 - alpha), (None, None, 3))
+
+
+def fit_square(picture: tf.Tensor, resolution: int, fit: Fit) -> tf.Tensor:
+    """`folder.fit_square` in the graph: float32 [h, w, 3] -> [r, r, 3], whole numbers 0..255."""
+    picture = _shrink(picture, resolution, fit)
+    height, width = _size(picture)
+    side = _square_side(height, width, fit)
+    rows, columns = (
+        tf.cast(tf.maximum(tf.math.ceil((side - length) / 2), 0), tf.int32)
+        for length in (height, width)
+    )
+    padded = _pad(_pad(picture, rows, 0, fit.padding), columns, 1, fit.padding)
+    # The square is cut out exactly, with fractions of a pixel, as the box of Pillow's resize.
+    scale = resolution / side
+    corner = (tf.stack(_size(padded)) - side) / 2
+    square = tf.raw_ops.ScaleAndTranslate(
+        images=padded[None],
+        size=(resolution, resolution),
+        scale=tf.stack([scale, scale]),
+        translation=-corner * scale,
+        kernel_type="lanczos3",
+        antialias=True,
+    )[0]
+    square = tf.ensure_shape(square, (resolution, resolution, 3))
+    return tf.round(tf.clip_by_value(square, 0.0, 255.0))
+
+
+def _size(picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    height, width = tf.unstack(tf.cast(tf.shape(picture)[:2], tf.float32))
+    return height, width
+
+
+def _square_side(height: tf.Tensor, width: tf.Tensor, fit: Fit) -> tf.Tensor:
+    return tf.maximum(height, width) if fit.crop == "longest" else fit.canvas_heights * height
+
+
+def _shrink(picture: tf.Tensor, resolution: int, fit: Fit) -> tf.Tensor:
+    """Box average of a picture whose square is far larger than the result, as Pillow's BOX."""
+    height, width = _size(picture)
+    scale = _WORKING_MULTIPLE * resolution / _square_side(height, width, fit)
+
+    def shrunk():
+        across = tf.round(tf.einsum("ox,hxc->hoc", _box_weights(width, scale), picture))
+        return tf.round(tf.einsum("oy,ywc->owc", _box_weights(height, scale), across))
+
+    return tf.cond(scale >= 1, lambda: picture, shrunk)
+
+
+def _box_weights(length: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """[new length, length]: row o averages the pixels whose centres lie within new pixel o."""
+    new_length = tf.maximum(tf.round(length * scale), 1)
+    centres = (tf.range(new_length) + 0.5) * (length / new_length)
+    away = (tf.range(length)[None] + 0.5 - centres[:, None]) * (new_length / length)
+    inside = tf.cast(tf.logical_and(away > -0.5, away <= 0.5), tf.float32)
+    return inside / tf.reduce_sum(inside, axis=1, keepdims=True)
+
+
+def _pad(picture: tf.Tensor, count: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
+    """Adds `count` rows (axis 0) or columns (axis 1) at both ends."""
+    length = tf.shape(picture)[axis]
+    place = tf.range(-count, length + count)
+    if padding == "reflect":
+        period = tf.maximum(2 * (length - 1), 1)
+        turned = tf.math.floormod(place, period)
+        source = tf.minimum(turned, period - turned)
+    else:
+        source = tf.clip_by_value(place, 0, length - 1)
+    padded = tf.gather(picture, tf.clip_by_value(source, 0, length - 1), axis=axis)
+    if padding != "constant":
+        return padded
+    inside = tf.logical_and(place >= 0, place < length)
+    return tf.where(tf.reshape(inside, (-1, 1, 1) if axis == 0 else (1, -1, 1)), padded, _MID_GREY)
+
+
+class Predictor:
+    """Runs the serving_default signature of a SavedModel.
+
+    Args:
+      path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        with quiet.native_output():
+            self._model = tf.saved_model.load(str(path))
+        self._function = self._model.signatures["serving_default"]
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
+        return self._function(**{INPUT: tf.constant(pictures, tf.float32)})[OUTPUT].numpy()
+
+
+def _check(path: Path, folded: FoldedViewpoint) -> None:
+    """The loaded model answers like `folded`, for one picture as for three."""
+    shape = (3, folded.resolution, folded.resolution, 3)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    loaded, wanted = Predictor(path), folded(tf.constant(pictures)).numpy()
+    answers = np.concatenate([loaded(pictures[:1]), loaded(pictures[1:])])
+    apart = np.abs((answers - wanted + 180.0) % 360.0 - 180.0).max()
+    if not apart < 0.1:
+        raise UserError(f"the SavedModel read back is {apart:.2f} degrees off; nothing is written")
+
+
+@contextlib.contextmanager
+def staged_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A new folder beside `path` that takes its place at the end, or is gone after an error.
+
+    Raises:
+      UserError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    stage = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        stage.chmod(0o755)
+        yield stage
+        replace(stage, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if stage:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Renames a file or folder to `target`; what was there before goes, last of all."""
+    if not target.is_dir():
+        os.replace(source, target)
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
+        os.replace(target, Path(aside, target.name))
+        os.replace(source, target)

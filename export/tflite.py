@@ -1,0 +1,213 @@
+"""TFLite (LiteRT) files of a folded V: written, checked and run.
+
+Kinds:
+  fp32       weights and arithmetic in float32.
+  fp16       weights in float16, arithmetic in float32.
+  dynamic    weights in int8, activations turned to int8 on the fly.
+  int8       convolutions and dense layers in int8, weights and activations; the instance norm,
+             the activations between and the decoding stay float32. The usual choice for a CPU.
+  int8_full  everything TFLite can quantise: for accelerators without floats. Costs more degrees.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from ssv_tf import files
+from ssv_tf.errors import UserError
+from ssv_tf.export import quiet
+from ssv_tf.export.fold import DECODING, INPUT, OUTPUT, FoldedViewpoint
+
+KINDS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
+CALIBRATED_KINDS = ("int8", "int8_full")
+INPUT_TYPES = {"uint8": tf.uint8, "float": tf.float32}
+SIGNATURE = "serving_default"
+
+_BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1, "int8_full": 1}
+# Of a file beyond its weights: the graph, and small tensors that stay float.
+_OVERHEAD_BYTES = 256 * 1024
+
+# What "int8" keeps in float: a variance in 8 bits costs degrees, and so does a softmax in
+# steps of 1/256 before a square root.
+_FLOAT_OPERATIONS = [
+    "ADD", "ARG_MAX", "ATAN2", "AVERAGE_POOL_2D", "FLOOR_MOD", "GATHER", "LEAKY_RELU", "MEAN",
+    "MUL", "NEG", "PACK", "RESHAPE", "RSQRT", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE",
+    "STRIDED_SLICE", "SUB",
+]  # fmt: skip
+
+
+class ExportError(UserError):
+    """A converted file is not what it should be, or the conversion failed."""
+
+
+def write(
+    folded: FoldedViewpoint,
+    kind: str,
+    path: str | os.PathLike,
+    representative: np.ndarray | None = None,
+    input_type: str = "uint8",
+    batch: int | None = 1,
+) -> Path:
+    """Converts, checks, and only then writes the file under its name.
+
+    Args:
+      folded: the model.
+      kind: one of KINDS.
+      path: where to; replaced if it exists.
+      representative: uint8 [n, r, r, 3], real pictures; needed for CALIBRATED_KINDS.
+      input_type: "uint8", or "float" for float32 pictures in 0..255. int8 kinds: always uint8.
+      batch: pictures a call. None: the caller may resize the input, which costs speed, as the
+        CPU delegate takes no model of open shape.
+
+    Raises:
+      ExportError: conversion failed, or the result has lost its weights, needs operations
+        outside TFLite, or has other inputs and outputs than it should.
+    """
+    content = convert(folded, kind, representative, input_type, batch)
+    check(content, kind, folded)
+    return files.write_atomically(path, content)
+
+
+def convert(
+    folded: FoldedViewpoint,
+    kind: str,
+    representative: np.ndarray | None = None,
+    input_type: str = "uint8",
+    batch: int | None = 1,
+) -> bytes:
+    """The file's content; arguments as `write`."""
+    if kind not in KINDS:
+        raise ExportError(f"format {kind!r} is none of {', '.join(KINDS)}")
+    if kind in CALIBRATED_KINDS and (representative is None or not len(representative)):
+        raise ExportError(f"{kind} needs representative pictures")
+    dtype = tf.uint8 if kind in CALIBRATED_KINDS else INPUT_TYPES[input_type]
+    with tempfile.TemporaryDirectory() as folder, quiet.native_output() as written:
+        try:
+            # From functions the converter once dropped the weights; from a folder it does not.
+            signature = folded.trace(dtype, batch)
+            tf.saved_model.save(folded, folder, signatures={SIGNATURE: signature})
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+            return _convert(converter, kind, representative)
+        except Exception as error:  # the converter raises nearly anything
+            raise ExportError(f"conversion to {kind} failed: {_cause(written(), error)}") from error
+
+
+def _convert(converter: tf.lite.TFLiteConverter, kind: str, representative) -> bytes:
+    if kind == "fp32":
+        return converter.convert()
+    keep = _float_parts(converter, kind) if kind in CALIBRATED_KINDS else {}
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    return _quantise(converter, representative, **keep) if keep else converter.convert()
+
+
+def _float_parts(converter: tf.lite.TFLiteConverter, kind: str) -> dict[str, list[str]]:
+    """What stays float: for int8 by operation, for int8_full only the decoding, by name."""
+    if kind == "int8":
+        return {"denylisted_ops": _FLOAT_OPERATIONS}
+    return {"denylisted_nodes": _decoding_tensors(converter.convert())}
+
+
+def _quantise(converter: tf.lite.TFLiteConverter, representative, **keep) -> bytes:
+    def samples() -> Iterator[dict[str, np.ndarray]]:
+        for picture in representative:
+            yield {INPUT: picture[None]}
+
+    converter.representative_dataset = samples
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=samples,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(**keep),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+def _cause(written: str, error: Exception) -> str:
+    """The line of the compiler's long output that names what it cannot do."""
+    for line in written.splitlines():
+        if "error:" in line:
+            return line.split("error:", 1)[1].strip()[:300]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def check(content: bytes, kind: str, folded: FoldedViewpoint) -> None:
+    """Size against the weights, only built-in operations, named inputs and outputs, one run.
+
+    Raises:
+      ExportError: says what is wrong.
+    """
+    weights = folded.parameters * _BYTES_PER_WEIGHT[kind]
+    if not 0.95 * weights <= len(content) <= 1.5 * weights + _OVERHEAD_BYTES:
+        raise ExportError(
+            f"the {kind} file has {len(content)} bytes where {folded.parameters} weights need "
+            f"about {weights}: its weights are missing or were not converted"
+        )
+    foreign = custom_operations(content)
+    if foreign:
+        raise ExportError(f"the {kind} file needs operations outside TFLite: {', '.join(foreign)}")
+    grey = np.full((1, folded.resolution, folded.resolution, 3), 127, np.uint8)
+    degrees = Predictor(content)(grey)
+    if degrees.shape != (1, 3) or not np.isfinite(degrees).all():
+        raise ExportError(f"the {kind} file answers {degrees} for a grey picture")
+
+
+def custom_operations(content: bytes) -> list[str]:
+    """Names of the operations in a TFLite file that are not built in (Flex and custom)."""
+    model = schema.Model.GetRootAs(content, 0)
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    return sorted(code.CustomCode().decode() for code in codes if code.CustomCode())
+
+
+def operations(content: bytes) -> list[str]:
+    """Names of the operations a TFLite file runs, in order, before any delegate takes some."""
+    names = {
+        value: name
+        for name, value in vars(schema.BuiltinOperator).items()
+        if not name.startswith("_")
+    }
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    used = (graph.Operators(i).OpcodeIndex() for i in range(graph.OperatorsLength()))
+    return [names[model.OperatorCodes(index).BuiltinCode()] for index in used]
+
+
+def _decoding_tensors(content: bytes) -> list[str]:
+    """Names of the tensors from the logits to the degrees, the output among them."""
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
+    outputs = [names[graph.Outputs(i)] for i in range(graph.OutputsLength())]
+    return [name for name in names if f"{DECODING}/" in name or name in outputs]
+
+
+class Predictor:
+    """Runs a TFLite file picture by picture.
+
+    Args:
+      model: path of the file, or its content.
+      threads: of the CPU.
+    """
+
+    def __init__(self, model: str | os.PathLike | bytes, threads: int = 1):
+        content = model if isinstance(model, bytes) else Path(model).read_bytes()
+        with quiet.native_output():
+            try:
+                self._interpreter = Interpreter(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
+                self._runner = self._interpreter.get_signature_runner(SIGNATURE)
+                self._input = self._runner.get_input_details()[INPUT]
+                self._runner.get_output_details()[OUTPUT]
+            except (ValueError, RuntimeError, KeyError) as error:
+                raise ExportError(f"the TFLite file cannot be run: {error}") from error
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
+        dtype = self._input["dtype"]
+        rows = [self._runner(**{INPUT: picture[None].astype(dtype)}) for picture in pictures]
+        return np.concatenate([row[OUTPUT] for row in rows])

@@ -1,0 +1,97 @@
+"""How ssv-tf is packaged; every piece of metadata lives here.
+
+The folder `export/` is installed as the package `ssv_tf.export` (see `package_dir`).
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+RUNTIME = [
+    "absl-py>=2.1",
+    "ai-edge-litert>=2.3,<3",
+    "keras>=3.15,<3.16",
+    "matplotlib>=3.9",
+    "numpy>=2.1,<3",
+    "pillow>=11",
+    "tensorboard>=2.20,<3",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "test": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
+    "faces": ["mtcnn>=1.0"],
+    "serving": ["tensorflow-serving-api>=2.19,<2.22"],
+    "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
+}
+
+COMMANDS = ["train", "calibrate", "evaluate", "predict", "synthesize", "benchmark"]
+
+CONSOLE_SCRIPTS = [
+    *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),
+    "ssv-export = ssv_tf.export.__main__:run",
+]
+
+EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]
+
+PACKAGE_DATA = {
+    "ssv_tf": ["py.typed", "presets/**/*"],
+    # TFDS reads these beside a dataset builder when the builder is made.
+    "ssv_tf.data": ["**/*.tsv", "**/*.txt", "**/*.bib", "**/*.md"],
+    "ssv_tf.export": ["web/**/*", "serving/**/*", "android/**/*"],
+}
+
+
+def read_version() -> str:
+    """The `__version__` of ssv_tf/__init__.py, without importing it."""
+    source = (HERE / "ssv_tf" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', source, flags=re.MULTILINE)
+    if found is None:
+        raise RuntimeError('ssv_tf/__init__.py holds no line __version__ = "..."')
+    return found.group(1)
+
+
+def read_long_description() -> str:
+    """The README, or nothing where it is not there yet."""
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="ssv-tf",
+    version=read_version(),
+    description="Self-supervised viewpoint learning (SSV, CVPR 2020) for TensorFlow and Keras 3",
+    long_description=read_long_description(),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["viewpoint estimation", "self-supervised learning", "keras", "tensorflow", "tflite"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+    python_requires=">=3.11,<3.13",
+    packages=[
+        *find_packages(include=["ssv_tf", "ssv_tf.*"]),
+        "ssv_tf.export",
+        *EXPORT_SUBPACKAGES,
+    ],
+    package_dir={"ssv_tf.export": "export"},
+    package_data=PACKAGE_DATA,
+    install_requires=RUNTIME,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": CONSOLE_SCRIPTS},
+    zip_safe=False,
+)

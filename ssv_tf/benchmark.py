@@ -1,0 +1,178 @@
+"""Times a training step: V, S and data apart, pictures/s, FLOPs, share of this machine's peak.
+
+  python -m ssv_tf.benchmark --flagfile=configs/cars.flags
+
+The peak is the best matrix product measured in the same run, so a share holds on a busy machine.
+"""
+
+import json
+import resource
+import time
+
+import numpy as np
+from absl import flags
+
+from ssv_tf import cli, config, files
+from ssv_tf.errors import FlagError
+
+_PEAK_SIDES = (1024, 2048, 3072)
+
+
+def define_flags() -> None:
+    """Registers a run's settings and this command's own flags."""
+    config.define_flags()
+    flags.DEFINE_integer("repeats", 8, "Steps timed, after two that warm up.", lower_bound=1)
+    flags.DEFINE_string("json", "", "File for the figures as JSON.")
+    flags.DEFINE_string("profile", "", "Folder for a TensorBoard profile of three steps.")
+    flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
+
+
+def main(argv) -> None:
+    """Prints the table, and writes it as JSON where asked."""
+    if len(argv) > 1:
+        raise FlagError(f"benchmark takes flags only, got {' '.join(argv[1:])}")
+    values = flags.FLAGS
+    if values.json:
+        files.refuse_existing(values.json, values.overwrite)
+    figures = measure(config.from_flags(), values.repeats, values.profile)
+    print(table(figures))
+    if values.json:
+        print(files.write_atomically(values.json, json.dumps(figures, indent=1) + "\n"))
+
+
+def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
+    """Times the halves of a training step on random pictures.
+
+    Returns:
+      seconds (best of `repeats`), GFLOP, pictures/s, shares of the measured peak, peak memory.
+    """
+    import tensorflow as tf
+
+    from ssv_tf import flops
+    from ssv_tf.training import step
+
+    trainer = step.Trainer(options, step.make_strategy(options.devices))
+    shape = (options.batch_size, options.resolution, options.resolution, 3)
+    real = tf.random.stateless_normal(shape, [0, 0])
+    halves = _halves(trainer, real)
+    seconds = {name: _best_seconds(function, repeats) for name, function in halves.items()}
+    macs = flops.step_macs(options, trainer.analysis, trainer.synthesis)
+    peak = max(peak_gflops(side) for side in _PEAK_SIDES)
+    if profile:
+        _profile(trainer, real, profile)
+    return {
+        "resolution": options.resolution,
+        "batch_size": options.batch_size,
+        "parameters": {
+            "analysis": trainer.analysis.count_params(),
+            "synthesis": trainer.synthesis.count_params(),
+        },
+        "gmac_per_picture": {
+            "analysis": flops.analysis_macs(trainer.analysis) / 1e9,
+            "synthesis": sum(flops.synthesis_macs(trainer.synthesis)) / 1e9,
+        },
+        "seconds": seconds,
+        "step_gflop": {name: 2 * value / 1e9 for name, value in macs.items()},
+        "peak_gflops": peak,
+        "data_pictures_per_second": data_speed(options),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _halves(trainer, real):
+    import tensorflow as tf
+
+    number, strategy = tf.constant(1, tf.int64), trainer.strategy
+    step = tf.function(lambda: trainer.step(real, number, False))
+    analysis = tf.function(
+        lambda: strategy.run(lambda: trainer.train_analysis(real, number, False))
+    )
+    synthesis = tf.function(lambda: strategy.run(lambda: trainer.train_synthesis(number)))
+    return {"step": step, "analysis": analysis, "synthesis": synthesis}
+
+
+def _best_seconds(function, repeats):
+    times = []
+    for _ in range(repeats + 2):
+        began = time.perf_counter()
+        for value in function().values():
+            np.asarray(value)
+        times.append(time.perf_counter() - began)
+    return min(times[2:])
+
+
+def peak_gflops(side: int) -> float:
+    """GFLOP/s of the best of several float32 matrix products of `side` x `side`."""
+    import tensorflow as tf
+
+    a, b = (tf.random.stateless_normal([side, side], [i, 0]) for i in (1, 2))
+    product = tf.function(lambda x, y: tf.reduce_sum(tf.matmul(x, y)))
+    seconds = []
+    for _ in range(8):
+        began = time.perf_counter()
+        product(a, b).numpy()
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
+def data_speed(options: config.Options, pictures: int = 4096) -> float:
+    """Pictures/s the input pipeline gives from memory."""
+    from ssv_tf.data.pipeline import training_dataset
+
+    side = options.resolution
+    images = np.zeros((pictures, side, side, 3), np.uint8)
+    batches = iter(training_dataset(images, options.batch_size, options.seed))
+    next(batches)
+    count = max(8, min(400, 8192 // options.batch_size))
+    began = time.perf_counter()
+    for _ in range(count):
+        next(batches)
+    return count * options.batch_size / (time.perf_counter() - began)
+
+
+def table(figures: dict) -> str:
+    """The figures as aligned text."""
+    seconds, gflop = figures["seconds"], figures["step_gflop"]
+    work = {**gflop, "step": sum(gflop.values())}
+    lines = [
+        f"{figures['resolution']} px, batch {figures['batch_size']}; peak of a matrix product "
+        f"here {figures['peak_gflops']:.0f} GFLOP/s",
+        f"{'':<18}{'seconds':>9}{'GFLOP':>9}{'GFLOP/s':>9}{'of peak':>9}",
+    ]
+    for name, label in (
+        ("step", "whole step"),
+        ("analysis", "V's half"),
+        ("synthesis", "S's half"),
+    ):
+        rate = work[name] / seconds[name]
+        share = rate / figures["peak_gflops"]
+        lines.append(f"{label:<18}{seconds[name]:>9.3f}{work[name]:>9.1f}{rate:>9.1f}{share:>9.0%}")
+    trained, fed = figures["batch_size"] / seconds["step"], figures["data_pictures_per_second"]
+    lines += [
+        f"trained pictures/s  {trained:.1f}; the pipeline gives {fed:.0f} ({fed / trained:.0f} times)",
+        *(
+            f"{name:<10} {figures['parameters'][name]:>11,} parameters, "
+            f"{figures['gmac_per_picture'][name]:.3f} GMAC a picture"
+            for name in ("analysis", "synthesis")
+        ),
+        f"peak memory {figures['peak_memory_mib']:.0f} MiB",
+    ]
+    return "\n".join(lines)
+
+
+def _profile(trainer, real, folder):
+    import tensorflow as tf
+
+    tf.profiler.experimental.start(folder)
+    for number in range(1, 4):
+        trainer.step(real, tf.constant(number, tf.int64), False)
+    tf.profiler.experimental.stop()
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,95 @@
+"""Turns a run's own angles into the convention's, from about 100 labelled pictures.
+
+  python -m ssv_tf.calibrate --run=RUN --data_dir=DIR --labels=CSV
+
+Without --data_dir a run on the embedded cars is calibrated on their calibration split. Writes
+RUN/calibration.json, which evaluate, predict and export then use.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from ssv_tf import calibration, cli, files, labelled, runs, viewpoint
+from ssv_tf.errors import FlagError
+
+
+def define_flags() -> None:
+    """Registers this command's flags."""
+    labelled.define_flags()
+    flags.DEFINE_integer("count", 100, "Labelled pictures to fit, at most.", lower_bound=5)
+    flags.DEFINE_enum(
+        "azimuth",
+        "auto",
+        ["auto", calibration.CIRCULAR, calibration.LINEAR],
+        "circular: sign and offset, for a full circle; linear: a straight line, for a limited "
+        "range; auto: by the range the run was trained on.",
+    )
+    flags.DEFINE_string("out", "", "JSON to write; empty: RUN/calibration.json.")
+    flags.DEFINE_bool("overwrite", False, "Replace a calibration that exists.")
+
+
+def main(argv) -> None:
+    """Fits, prints the fit and writes it."""
+    values = flags.FLAGS
+    labelled.check_flags(argv, values)
+    run = runs.load(values.run or None, values.preset or None)
+    if values.preset and not values.out:
+        raise FlagError("--preset needs --out: a preset's own calibration stays as it is")
+    out = files.refuse_existing(values.out or run.path / calibration.FILE_NAME, values.overwrite)
+    raw_deg, true_deg = _predictions(run, values)
+    print(f"calibrated on {len(raw_deg)} pictures")
+    print(fit_and_save(raw_deg, true_deg, _azimuth(values.azimuth, run), out))
+
+
+def fit_and_save(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str, out: Path) -> str:
+    """Fits, warns on stderr, writes `out`; returns the table to print.
+
+    Args:
+      raw_deg, true_deg: [pictures, 3].
+      azimuth: "circular" or "linear".
+      out: JSON to write.
+    """
+    fitted = calibration.fit(raw_deg, true_deg, azimuth)
+    for doubt in calibration.doubts(fitted, raw_deg, true_deg):
+        print(f"warning: {doubt}", file=sys.stderr)
+    return f"{table(fitted)}\n{fitted.save(out)}"
+
+
+def table(fitted: calibration.Calibration) -> str:
+    """The fit, a line an angle."""
+    lines = [f"{'':<10}{'kind':>10}{'scale':>9}{'offset':>10}{'median error':>15}"]
+    for i, name in enumerate(viewpoint.ANGLES):
+        residual = fitted.residual_deg[i]
+        shown = "" if residual is None else f"{residual:.1f} deg"
+        lines.append(
+            f"{name:<10}{fitted.kinds[i]:>10}{fitted.scale[i]:>9.3f}"
+            f"{fitted.offset_deg[i]:>6.1f} deg{shown:>15}"
+        )
+    return "\n".join(lines)
+
+
+def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
+    if values.data_dir:
+        pictures = labelled.folder_pictures(
+            run.options, values.data_dir, values.labels, values.where
+        )
+    else:
+        pictures = labelled.embedded_pictures(run.options, "calibration")
+    drawn, _ = labelled.draw(pictures, values.count, values.seed)
+    return labelled.predictor(run)(drawn.images), drawn.angles_deg
+
+
+def _azimuth(asked: str, run: runs.Run) -> str:
+    return calibration.azimuth_kind(run.options.azimuth_range_deg) if asked == "auto" else asked
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,57 @@
+"""The door every command goes through: absl flags in, one line and an exit code out."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+
+from ssv_tf.errors import UserError
+
+
+def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None]) -> None:
+    """Runs `main(argv)` under absl; a UserError becomes one line on stderr and its exit code.
+
+    Args:
+      main: the command; gets argv with the flags taken out.
+      define_flags: registers the command's flags; called once, before parsing.
+    """
+    define_flags()
+    app.run(_guarded(main), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(_with_flag_file_check(argv))
+    except flags.Error as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _with_flag_file_check(argv: Sequence[str]) -> Sequence[str]:
+    for word in argv[1:]:
+        if word.startswith(("--flagfile=", "-flagfile=")):
+            path = word.split("=", 1)[1]
+            if not os.path.isfile(path):
+                raise flags.Error(f"--flagfile: no such file: {path}")
+    return argv
+
+
+def _guarded(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
+    def guarded(argv: Sequence[str]) -> None:
+        try:
+            main(argv)
+        except UserError as error:
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+
+    return guarded
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

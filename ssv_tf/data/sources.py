@@ -1,0 +1,264 @@
+"""Where pictures come from: the embedded cars, a TFDS set or a folder, by one name."""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from ssv_tf.data import labels as labels_table
+from ssv_tf.data.collection import PictureSet, match_names
+from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture, report_skipped
+from ssv_tf.errors import FlagError, UserError
+
+EMBEDDED = "turntable_cars"
+EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
+TFDS_PREFIX = "tfds:"
+_FILENAME_FEATURES = ("filename", "image/filename", "file_name", "name")
+
+
+def load_collection(
+    spec: str | os.PathLike,
+    *,
+    resolution: int,
+    split: str = "train",
+    crop: str = "longest",
+    canvas_heights: float = 2.4,
+    padding: str = "constant",
+    labels: str | os.PathLike | None = None,
+    where: str | None = None,
+    where_table: str | os.PathLike | None = None,
+    labelled_only: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+) -> PictureSet:
+    """Loads a collection of pictures, all of one size, into memory.
+
+    Args:
+      spec: "turntable_cars", "tfds:NAME[/CONFIG]" or a folder of pictures.
+      resolution: side R of the pictures in pixels.
+      split: of the embedded cars (train, calibration, test) or the TFDS set; a folder has none.
+      crop: how a picture fits its square, see `folder.fit_square`.
+      canvas_heights: see `folder.fit_square`.
+      padding: see `folder.fit_square`.
+      labels: CSV of a folder's angles (`labels.read_labels`). The other sources bring their own.
+      where: condition that chooses a folder's pictures by a column of a table
+        (`labels.parse_condition`); it reads no angle.
+      where_table: that table; None: `labels`, else labels.csv in the folder.
+      labelled_only: reads only the pictures of a folder that `labels` gives angles for.
+      limit: at most this many; a folder's or TFDS set's are drawn by `seed`. None: all.
+      seed: of the draw; for the embedded cars, which cars are rendered.
+      workers: threads or processes; None: one a core.
+
+    Returns:
+      a PictureSet; its `angles_deg` is None where nothing gives angles.
+
+    Raises:
+      UserError: no such source, split or table, or nothing usable in it.
+      FlagError: options that do not go together.
+    """
+    spec = os.fspath(spec)
+    _check_limit(limit)
+    if spec == EMBEDDED or spec.startswith(TFDS_PREFIX):
+        if labels or where or labelled_only:
+            raise FlagError(f"{spec} brings its own angles; labels and where are for folders")
+        if spec == EMBEDDED:
+            return _load_embedded(resolution, split, limit, seed, workers)
+        fit = {"crop": crop, "canvas_heights": canvas_heights, "padding": padding}
+        return _load_tfds(spec.removeprefix(TFDS_PREFIX), resolution, split, fit, limit, seed)
+    if not os.path.isdir(spec):
+        raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
+    angles = labels_table.read_labels(labels, where) if labels else None
+    only = _selected(spec, labels, where, where_table)
+    if labelled_only:
+        if angles is None:
+            raise FlagError("labelled_only needs labels")
+        only = set(angles) if only is None else set(angles) & only
+    pictures = load_folder(
+        spec, resolution, crop, canvas_heights, padding, limit, seed, workers, only
+    )
+    return pictures if angles is None else _with_labels(pictures, angles, spec, labels)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise FlagError(f"limit is at least 1, not {limit}")
+
+
+def _selected(spec, labels, where, where_table) -> set[str] | None:
+    if not where:
+        return None
+    table = where_table or labels or os.path.join(spec, "labels.csv")
+    selected = labels_table.select_filenames(table, where)
+    if not selected:
+        raise UserError(f"{where} chooses no row of {table}")
+    return selected
+
+
+def _with_labels(pictures: PictureSet, angles, spec, table) -> PictureSet:
+    if not angles:
+        raise UserError(f"{table} has no row with angles to use")
+    if not match_names(pictures.names, angles):
+        raise UserError(
+            f"no filename of {table} is a picture below {spec} "
+            f"(the table has {next(iter(angles))}, the folder {pictures.names[0]})"
+        )
+    return pictures.with_labels(angles)
+
+
+def _load_embedded(resolution, split, limit, seed, workers) -> PictureSet:
+    if split not in EMBEDDED_COUNTS:
+        raise UserError(f"{EMBEDDED} has the splits {', '.join(EMBEDDED_COUNTS)}, not {split!r}")
+    from ssv_tf.data import turntable_cars
+
+    count = limit or EMBEDDED_COUNTS[split]
+    key = (
+        f"{EMBEDDED}-{_renderer_version(turntable_cars)}-{split}-{resolution}px-{count}-seed{seed}"
+    )
+    path = _cache_folder() / f"{key}.npz"
+    rendered = _read_cache(path, count, resolution)
+    if rendered is None:
+        logging.info("rendering %d cars of %d px", count, resolution)
+        images, angles, shapes = turntable_cars.render_collection(
+            count, resolution, split, seed, workers
+        )
+        rendered = {"images": images, "angles_deg": angles, "shapes": np.array(shapes, str)}
+        _write_cache(path, rendered)
+    names = [f"{split}/{index:05d}-{shape}" for index, shape in enumerate(rendered["shapes"])]
+    return PictureSet(names, rendered["images"], rendered["angles_deg"].astype(np.float32))
+
+
+def _renderer_version(package) -> str:
+    """The package's VERSION, else a digest of its code: a changed renderer leaves no old cars."""
+    if version := getattr(package, "VERSION", None):
+        return str(version)
+    sources = sorted(Path(package.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("SSV_TF_CACHE") or "~/.cache/ssv_tf").expanduser()
+
+
+def _read_cache(path: Path, count: int, resolution: int) -> dict[str, np.ndarray] | None:
+    """The rendered set at `path`; None where there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ("images", "angles_deg", "shapes")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        logging.warning("%s cannot be read and is made anew: %s", path, error)
+        return None
+    wanted = {
+        "images": (count, resolution, resolution, 3),
+        "angles_deg": (count, 3),
+        "shapes": (count,),
+    }
+    if any(arrays[name].shape != shape for name, shape in wanted.items()):
+        logging.warning("%s holds another set and is made anew", path)
+        return None
+    return arrays
+
+
+def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes beside `path`, then renames; a cache that cannot be written only costs time."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        logging.warning("cannot keep the rendered cars in %s: %s", path, error.strerror)
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _load_tfds(
+    name: str, resolution: int, split: str, fit: dict, limit: int | None, seed: int
+) -> PictureSet:
+    builder = _prepared_builder(name)
+    if split.split("[")[0] not in builder.info.splits:
+        raise UserError(
+            f"{TFDS_PREFIX}{name} has the splits {', '.join(builder.info.splits)}, not {split!r}"
+        )
+    image_key = _image_feature(builder, name)
+    features = builder.info.features
+    has_angles = all(column in features for column in labels_table.ANGLE_COLUMNS)
+    filename_key = next((key for key in _FILENAME_FEATURES if key in features), None)
+    images, names, angles, skipped = [], [], [], []
+    for index, example in _chosen_examples(builder, split, image_key, limit, seed):
+        filename = example[filename_key].decode() if filename_key else f"{split}/{index:05d}"
+        try:
+            picture = read_picture(example[image_key], shortest=4 * resolution)
+        except BadPicture as error:
+            skipped.append((filename, str(error)))
+            continue
+        images.append(fit_square(picture, resolution, **fit))
+        names.append(filename)
+        if has_angles:
+            angles.append([example[column] for column in labels_table.ANGLE_COLUMNS])
+    report_skipped(skipped, f"{TFDS_PREFIX}{name}", len(names))
+    angles_deg = np.array(angles, np.float32) if has_angles else None
+    return PictureSet(names, np.stack(images), angles_deg, skipped)
+
+
+def _prepared_builder(name: str):
+    import tensorflow_datasets as tfds
+
+    if name.split("/")[0].split(":")[0] == EMBEDDED:
+        # Importing a builder's module is what makes its name known to TFDS.
+        from ssv_tf.data.turntable_cars import turntable_cars_dataset_builder  # noqa: F401
+    try:
+        builder = tfds.builder(name)
+    except Exception as error:  # a wrong name, version or configuration each raise their own
+        raise UserError(f"{TFDS_PREFIX}{name} cannot be found: {_first_line(error)}") from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # offline, a full disk, a manual download: TFDS says which
+        raise UserError(
+            f"{TFDS_PREFIX}{name} cannot be prepared in {builder.data_dir}: {_first_line(error)}; "
+            f"prepare it with a network (tfds build {name}), or give a folder of pictures"
+        ) from error
+    return builder
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def _image_feature(builder, name: str) -> str:
+    """Key of the first image feature whose pictures have 8 or 16 bits a channel."""
+    import tensorflow_datasets as tfds
+
+    for key, feature in builder.info.features.items():
+        if isinstance(feature, tfds.features.Image) and feature.np_dtype in (np.uint8, np.uint16):
+            return key
+    raise UserError(
+        f"{TFDS_PREFIX}{name} has no image feature; it has {', '.join(builder.info.features)}"
+    )
+
+
+def _chosen_examples(builder, split: str, image_key: str, limit: int | None, seed: int):
+    """(index, example) in the set's own order; the image stays encoded."""
+    import tensorflow_datasets as tfds
+
+    count = builder.info.splits[split].num_examples
+    few = limit is not None and limit < count
+    chosen = set(np.random.default_rng(seed).permutation(count)[: limit if few else count].tolist())
+    wanted = (image_key, *labels_table.ANGLE_COLUMNS, *_FILENAME_FEATURES)
+    decoders = tfds.decode.PartialDecoding(
+        {key: True for key in wanted if key in builder.info.features},
+        decoders={image_key: tfds.decode.SkipDecoding()},
+    )
+    dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+    for index, example in enumerate(tfds.as_numpy(dataset)):
+        if index in chosen:
+            yield index, example

@@ -1,0 +1,28 @@
+"""Renders a share of a collection in a process of its own.
+
+Started by `collection` as `python -m ssv_tf.data.turntable_cars.worker`: a fresh interpreter,
+because neither forking a process in which TensorFlow runs threads nor importing TensorFlow again
+in every worker would do. A job is pickled on stdin, pictures come back raw on stdout.
+"""
+
+import pickle
+import signal
+import sys
+
+import numpy as np
+
+from ssv_tf.data.turntable_cars.render import render_picture
+
+
+def main() -> None:
+    """Reads (seed_tuples, resolution, rotations); writes each picture's bytes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
+    seed_tuples, resolution, rotations = pickle.load(sys.stdin.buffer)
+    for seed_tuple, rotation in zip(seed_tuples, np.asarray(rotations), strict=True):
+        picture, _ = render_picture(seed_tuple, resolution, rotation)
+        sys.stdout.buffer.write(picture.tobytes())
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

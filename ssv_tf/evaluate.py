@@ -1,0 +1,219 @@
+"""Scores a run on labelled pictures, beside answers that need no picture.
+
+  python -m ssv_tf.evaluate --run=RUN --data_dir=DIR --labels=CSV --calibrate_on=100 \
+      --json=score.json --report=report.html
+
+The calibration pictures are drawn by --seed and left out of the score. Without --data_dir a run
+on the embedded cars is calibrated and scored on their own splits, which no training sees.
+"""
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from ssv_tf import calibration, cli, files, labelled, metrics, report, runs, viewpoint
+from ssv_tf.calibration import Calibration
+from ssv_tf.data.collection import PictureSet
+from ssv_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A score and what it was worked out from.
+
+    Attributes:
+      result: goes to JSON; `metrics.score` and how it was made.
+      test: the scored pictures.
+      predicted_deg: [pictures, 3], calibrated.
+    """
+
+    result: dict[str, Any]
+    test: PictureSet
+    predicted_deg: np.ndarray
+
+
+def define_flags() -> None:
+    """Registers this command's flags."""
+    labelled.define_flags()
+    flags.DEFINE_integer(
+        "calibrate_on",
+        100,
+        "Labelled pictures to calibrate on, left out of the score; 0: use RUN/calibration.json.",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool(
+        "mirror_average", False, "Average each prediction with the mirrored picture's."
+    )
+    flags.DEFINE_string("json", "", "JSON file to write the score to.")
+    flags.DEFINE_string("report", "", "HTML report to write.")
+    flags.DEFINE_integer(
+        "report_pictures",
+        12,
+        "Worst and random pictures in the report, this many of each; 0: none, nor their names.",
+        lower_bound=0,
+        upper_bound=200,
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
+
+
+def main(argv) -> None:
+    """Scores, prints the table and writes what was asked for."""
+    values = flags.FLAGS
+    labelled.check_flags(argv, values)
+    for path in filter(None, (values.json, values.report)):
+        files.refuse_existing(path, values.overwrite)
+    run = runs.load(values.run or None, values.preset or None)
+    stored = None if values.calibrate_on else _stored_calibration(run)
+    split = labelled.load_split(run.options, values)
+    outcome = evaluate(
+        labelled.predictor(run),
+        split,
+        stored=stored,
+        azimuth=calibration.azimuth_kind(run.options.azimuth_range_deg),
+        mirror_average=values.mirror_average,
+        seed=values.seed,
+    )
+    result = {"run": run.preset or run.path.name} | _asked(values) | outcome.result
+    outcome = dataclasses.replace(outcome, result=result)
+    print(table(result))
+    if values.json:
+        print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
+    if values.report:
+        page = report.build(run.path, run.options, outcome, values.report_pictures, values.seed)
+        print(files.write_atomically(values.report, page))
+
+
+def evaluate(
+    predict: labelled.Predict,
+    split: labelled.Split,
+    *,
+    stored: Calibration | None = None,
+    azimuth: str = calibration.CIRCULAR,
+    mirror_average: bool = False,
+    seed: int = 0,
+) -> Outcome:
+    """Calibrates and scores.
+
+    Args:
+      predict: uint8 pictures -> V's own degrees.
+      split: the pictures.
+      stored: the calibration to use where the split has no pictures to fit one on.
+      azimuth: "circular" or "linear", the kind of fit.
+      mirror_average: see `calibrated_deg`.
+      seed: of the bootstrap.
+
+    Raises:
+      UserError: too few pictures to calibrate on.
+    """
+    fitted = stored or _fit(predict, split.calibration, azimuth)
+    predicted = calibrated_deg(predict, split.test.images, fitted, mirror_average)
+    result = {
+        "convention": calibration.CONVENTION,
+        "calibrated_on": fitted.pictures,
+        "calibration": json.loads(fitted.to_json()),
+        "baseline_fitted_on": split.known_from,
+        "mirror_average": mirror_average,
+    } | metrics.score(
+        predicted,
+        split.test.angles_deg,
+        split.known_deg,
+        skipped=len(split.test.skipped),
+        seed=seed,
+    )
+    return Outcome(result, split.test, predicted)
+
+
+def calibrated_deg(
+    predict: labelled.Predict,
+    images: np.ndarray,
+    fitted: Calibration,
+    mirror_average: bool = False,
+) -> np.ndarray:
+    """Calibrated degrees [pictures, 3] of uint8 images [pictures, R, R, 3].
+
+    With `mirror_average` the mirrored picture is predicted too. In calibrated angles, mirroring
+    back is exact ((a, e, t) -> (-a, e, -t)) whatever offset V chose for itself.
+    """
+    degrees = fitted.apply(predict(images))
+    if not mirror_average:
+        return degrees
+    mirrored = np.asarray(viewpoint.mirror(fitted.apply(predict(images[:, :, ::-1]))))
+    return circular_mean(degrees, mirrored)
+
+
+def circular_mean(first_deg: np.ndarray, second_deg: np.ndarray) -> np.ndarray:
+    """The middle of two angles, the shorter way round; the first where they contradict.
+
+    More than 90 degrees apart, the middle would be an answer that neither of them gave.
+    """
+    apart = viewpoint.wrap_deg(second_deg - first_deg)
+    return viewpoint.wrap_deg(first_deg + np.where(np.abs(apart) <= 90.0, apart / 2, 0.0))
+
+
+def table(result: dict[str, Any]) -> str:
+    """The score as aligned lines: each angle beside the best constant and a random guess."""
+    lines = [
+        f"{result['pictures']} pictures scored, {result['skipped']} skipped, "
+        f"calibrated on {result['calibrated_on']}",
+        f"{'degrees':<18}{'median':>8}{'95 %':>16}{'mean':>8}{'<=10':>7}{'<=15':>7}{'<=30':>7}",
+    ]
+    for name in viewpoint.ANGLES:
+        own = result[name]
+        interval = "{:.1f} to {:.1f}".format(*own["interval_95"]["median_error_deg"])
+        lines.append(_line(name, own, interval))
+        constant = own["baseline"]
+        lines.append(_line(f"  always {constant['constant_deg']:.0f}", constant))
+        lines.append(_line("  random guess", own["random_guess"]))
+    return "\n".join([*lines, _large_errors_line(result["azimuth"]["large_errors"])])
+
+
+def _line(label: str, numbers: dict[str, Any], interval: str = "") -> str:
+    shares = "".join(f"{numbers[f'within_{t}']:>7.2f}" for t in metrics.TOLERANCES_DEG)
+    degrees = f"{numbers['median_error_deg']:>8.1f}{interval:>16}{numbers['mean_error_deg']:>8.1f}"
+    return f"{label:<18}{degrees}{shares}"
+
+
+def _large_errors_line(large: dict[str, Any]) -> str:
+    return (
+        f"{large['pictures']} azimuths more than 30 off: {100 * large['half_circle']:.0f} % half a "
+        f"circle, {100 * large['mirrored_front_back']:.0f} % mirrored front-back, "
+        f"{100 * large['mirrored_left_right']:.0f} % mirrored left-right, "
+        f"{100 * large['other']:.0f} % other"
+    )
+
+
+def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -> Calibration:
+    if pictures is None:
+        raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
+    raw_deg = predict(pictures.images)
+    fitted = calibration.fit(raw_deg, pictures.angles_deg, azimuth)
+    for doubt in calibration.doubts(fitted, raw_deg, pictures.angles_deg):
+        print(f"warning: {doubt}", file=sys.stderr)
+    return fitted
+
+
+def _stored_calibration(run: runs.Run) -> Calibration:
+    stored = run.calibration()
+    if stored is None:
+        raise UserError(
+            f"{run.path} has no {calibration.FILE_NAME}; run ssv_tf.calibrate first, "
+            "or give --calibrate_on=100"
+        )
+    return stored
+
+
+def _asked(values) -> dict[str, Any]:
+    return {"data": values.data_dir or "embedded cars", "where": values.where, "seed": values.seed}
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,52 @@
+"""Raw predictions of V for pictures in memory."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ssv_tf import viewpoint
+
+
+def to_network(pictures):
+    """uint8 [n, r, r, 3] -> float32 in [-1, 1], as every network wants its pictures."""
+    return np.asarray(pictures, np.float32) / 127.5 - 1.0
+
+
+def to_uint8(pictures):
+    """The networks' [-1, 1] back to uint8 pictures."""
+    return np.clip(np.round((np.asarray(pictures) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def predict_deg(analysis, pictures, batch_size=64):
+    """Uncalibrated viewpoints.
+
+    Args:
+      analysis: an AnalysisNetwork.
+      pictures: uint8 [n, r, r, 3] at the network's resolution.
+      batch_size: pictures at once; changes nothing but speed.
+
+    Returns:
+      float32 degrees [n, 3] in (-180, 180].
+    """
+    predict = viewpoint_function(analysis)
+    parts = []
+    for start in range(0, len(pictures), batch_size):
+        batch = pictures[start : start + batch_size]
+        padded = np.zeros((batch_size, *pictures.shape[1:]), np.uint8)  # one shape, one trace
+        padded[: len(batch)] = batch
+        parts.append(ops.convert_to_numpy(predict(to_network(padded)))[: len(batch)])
+    angles = np.concatenate(parts) if parts else np.zeros((0, 3))
+    return viewpoint.wrap_deg(np.degrees(angles)).astype(np.float32)
+
+
+def viewpoint_function(analysis):
+    """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]."""
+
+    def predict(pictures):
+        return viewpoint.decode(**analysis.viewpoint(pictures))
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(predict)
+    return predict

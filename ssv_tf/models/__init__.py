@@ -1,0 +1,1 @@
+"""The analysis and the synthesis network, their layers and perceptual features."""

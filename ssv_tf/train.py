@@ -1,0 +1,40 @@
+"""Trains V and S on unlabelled pictures.
+
+python -m ssv_tf.train --flagfile=configs/cars.flags
+"""
+
+import sys
+
+from absl import flags
+
+from ssv_tf import cli, config
+
+
+def define_flags() -> None:
+    """Registers the settings of a run and what only this command knows."""
+    config.define_flags()
+    flags.DEFINE_bool("overwrite", False, "Remove what --run_dir holds and start anew.")
+    flags.DEFINE_bool("quiet", False, "No progress bar.")
+
+
+def main(argv) -> None:
+    """Parses the flags and trains; the exit code is 0, or 128 + a signal's number."""
+    if len(argv) > 1:
+        from ssv_tf.errors import FlagError
+
+        raise FlagError(f"train takes flags only, got {' '.join(argv[1:])}")
+    options = config.from_flags()
+    from ssv_tf.training import loop
+
+    code = loop.train(options, flags.FLAGS.overwrite, flags.FLAGS.quiet)
+    print(f"run folder: {options.run_dir}")
+    sys.exit(code)
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,257 @@
+"""Training a run from its folder: data in, steps, scores, pictures, checkpoints, models out."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ssv_tf import calibration, config, files, inference, metrics, runs
+from ssv_tf.data import sources
+from ssv_tf.data.pipeline import training_dataset
+from ssv_tf.errors import FlagError, TrainingDiverged, UserError
+from ssv_tf.training import checkpoints, monitor, step, turntable
+
+_SCORE_CALIBRATION = 100
+# A resumed run may change these: none of them changes what the networks learn at a step.
+_FREE_TO_CHANGE = {
+    "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
+    "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
+    "devices", "data", "where_table",
+}  # fmt: skip
+
+
+def train(options: config.Options, overwrite=False, quiet=False) -> int:
+    """Trains a run to its end, or until a signal; goes on where an earlier call left off.
+
+    Args:
+      options: the settings; `run_dir` is where everything is written.
+      overwrite: remove what the folder holds first.
+      quiet: no progress bar.
+
+    Returns:
+      0, or 128 + the signal's number when one ended the run early (all is saved).
+
+    Raises:
+      UserError, FlagError: bad data, a folder of other settings, a full disk.
+      TrainingDiverged: a loss or weight is no longer a number.
+    """
+    folder = prepare_folder(options, overwrite)
+    pictures = load_training_pictures(options)
+    print(f"training on {len(pictures)} pictures of {options.resolution} px", flush=True)
+    scoring = load_scoring_pictures(options)
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    trainer = step.Trainer(options, step.make_strategy(options.devices))
+    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep)
+    first = saved.restore()
+    if first:
+        print(f"resumed at step {first}", flush=True)
+        monitor.drop_later_records(folder / "metrics.jsonl", first)
+    watch = monitor.Monitor(folder, first, options.steps, quiet)
+    try:
+        with _stop_signals() as stop:
+            return _Session(options, folder, trainer, saved, watch, scoring).run(
+                pictures.images, first, stop
+            )
+    finally:
+        watch.close()
+
+
+def prepare_folder(options: config.Options, overwrite: bool) -> Path:
+    """Makes the run folder, or checks that what is there may be gone on with.
+
+    Raises:
+      FlagError: the folder belongs to a run of other settings.
+      UserError: it holds something else, or cannot be written.
+    """
+    folder = Path(options.run_dir)
+    if overwrite:
+        checkpoints.clear(folder)
+    options_path = folder / "options.json"
+    if options_path.is_file():
+        before = config.from_json(options_path.read_text(), str(options_path))
+        changed = [
+            f"--{f.name} was {getattr(before, f.name)!r}"
+            for f in dataclasses.fields(options)
+            if f.name not in _FREE_TO_CHANGE and getattr(before, f.name) != getattr(options, f.name)
+        ]
+        if changed:
+            raise FlagError(
+                f"{folder} is a run of other settings ({'; '.join(changed)}); give the same "
+                "flags to resume it, --overwrite to start anew, or another --run_dir"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not a run; give another --run_dir")
+    for name in ("pictures", "checkpoints", "models"):
+        try:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {folder / name}: {error.strerror}") from error
+    files.write_atomically(options_path, options.to_json())
+    return folder
+
+
+def load_training_pictures(options: config.Options):
+    """The training collection as the options say; no angle is read."""
+    return sources.load_collection(
+        options.data,
+        resolution=options.resolution,
+        split="train",
+        crop=options.crop,
+        canvas_heights=options.canvas_heights,
+        padding=options.padding,
+        where=options.where or None,
+        where_table=options.where_table or None,
+        limit=options.limit or None,
+    )
+
+
+def load_scoring_pictures(options: config.Options):
+    """The labelled pictures of periodic scores, or None. Never the test split."""
+    same: dict[str, Any] = {
+        "resolution": options.resolution,
+        "crop": options.crop,
+        "canvas_heights": options.canvas_heights,
+        "padding": options.padding,
+    }
+    if options.score_data:
+        if not options.score_labels:
+            raise FlagError("--score_data needs --score_labels, a CSV of angles in degrees")
+        scoring = sources.load_collection(
+            options.score_data,
+            labels=options.score_labels,
+            where=options.score_where or None,
+            labelled_only=True,
+            **same,
+        ).labelled()
+    elif options.data == "turntable_cars":
+        scoring = sources.load_collection("turntable_cars", split="calibration", **same)
+    else:
+        return None
+    if len(scoring) < _SCORE_CALIBRATION + 20:
+        raise UserError(
+            f"periodic scores need at least {_SCORE_CALIBRATION + 20} labelled pictures, "
+            f"{options.score_data or options.data} has {len(scoring)}"
+        )
+    order = np.random.default_rng(options.seed).permutation(len(scoring))
+    return scoring.subset(order[: options.score_count])
+
+
+class _Session:
+    """One call of `train`: the loop and all that happens between steps."""
+
+    def __init__(self, options, folder, trainer, saved, watch, scoring):
+        self.options, self.folder, self.trainer = options, folder, trainer
+        self.saved, self.watch, self.scoring = saved, watch, scoring
+
+    def run(self, images, first, stop):
+        dataset = training_dataset(
+            images, self.options.batch_size, self.options.seed, first, self.options.mirror_data
+        )
+        batches = iter(self.trainer.strategy.experimental_distribute_dataset(dataset))
+        done = first
+        while done < self.options.steps and not stop.number:
+            self._step(next(batches), done)
+            done += 1
+            self._between_steps(done)
+        self._save(done)
+        if not stop.number:
+            return 0
+        self.watch.say(f"stopped by signal {stop.number} after step {done}; everything is saved")
+        return 128 + stop.number
+
+    def _step(self, batch, number):
+        penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
+        parts = self.trainer.step(batch, tf.constant(number, tf.int64), penalise)
+        values = {name: float(value) for name, value in parts.items()}
+        bad = sorted(name for name, value in values.items() if not math.isfinite(value))
+        if bad:
+            latest = self.saved.manager.latest_checkpoint
+            kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
+            raise TrainingDiverged(
+                f"step {number + 1}: {', '.join(bad)} not a number; {kept}. Lower "
+                "--analysis_rate and --synthesis_rate, or raise --gradient_penalty_weight"
+            )
+        self.watch.add(values)
+
+    def _between_steps(self, done):
+        began, o, last = time.monotonic(), self.options, done == self.options.steps
+        if done % o.score_interval == 0 or last:
+            self._score(done)
+        if done % o.picture_interval == 0 or last:
+            pictures = turntable.turntable(self.trainer.synthesis_ema, o)
+            self.watch.picture(done, "turntable", turntable.tile(pictures))
+        if done % o.checkpoint_interval == 0:
+            self._save(done)
+        self.watch.pause(time.monotonic() - began)
+        if done % o.log_interval == 0 or last:
+            self.watch.flush(done)
+
+    def _save(self, done):
+        self.saved.save(done)
+        runs.save_models(self.folder / "models", self.trainer.analysis, self.trainer.synthesis_ema)
+
+    def _score(self, done):
+        if self.scoring is None:
+            return
+        raw = inference.predict_deg(self.trainer.analysis, self.scoring.images)
+        self.watch.histogram(done, "predicted_azimuth_deg", raw[:, 0])
+        known, rest = slice(0, _SCORE_CALIBRATION), slice(_SCORE_CALIBRATION, None)
+        true = self.scoring.angles_deg
+        kind = calibration.azimuth_kind(self.options.azimuth_range_deg)
+        try:
+            fitted = calibration.fit(raw[known], true[known], kind)
+        except UserError as error:
+            self.watch.say(f"step {done}: no score: {error}")
+            return
+        errors = metrics.error_deg(fitted.apply(raw[rest]), true[rest])
+        values = {
+            "azimuth_median_deg": float(np.median(errors[:, 0])),
+            "azimuth_within_30": float(np.mean(errors[:, 0] <= 30)),
+            "elevation_mean_deg": float(np.mean(errors[:, 1])),
+            "tilt_mean_deg": float(np.mean(errors[:, 2])),
+        }
+        self.watch.record(done, values, "score")
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+        self.watch.say(f"step {done}: {shown}")
+        self._keep_best(done, values)
+
+    def _keep_best(self, done, values):
+        score = values["azimuth_median_deg"]
+        if score >= float(self.saved.best_score.numpy()):
+            return
+        self.saved.best_score.assign(score)
+        best = self.folder / "models" / "best"
+        runs.save_models(best, self.trainer.analysis, self.trainer.synthesis_ema)
+        text = json.dumps({"step": done, **values}, indent=1) + "\n"
+        files.write_atomically(best / "score.json", text)
+
+
+class _Stop:
+    number = 0
+
+
+@contextlib.contextmanager
+def _stop_signals():
+    """Notes SIGINT and SIGTERM while inside; a second one gets its usual effect."""
+    stop = _Stop()
+    before: dict[int, Any] = {}
+
+    def note(number, _frame):
+        stop.number = number
+        signal.signal(number, before[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,113 @@
+"""What a run tells while it trains: progress bar, metrics.jsonl, TensorBoard, pictures."""
+
+import io
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from ssv_tf import files
+
+_SHOWN = ("v_viewpoint", "s_viewpoint", "v_symmetry", "real_score", "fake_score")
+
+
+class Monitor:
+    """Collects the parts of every step and writes them where a person or a program looks.
+
+    Args:
+      folder: the run folder.
+      first_step: steps done already (a resumed run).
+      steps: steps in all.
+      quiet: no progress bar.
+    """
+
+    def __init__(self, folder: Path, first_step: int, steps: int, quiet=False):
+        self.folder = folder
+        self.log = (folder / "metrics.jsonl").open("a", buffering=1)
+        self.board = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.bar = tqdm(
+            total=steps, initial=first_step, unit="step", disable=quiet, mininterval=2,
+            file=sys.stderr, dynamic_ncols=True,
+        )  # fmt: skip
+        self._sums: dict[str, float] = {}
+        self._count, self._began = 0, time.monotonic()
+        self._paused = 0.0
+
+    def add(self, parts: dict[str, float]) -> None:
+        """Takes one step's losses."""
+        for name, value in parts.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
+        self._count += 1
+        self.bar.update()
+
+    def flush(self, step: int) -> dict[str, float]:
+        """Writes the means since the last flush; returns them."""
+        seconds = max(time.monotonic() - self._began - self._paused, 1e-9)
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        means["seconds_per_step"] = seconds / max(self._count, 1)
+        self.record(step, means)
+        self.bar.set_postfix_str(" ".join(f"{k}={means[k]:.3g}" for k in _SHOWN if k in means))
+        self._sums, self._count = {}, 0
+        self._began, self._paused = time.monotonic(), 0.0
+        return means
+
+    def pause(self, seconds: float) -> None:
+        """Takes time that no step used (pictures, scores, checkpoints) out of the step time."""
+        self._paused += seconds
+
+    def record(self, step: int, values: dict[str, float], kind="train") -> None:
+        """One line of metrics.jsonl and the scalars of TensorBoard."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        self.log.write(json.dumps({"step": step, "kind": kind, **rounded}) + "\n")
+        with self.board.as_default(step=step):
+            for name, value in values.items():
+                if math.isfinite(value):
+                    tf.summary.scalar(f"{kind}/{name}", value)
+
+    def picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Writes pictures/NAME_STEP.png and shows it in TensorBoard."""
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        path = self.folder / "pictures" / f"{name}_{step:06d}.png"
+        files.write_atomically(path, buffer.getvalue())
+        with self.board.as_default(step=step):
+            tf.summary.image(name, picture[None])
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """A TensorBoard histogram."""
+        with self.board.as_default(step=step):
+            tf.summary.histogram(name, values)
+
+    def say(self, text: str) -> None:
+        """A line above the progress bar."""
+        if self.bar.disable:
+            print(text, flush=True)
+        else:
+            self.bar.write(text)
+
+    def close(self) -> None:
+        """Ends the bar and the files."""
+        self.bar.close()
+        self.board.close()
+        self.log.close()
+
+
+def drop_later_records(path: Path, step: int) -> None:
+    """Cuts metrics.jsonl back to `step`, so that a resumed run does not log a step twice."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line of a killed run
+    files.write_atomically(path, "".join(kept))

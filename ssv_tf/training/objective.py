@@ -1,0 +1,204 @@
+"""The whole training objective of V and S (SSV section 3; DESIGN section 3), a block per loss.
+
+Backend-neutral: an engine gives the random numbers and the gradient of realness with respect to
+pictures, and differentiates what comes out.
+"""
+
+import math
+
+from keras import ops
+
+from ssv_tf import losses, viewpoint
+from ssv_tf.training import augment
+
+
+class Objective:
+    """Losses of V (S frozen) and of S (V frozen) for one micro-batch.
+
+    Args:
+      options: config.Options.
+      analysis, synthesis: the networks.
+      features: frozen perceptual features, [b, r, r, 3] -> [b, n].
+      realness_gradient: function (realness, pictures) -> gradient of sum(realness(pictures)).
+    """
+
+    def __init__(self, options, analysis, synthesis, features, realness_gradient):
+        self.options, self.analysis, self.synthesis = options, analysis, synthesis
+        self.features, self.realness_gradient = features, realness_gradient
+        self.low_rad, self.high_rad = viewpoint_range_rad(options)
+
+    # --- Random numbers ----------------------------------------------------------------------
+
+    def analysis_draws(self, batch):
+        """Random numbers `analysis_loss` needs: name -> (kind, shape), batch first."""
+        shapes = {
+            "style": ("normal", (batch, 2 * self.options.code_size)),
+            "viewpoint": ("uniform", (batch, 3)),
+            "mix": ("uniform", (batch, 1, 1, 1)),
+        }
+        for name in ("real", "mirrored", "fake"):
+            shapes |= _prefixed(name, augment.draw_shapes(batch, self.options.resolution))
+        return shapes
+
+    def synthesis_draws(self, batch):
+        """Random numbers `synthesis_loss` needs; `batch` pictures are batch / 2 triplets."""
+        pairs, code = batch // 2, 2 * self.options.code_size
+        shapes = {}
+        for name in ("first", "second"):
+            shapes[f"style_{name}"] = ("normal", (pairs, code))
+            shapes[f"viewpoint_{name}"] = ("uniform", (pairs, 3))
+        for name in ("a", "b", "c"):
+            shapes |= _prefixed(name, augment.draw_shapes(pairs, self.options.resolution))
+        return shapes
+
+    def viewpoints(self, uniform):
+        """Viewpoints of the prior from uniform numbers in [-1, 1], [batch, 3]."""
+        low, high = self.low_rad, self.high_rad
+        return low + (high - low) * 0.5 * (uniform + 1.0)
+
+    def codes(self, style):
+        """A style [b, 2 code_size] as the pair (z1, z2)."""
+        return ops.split(style, 2, axis=-1)
+
+    def _augmented(self, pictures, draws, name):
+        own = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
+        return augment.augment(pictures, own, self.options.augment)
+
+    # --- V's step ----------------------------------------------------------------------------
+
+    def draw_fakes(self, draws):
+        """S's pictures for V's step; call it outside the gradient."""
+        style, angles = draws["style"], self.viewpoints(draws["viewpoint"])
+        return self.synthesis([*self.codes(style), angles])
+
+    def analysis_loss(self, real, fake, draws, penalise):
+        """V's loss with S frozen.
+
+        Args:
+          real: [b, r, r, 3]. fake: `draw_fakes(draws)`.
+          draws: as `analysis_draws`.
+          penalise: whether this step carries the lazy R1 penalty.
+
+        Returns:
+          (loss, parts by name, unweighted).
+        """
+        o, parts = self.options, {}
+        views = [
+            self._augmented(real, draws, "real"),
+            self._augmented(losses.mirror_pictures(real), draws, "mirrored"),
+            self._augmented(fake, draws, "fake"),
+        ]
+        seen = self.analysis(ops.concatenate(views, axis=0), training=True)
+        on_real, on_mirrored, on_fake = _split(seen, 3)
+
+        # 1. Adversarial.
+        loss = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
+        # 2. Generative consistency, on pictures whose viewpoint and style S was given.
+        angles = self.viewpoints(draws["viewpoint"])
+        parts["v_viewpoint"] = losses.viewpoint_consistency(on_fake, angles)
+        parts["v_style"] = losses.style_consistency(on_fake, draws["style"])
+        loss += o.viewpoint_weight * parts["v_viewpoint"] + o.style_weight * parts["v_style"]
+        # 3. Symmetry, on real pictures.
+        parts["v_symmetry"] = losses.symmetry(on_real, on_mirrored)
+        loss += o.symmetry_weight * parts["v_symmetry"]
+        # 4. Image consistency through the frozen S, on half of the batch (the same expectation).
+        if o.image_weight:
+            half = real.shape[0] // 2
+            parts["v_image"] = self._image_consistency(real[:half], _first(on_real, half))
+            loss += o.image_weight * parts["v_image"]
+        return loss, parts
+
+    def _adversarial(self, on_real, on_fake, views, draws, penalise, parts):
+        o, real, fake = self.options, on_real["realness"], on_fake["realness"]
+        parts["real_score"], parts["fake_score"] = ops.mean(real), ops.mean(fake)
+        if o.adversarial == "wgan_gp":
+            mix = 0.5 * (draws["mix"] + 1.0)
+            mixed = views[0] + mix * (views[2] - views[0])
+            gradient = self.realness_gradient(self.analysis.realness, mixed)
+            parts["v_adversarial"] = losses.wasserstein_analysis(real, fake)
+            parts["v_penalty"] = losses.gradient_penalty(gradient)
+            penalty = o.gradient_penalty_weight * parts["v_penalty"]
+            return parts["v_adversarial"] + penalty + o.drift_weight * losses.drift(real)
+        parts["v_adversarial"] = losses.logistic_analysis(real, fake)
+        if not penalise:
+            return parts["v_adversarial"]
+        gradient = self.realness_gradient(self.analysis.realness, views[0])
+        parts["v_penalty"] = losses.r1_penalty(gradient)
+        lazy = o.gradient_penalty_weight * o.r1_interval
+        return parts["v_adversarial"] + lazy * parts["v_penalty"]
+
+    def _image_consistency(self, real, on_real):
+        angles = viewpoint.decode(on_real["magnitude_logits"], on_real["quadrant_logits"])
+        drawn = self.synthesis([*self.codes(on_real["style"]), angles])
+        return losses.image_consistency(self.features(real), self.features(drawn))
+
+    # --- S's step ----------------------------------------------------------------------------
+
+    def synthesis_loss(self, draws):
+        """S's loss with V frozen, on triplets (z1, v1), (z1, v2), (z2, v1).
+
+        Returns:
+          (loss, parts by name, unweighted).
+        """
+        o, parts = self.options, {}
+        styles = draws["style_first"], draws["style_second"]
+        views = [self.viewpoints(draws[f"viewpoint_{name}"]) for name in ("first", "second")]
+        made = self.synthesis.make(*self.codes(ops.concatenate(styles, axis=0)))
+        first, second = (_part(made, i, 2) for i in (0, 1))
+        triplet = [(styles[0], views[0]), (styles[0], views[1]), (styles[1], views[0])]
+        codes, angles = (ops.concatenate(column, axis=0) for column in zip(*triplet, strict=True))
+        drawn = self.synthesis.draw(_join(first, first, second), angles)
+        pictures = ops.split(drawn, 3, axis=0)
+        shown = [self._augmented(p, draws, name) for p, name in zip(pictures, "abc", strict=True)]
+        seen = self.analysis(ops.concatenate(shown, axis=0))
+
+        # 1. Adversarial.
+        wasserstein = o.adversarial == "wgan_gp"
+        adversarial = losses.wasserstein_synthesis if wasserstein else losses.logistic_synthesis
+        loss = parts["s_adversarial"] = adversarial(seen["realness"])
+        # 2. Generative consistency on the triplets, and the paired terms.
+        parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles)
+        parts["s_style"] = losses.style_consistency(seen, codes)
+        loss += o.synthesis_viewpoint_weight * parts["s_viewpoint"]
+        loss += o.synthesis_style_weight * parts["s_style"]
+        if o.pair_weight:
+            a, b, c = _split(seen, 3)
+            parts["s_pair"] = losses.same_viewpoint(a, c) + losses.same_style(a, b)
+            loss += o.pair_weight * parts["s_pair"]
+        # 3. Symmetry.
+        if o.synthesis_symmetry_weight:
+            mirrored = self.synthesis.draw(first, viewpoint.mirror(views[0]))
+            parts["s_symmetry"] = losses.synthesis_symmetry(pictures[0], mirrored)
+            loss += o.synthesis_symmetry_weight * parts["s_symmetry"]
+        return loss, parts
+
+
+def viewpoint_range_rad(options):
+    """Lowest and highest drawn [azimuth, elevation, tilt], radians."""
+    o = options
+    low = (-o.azimuth_range_deg, o.elevation_min_deg, -o.tilt_range_deg)
+    high = (o.azimuth_range_deg, o.elevation_max_deg, o.tilt_range_deg)
+    low, high = ([math.radians(angle) for angle in side] for side in (low, high))
+    return ops.convert_to_tensor(low, "float32"), ops.convert_to_tensor(high, "float32")
+
+
+def _prefixed(name, shapes):
+    return {f"{name}_{key}": value for key, value in shapes.items()}
+
+
+def _split(prediction, parts):
+    """A prediction for stacked batches as one prediction for each."""
+    split = {key: ops.split(value, parts, axis=0) for key, value in prediction.items()}
+    return [{key: value[i] for key, value in split.items()} for i in range(parts)]
+
+
+def _first(prediction, count):
+    return {key: value[:count] for key, value in prediction.items()}
+
+
+def _part(tensors, index, parts):
+    return tuple(ops.split(tensor, parts, axis=0)[index] for tensor in tensors)
+
+
+def _join(*parts):
+    return tuple(ops.concatenate(tensors, axis=0) for tensors in zip(*parts, strict=True))

@@ -1,0 +1,253 @@
+"""The TensorFlow engine: networks, optimizers and the compiled step, under MirroredStrategy.
+
+One step trains V with S frozen, then S with V frozen, each under a GradientTape of its own.
+Every random number is a pure function of (seed, step), drawn for the global batch and cut into
+slices, so that a resumed run goes on as if unbroken and two devices give one device's numbers.
+"""
+
+import keras
+import tensorflow as tf
+
+from ssv_tf.errors import FlagError
+from ssv_tf.models import perceptual
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
+from ssv_tf.training.objective import Objective
+
+
+def make_strategy(devices=""):
+    """MirroredStrategy over `devices` (comma-separated), all GPUs, or the CPU.
+
+    Raises:
+      FlagError: a device that is not there.
+    """
+    known = [
+        device.name.split("physical_device:")[-1] for device in tf.config.list_physical_devices()
+    ]
+    wanted = [name.strip().lstrip("/") for name in devices.split(",") if name.strip()]
+    logical = [device.name.split("device:")[-1] for device in tf.config.list_logical_devices()]
+    for name in wanted:
+        if name.split("device:")[-1] not in logical + known:
+            raise FlagError(f"--devices: no device {name}; there are {', '.join(logical)}")
+    if not wanted:
+        wanted = [name for name in logical if name.startswith("GPU")] or ["CPU:0"]
+    return tf.distribute.MirroredStrategy(wanted)
+
+
+def build_networks(options):
+    """V and S as the options say, built, with weights from `keras.utils.set_random_seed`."""
+    analysis = AnalysisNetwork(
+        options.resolution,
+        options.analysis_width,
+        2 * options.code_size,
+        options.dropout,
+        name="analysis",
+    )
+    synthesis = build_synthesis(options)
+    analysis.build()
+    return analysis, synthesis
+
+
+def build_synthesis(options):
+    """S as the options say, built."""
+    synthesis = SynthesisNetwork(
+        options.resolution,
+        options.synthesis_width,
+        options.code_size,
+        options.mapping_layers,
+        options.volume_size,
+        options.projection,
+        options.volume_features,
+        options.symmetric_volume,
+        options.camera_distance,
+        name="synthesis",
+    )
+    synthesis.build()
+    return synthesis
+
+
+class Trainer:
+    """Both networks, their optimizers, the averaged S, and `step`.
+
+    Args:
+      options: config.Options.
+      strategy: a tf.distribute strategy; everything is built under its scope.
+
+    Attributes:
+      analysis, synthesis, synthesis_ema: the networks.
+      optimizers: V's, S's without the mapping network, the mapping network's.
+    """
+
+    def __init__(self, options, strategy):
+        self.options, self.strategy = options, strategy
+        self.slices = strategy.num_replicas_in_sync * options.accumulate
+        if options.batch_size % (4 * self.slices):
+            raise FlagError(
+                f"--batch_size={options.batch_size} must be a multiple of 4 x "
+                f"{strategy.num_replicas_in_sync} devices x {options.accumulate} micro-batches"
+            )
+        keras.utils.set_random_seed(options.seed)
+        keras.config.set_dtype_policy(options.precision)
+        try:
+            with strategy.scope():
+                self._build()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        self._analysis_gradients = self._compiled(self._analysis_gradients_of)
+        self._synthesis_gradients = self._compiled(self._synthesis_gradients_of)
+        self.step = tf.function(self._step)
+
+    def _build(self):
+        o = self.options
+        self.analysis, self.synthesis = build_networks(o)
+        self.synthesis_ema = build_synthesis(o)
+        self.synthesis_ema.set_weights(self.synthesis.get_weights())
+        features = perceptual.perceptual_features(
+            o.perceptual, o.resolution, o.perceptual_weights or None
+        )
+        self.objective = Objective(o, self.analysis, self.synthesis, features, _input_gradient)
+        mapping = {id(w) for w in self.synthesis.mapping.trainable_weights}
+        self.mapping_weights = self.synthesis.mapping.trainable_weights
+        self.drawing_weights = [w for w in self.synthesis.trainable_weights if id(w) not in mapping]
+        rates = (o.analysis_rate, o.synthesis_rate, o.synthesis_rate * o.mapping_rate_ratio)
+        self.optimizers = [
+            keras.optimizers.Adam(rate, beta_1=o.beta_1, beta_2=o.beta_2) for rate in rates
+        ]
+        owned = (self.analysis.trainable_weights, self.drawing_weights, self.mapping_weights)
+        for optimizer, weights in zip(self.optimizers, owned, strict=True):
+            optimizer.build(weights)
+
+    def _compiled(self, function):
+        if not self.options.xla:
+            return function
+        return tf.function(function, jit_compile=True)
+
+    def _step(self, real, step, penalise):
+        """One training step.
+
+        Args:
+          real: [b, r, r, 3] in [-1, 1], this replica's part.
+          step: int64 scalar, 0 for the first.
+          penalise: Python bool, whether V's lazy R1 penalty is due.
+
+        Returns:
+          dict of scalars: each loss unweighted, averaged over devices and micro-batches, and the
+          two gradient norms.
+        """
+        parts = self.strategy.run(self._replica_step, args=(real, step, penalise))
+        self._update_average(step)
+        return {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+            for name, value in parts.items()
+        }
+
+    def _replica_step(self, real, step, penalise):
+        parts = self.train_analysis(real, step, penalise)
+        return parts | self.train_synthesis(step)
+
+    def train_analysis(self, real, step, penalise):
+        """V's half of a step, in replica context."""
+        micro = tf.split(real, self.options.accumulate)
+        draws = self._draws(self.objective.analysis_draws(self.options.batch_size), step, 0)
+        pairs = [
+            self._analysis_gradients(x, draw, penalise)
+            for x, draw in zip(micro, draws, strict=True)
+        ]
+        gradients, parts = _averaged(pairs)
+        parts["v_gradient"] = tf.linalg.global_norm(gradients)
+        self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
+        return parts
+
+    def train_synthesis(self, step):
+        """S's half of a step, in replica context."""
+        draws = self._draws(self.objective.synthesis_draws(self.options.batch_size), step, 1)
+        gradients, parts = _averaged([self._synthesis_gradients(draw) for draw in draws])
+        parts["s_gradient"] = tf.linalg.global_norm(gradients)
+        count = len(self.drawing_weights)
+        self._apply(self.optimizers[1], gradients[:count], self.drawing_weights)
+        self._apply(self.optimizers[2], gradients[count:], self.mapping_weights)
+        return parts
+
+    def _analysis_gradients_of(self, real, draws, penalise):
+        fake = self.objective.draw_fakes(draws)
+        weights = self.analysis.trainable_weights
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([w.value for w in weights])
+            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
+        return _gradients(tape, loss, weights), parts
+
+    def _synthesis_gradients_of(self, draws):
+        weights = self.drawing_weights + self.mapping_weights
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([w.value for w in weights])
+            loss, parts = self.objective.synthesis_loss(draws)
+        return _gradients(tape, loss, weights), parts
+
+    def _apply(self, optimizer, gradients, weights):
+        # Keras sums over replicas; the mean is wanted.
+        replicas = self.strategy.num_replicas_in_sync
+        optimizer.apply([g / replicas for g in gradients], weights)
+
+    def _draws(self, shapes, step, salt):
+        """This replica's random numbers, one dict for each micro-batch.
+
+        Drawn for the global batch; slice r of a name with 1/slices of the rows is replica r's.
+        """
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        accumulate = self.options.accumulate
+        draws: list[dict] = [{} for _ in range(accumulate)]
+        for index, (name, (kind, shape)) in enumerate(shapes.items()):
+            seed = tf.stack([self.options.seed, 1000 * salt + index])
+            seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), step)
+            rows = shape[0] // self.slices
+            numbers = _random(kind, shape, seed)
+            for i in range(accumulate):
+                start = (replica * accumulate + i) * rows
+                part = tf.slice(numbers, [start, *[0] * (len(shape) - 1)], [rows, *shape[1:]])
+                draws[i][name] = tf.ensure_shape(part, (rows, *shape[1:]))
+        return draws
+
+    def _update_average(self, step):
+        """S's averaged weights: ema <- ema + (1 - d)(w - ema), d = min(decay, (1+t) / (10+t)).
+
+        The rising decay forgets the initial weights, as TensorFlow's ExponentialMovingAverage
+        does when it is given the step.
+        """
+        done = tf.cast(step, tf.float32)
+        rate = tf.maximum(1.0 - self.options.ema_decay, 9.0 / (10.0 + done))
+
+        def update(average, weight):
+            average.assign_add(tf.cast(rate, weight.dtype) * (weight - average))
+
+        pairs = zip(self.synthesis_ema.weights, self.synthesis.weights, strict=True)
+        for average, weight in pairs:
+            self.strategy.extended.update(average.value, update, args=(weight.value,))
+
+
+def _input_gradient(function, pictures):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(pictures)
+        total = tf.reduce_sum(function(pictures))
+    return tape.gradient(total, pictures)
+
+
+def _gradients(tape, loss, weights):
+    gradients = tape.gradient(loss, [w.value for w in weights])
+    return [
+        tf.zeros_like(w.value) if g is None else tf.convert_to_tensor(g)
+        for g, w in zip(gradients, weights, strict=True)
+    ]
+
+
+def _averaged(pairs):
+    """Means of (gradients, parts) over micro-batches."""
+    gradients, parts = zip(*pairs, strict=True)
+    count = len(pairs)
+    mean = [tf.add_n(list(column)) / count for column in zip(*gradients, strict=True)]
+    return mean, {k: tf.add_n([part[k] for part in parts]) / count for k in parts[0]}
+
+
+def _random(kind, shape, seed):
+    if kind == "normal":
+        return tf.random.stateless_normal(shape, seed)
+    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)

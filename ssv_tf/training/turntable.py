@@ -1,0 +1,65 @@
+"""Turntable pictures: the same objects drawn from azimuths all around."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ssv_tf import inference
+from ssv_tf.training.objective import viewpoint_range_rad
+
+
+def turntable(synthesis, options, objects=4, views=12, seed=0, elevation_deg=None):
+    """Pictures of `objects` random styles at `views` azimuths.
+
+    The full circle starts at 0 and leaves the end out; a limited range goes from end to end.
+
+    Args:
+      synthesis: SynthesisNetwork.
+      options: config.Options, for the range of viewpoints.
+      objects: rows, or an array of styles [objects, 2 code_size].
+      elevation_deg: of every view; None for the middle of the range.
+
+    Returns:
+      uint8 [objects, views, r, r, 3].
+    """
+    styles = objects
+    if isinstance(objects, int):
+        styles = np.random.default_rng(seed).normal(size=(objects, 2 * options.code_size))
+    styles = np.asarray(styles, np.float32)
+    angles = turntable_angles_rad(options, views, elevation_deg)
+    draw = _draw_function(synthesis)
+    rows = []
+    for style in styles:
+        codes = np.repeat(style[None], views, axis=0)
+        z1, z2 = np.split(codes, 2, axis=-1)
+        rows.append(inference.to_uint8(ops.convert_to_numpy(draw(z1, z2, angles))))
+    return np.stack(rows)
+
+
+def turntable_angles_rad(options, views, elevation_deg=None):
+    """The viewpoints of a turntable, float32 [views, 3] radians."""
+    low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
+    circle = options.azimuth_range_deg >= 180
+    angles = np.zeros((views, 3), np.float32)
+    angles[:, 0] = np.linspace(0 if circle else low[0], 2 * np.pi if circle else high[0],
+                               views, endpoint=not circle)  # fmt: skip
+    middle = 0.5 * (low[1] + high[1])
+    angles[:, 1] = middle if elevation_deg is None else np.radians(elevation_deg)
+    return angles
+
+
+def tile(pictures):
+    """[rows, columns, h, w, 3] -> one picture [rows h, columns w, 3]."""
+    rows, columns, height, width, channels = pictures.shape
+    return pictures.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def _draw_function(synthesis):
+    def draw(z1, z2, angles):
+        return synthesis([z1, z2, angles])
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(draw)
+    return draw

@@ -1,0 +1,137 @@
+"""The one place that decides signs, order and encoding of the viewpoint.
+
+An array of angles ends in [azimuth, elevation, tilt]. Radians inside, degrees at every door.
+
+Axes. Camera space: x to image right, y up, z towards the camera. Object space is the same at
+viewpoint (0, 0, 0), with the object's front (nose) at +z, so that the front faces the camera.
+
+* azimuth grows as the nose turns to image left (90 degrees = nose left, 180 = rear).
+* elevation > 0: the camera is above the object.
+* tilt > 0: the object is turned clockwise in the image.
+
+The volume rotation R = R_az(y) . R_el(x) . R_tilt(z) takes a point in camera space to the place
+in object space where it is sampled (SSV section 3.2: the 3D feature volume turned by v).
+Mirroring the picture is (a, e, t) -> (-a, e, -t), exact for an object symmetric left-right.
+
+An angle is encoded (SSV section 3.1) as the magnitudes (cos^2, sin^2) and the quadrant, a class
+over the signs of (cos, sin): 0 = (+, +), 1 = (-, +), 2 = (+, -), 3 = (-, -).
+"""
+
+import numpy as np
+from keras import ops
+
+ANGLES = ("azimuth", "elevation", "tilt")
+
+# Quadrant after mirroring: azimuth and tilt change the sign of sin, elevation stays.
+_FLIPPED = (2, 3, 0, 1)
+_KEPT = (0, 1, 2, 3)
+_MIRRORED_QUADRANTS = (_FLIPPED, _KEPT, _FLIPPED)
+_MIRROR_SIGNS = (-1.0, 1.0, -1.0)
+# Keeps the square root's slope finite where a magnitude is zero.
+_MAGNITUDE_FLOOR = 1e-6
+
+
+def mirror(angles):
+    """Viewpoint of the mirrored picture: (a, e, t) -> (-a, e, -t). Shape [..., 3], any unit."""
+    return angles * ops.convert_to_tensor(_MIRROR_SIGNS, dtype=angles.dtype)
+
+
+def encode(angles_rad):
+    """Magnitudes and quadrant of each angle (SSV section 3.1).
+
+    Args:
+      angles_rad: [batch, 3].
+
+    Returns:
+      (magnitudes [batch, 3, 2] = (cos^2, sin^2), quadrants [batch, 3, 4] one-hot).
+    """
+    cosine, sine = ops.cos(angles_rad), ops.sin(angles_rad)
+    magnitudes = ops.stack([ops.square(cosine), ops.square(sine)], axis=-1)
+    quadrant = ops.cast(cosine < 0, "int32") + 2 * ops.cast(sine < 0, "int32")
+    return magnitudes, ops.one_hot(quadrant, 4, dtype=magnitudes.dtype)
+
+
+def decode(magnitude_logits, quadrant_logits):
+    """Angles of a prediction: sign of the likeliest quadrant, root of the magnitudes, atan2.
+
+    Args:
+      magnitude_logits: [batch, 3, 2], softmax gives (cos^2, sin^2).
+      quadrant_logits: [batch, 3, 4].
+
+    Returns:
+      angles in radians, [batch, 3], in [-pi, pi]. Differentiable in magnitude_logits.
+    """
+    magnitudes = ops.softmax(magnitude_logits, axis=-1)
+    roots = ops.sqrt(ops.maximum(magnitudes, _MAGNITUDE_FLOOR**2))
+    quadrant = ops.argmax(quadrant_logits, axis=-1)
+    cosine_sign = 1.0 - 2.0 * ops.cast(quadrant % 2, roots.dtype)
+    sine_sign = 1.0 - 2.0 * ops.cast(quadrant // 2, roots.dtype)
+    return ops.arctan2(sine_sign * roots[..., 1], cosine_sign * roots[..., 0])
+
+
+def mirror_prediction(magnitude_logits, quadrant_logits):
+    """What V should predict for the mirrored picture, given its prediction for the picture.
+
+    Args:
+      magnitude_logits: [batch, 3, 2]; unchanged, as cos^2 and sin^2 do not know the sign.
+      quadrant_logits: [batch, 3, 4]; classes of azimuth and tilt swap the sign of sin.
+
+    Returns:
+      the pair, same shapes.
+    """
+    mirrored = [
+        ops.take(quadrant_logits[:, i], order, axis=-1)
+        for i, order in enumerate(_MIRRORED_QUADRANTS)
+    ]
+    return magnitude_logits, ops.stack(mirrored, axis=1)
+
+
+def rotation_matrix(angles_rad):
+    """R = R_az . R_el . R_tilt: camera space to object space.
+
+    Args:
+      angles_rad: [batch, 3].
+
+    Returns:
+      [batch, 3, 3]; `R @ camera_point` is the object-space point.
+    """
+    (ca, ce, ct), (sa, se, st) = (
+        ops.unstack(f(angles_rad), 3, axis=-1) for f in (ops.cos, ops.sin)
+    )
+    rows = [
+        [ca * ct - sa * se * st, -ca * st - sa * se * ct, sa * ce],
+        [ce * st, ce * ct, se],
+        [-sa * ct - ca * se * st, sa * st - ca * se * ct, ca * ce],
+    ]
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def rotation_matrix_numpy(angles_rad: np.ndarray) -> np.ndarray:
+    """`rotation_matrix` in float64 NumPy for renderers: the product of the three axis rotations.
+
+    Args:
+      angles_rad: [..., 3].
+
+    Returns:
+      [..., 3, 3], camera space to object space; its transpose takes the object to the camera.
+    """
+    azimuth, elevation, tilt = np.moveaxis(np.asarray(angles_rad, np.float64), -1, 0)
+    return (
+        _axis_rotation(azimuth, 0, 2) @ _axis_rotation(elevation, 1, 2) @ _axis_rotation(tilt, 1, 0)
+    )
+
+
+def _axis_rotation(angle: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Rotation by `angle` that takes axis `second` towards axis `first`."""
+    matrix = np.broadcast_to(np.eye(3), (*np.shape(angle), 3, 3)).copy()
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrix[..., first, first] = matrix[..., second, second] = cosine
+    matrix[..., first, second] = sine
+    matrix[..., second, first] = -sine
+    return matrix
+
+
+def wrap_deg(angles_deg):
+    """Angles in degrees wrapped to (-180, 180] (NumPy)."""
+    wrapped = 180.0 - np.mod(180.0 - np.asarray(angles_deg), 360.0)
+    return np.where(wrapped <= -180.0, 180.0, wrapped)[()]  # just above 180, mod rounds to 360

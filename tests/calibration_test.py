@@ -1,0 +1,180 @@
+"""The fit finds sign, offset and slope through noise and half-circle mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssv_tf import calibration, metrics
+from ssv_tf.calibration import Calibration
+from ssv_tf.errors import UserError
+
+
+def _viewpoints(count, seed=0):
+    random = np.random.default_rng(seed)
+    return random.uniform((-180, 0, -6), (180, 30, 6), size=(count, 3))
+
+
+def _raw(true, sign, offset):
+    """What V says when true = sign * raw + offset, elevation = 2 raw + 5, tilt = -raw - 1."""
+    raw = np.stack([sign * (true[:, 0] - offset), (true[:, 1] - 5) / 2, -(true[:, 2] + 1)], -1)
+    return (raw + 180) % 360 - 180
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("offset", [0.0, 37.0, 179.0, -120.0])
+def test_exact_data_give_exact_sign_offset_and_slopes(sign, offset):
+    true = _viewpoints(100)
+    fitted = calibration.fit(_raw(true, sign, offset), true)
+    np.testing.assert_allclose(fitted.scale, (sign, 2.0, -1.0), atol=1e-6)
+    np.testing.assert_allclose(fitted.offset_deg, (offset, 5.0, -1.0), atol=1e-5)
+    np.testing.assert_allclose(fitted.residual_deg, 0.0, atol=1e-5)
+    assert (fitted.pictures, fitted.kinds) == (100, ("circular", "linear", "linear"))
+    errors = metrics.error_deg(fitted.apply(_raw(true, sign, offset)), true)
+    assert errors.max() < 1e-4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sign=st.sampled_from([1.0, -1.0]),
+    offset=st.floats(-180, 180),
+    noise=st.floats(0, 12),
+    seed=st.integers(0, 10_000),
+)
+def test_a_fifth_of_half_circle_mistakes_do_not_move_the_circle(sign, offset, noise, seed):
+    true = _viewpoints(100, seed)
+    raw = _raw(true, sign, offset)
+    random = np.random.default_rng(seed + 1)
+    raw[:, 0] += random.normal(0, noise, 100)
+    raw[:20, 0] += 180
+    fitted = calibration.fit(raw, true)
+    assert fitted.scale[0] == sign
+    assert metrics.error_deg(fitted.offset_deg[0], offset) <= 0.1 + 0.6 * noise
+
+
+def test_a_limited_range_keeps_its_line_through_a_fifth_of_mistakes():
+    random = np.random.default_rng(3)
+    true = random.uniform((-75, -20, -20), (75, 20, 20), size=(100, 3))
+    raw = true / (0.8, 1.0, 1.0) + random.normal(0, 2, (100, 3))
+    raw[:20, 0] += 180
+    fitted = calibration.fit(raw, true, azimuth="linear")
+    assert fitted.kinds[0] == "linear"
+    assert fitted.scale[0] == pytest.approx(0.8, abs=0.12)
+    least_squares = np.polyfit(raw[:, 0], true[:, 0], 1)
+    assert abs(least_squares[0] - 0.8) > 0.3, "the mistakes would matter to a plain line"
+    good = metrics.error_deg(fitted.apply(raw)[20:, 0], true[20:, 0])
+    assert np.median(good) < 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-90, 90), st.floats(-90, 90)).map(lambda p: (round(p[0], 3), p[1])),
+        min_size=5,
+        max_size=30,
+    )
+)
+def test_a_line_is_never_worse_than_the_best_constant(points):
+    raw, true = (np.tile(np.array(column)[:, None], (1, 3)) for column in zip(*points))
+    fitted = calibration.fit(raw, true, azimuth="linear")
+    line = np.asarray(fitted.scale) * raw + np.asarray(fitted.offset_deg)
+    constant = np.abs(np.median(true, axis=0) - true).mean(axis=0)
+    assert (np.abs(line - true).mean(axis=0) <= constant + 1e-9).all()
+
+
+def test_constant_predictions_become_the_best_constant_and_are_doubted():
+    true = np.tile([[10.0, 4.0, 1.0]], (60, 1))
+    true[:20] = [50.0, 9.0, 2.0]
+    raw = np.full((60, 3), -33.0)
+    fitted = calibration.fit(raw, true)
+    np.testing.assert_allclose(fitted.apply(raw)[0], [10.0, 4.0, 1.0], atol=1e-9)
+    doubts = calibration.doubts(fitted, raw, true)
+    assert len([line for line in doubts if "no better than one constant" in line]) == 3
+    assert any("mirrored circle fits about as well" in line for line in doubts)
+
+
+def test_a_good_fit_raises_no_doubt_and_few_pictures_do():
+    true = _viewpoints(60)
+    raw = _raw(true, -1.0, 20.0)
+    assert calibration.doubts(calibration.fit(raw, true), raw, true) == []
+    few = calibration.fit(raw[:9], true[:9])
+    assert "only 9 pictures" in calibration.doubts(few, raw[:9], true[:9])[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_too_few_pictures_are_refused(count):
+    with pytest.raises(UserError, match=f"^{count} labelled pictures are too few"):
+        calibration.fit(np.zeros((count, 3)), np.zeros((count, 3)))
+
+
+def test_numbers_that_are_none_are_refused_and_counted():
+    raw = _viewpoints(10)
+    raw[3:5, 1] = np.nan
+    with pytest.raises(UserError, match="2 of 10 predictions are no numbers"):
+        calibration.fit(raw, _viewpoints(10))
+
+
+def test_many_pictures_are_fitted_fast_and_right():
+    true = _viewpoints(20_000)
+    fitted = calibration.fit(_raw(true, -1.0, 77.0), true)
+    np.testing.assert_allclose(fitted.offset_deg, (77.0, 5.0, -1.0), atol=1e-4)
+
+
+def test_apply_wraps_to_the_half_open_circle():
+    fitted = Calibration((-1.0, 0.5, 1.0), (170.0, 1.0, 0.0))
+    np.testing.assert_allclose(
+        fitted.apply([[-20.0, 10.0, 0.0], [-10.0, 0.0, -3.0]]), [[-170, 6, 0], [180, 1, -3]]
+    )
+    np.testing.assert_allclose(Calibration.identity().apply([1.0, 2.0, -180.0]), [1, 2, 180])
+
+
+def test_a_saved_calibration_comes_back_equal(tmp_path):
+    true = _viewpoints(50)
+    fitted = calibration.fit(_raw(true, -1.0, 3.25), true)
+    path = fitted.save(tmp_path / "new" / "calibration.json")
+    assert Calibration.load(path) == fitted
+    data = json.loads(path.read_text())
+    assert (data["version"], data["pictures"]) == (1, 50)
+    assert data["azimuth"]["kind"] == "circular"
+    assert data["azimuth"]["scale"] == -1.0
+    assert Calibration.from_json(Calibration.identity().to_json()) == Calibration.identity()
+
+
+def _text(**changes):
+    return json.dumps(json.loads(Calibration.identity().to_json()) | changes)
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("{", "Expecting"),
+        ("[1]", "list indices"),
+        ("{}", "it has no 'version'"),
+        (_text(version=9), "version 9, need 1"),
+        (_text(tilt={"kind": "linear", "offset_deg": 0}), "it has no 'scale'"),
+        (_text(tilt={"kind": "linear", "offset_deg": 0, "scale": "a"}), "'a' is no number"),
+        (_text(tilt={"kind": "linear", "offset_deg": float("nan"), "scale": 1}), "nan is no"),
+        (_text(azimuth={"kind": "bent", "offset_deg": 0, "scale": 1}), "kind 'bent'"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_reason(tmp_path, text, reason):
+    path = tmp_path / "calibration.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=reason) as caught:
+        Calibration.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
+    with pytest.raises(UserError, match="cannot read"):
+        Calibration.load(tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(UserError, match="cannot read"):
+        Calibration.load(tmp_path / "binary.json")
+
+
+@pytest.mark.parametrize("reach, kind", [(75, "linear"), (100, "linear"), (180, "circular")])
+def test_the_kind_follows_the_range_a_run_was_trained_on(reach, kind):
+    assert calibration.azimuth_kind(reach) == kind

@@ -1,0 +1,31 @@
+"""Quiet logs and a machine without accelerators, before anything imports TensorFlow."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Weights and samples a test draws from Keras are the same in any order of tests."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_flags_left_over():
+    """Flags a command defined or parsed do not reach the next test."""
+    from absl import flags
+
+    kept = set(flags.FLAGS)
+    yield
+    for name in set(flags.FLAGS) - kept:
+        delattr(flags.FLAGS, name)
