@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 RUNTIME = [
     "absl-py>=2.1",
     "ai-edge-litert>=2.3,<3",
+    "importlib-resources>=6.4",  # tensorflow-datasets imports it and does not say so
     "keras>=3.15,<3.16",
     "matplotlib>=3.9",
     "numpy>=2.1,<3",
@@ -24,7 +25,7 @@ RUNTIME = [
 ]
 
 EXTRAS = {
-    "test": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
+    "test": ["dill>=0.3.8", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
     "faces": ["mtcnn>=1.0"],
     "serving": ["tensorflow-serving-api>=2.19,<2.22"],
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],

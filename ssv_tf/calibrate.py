@@ -79,7 +79,7 @@ def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
     else:
         pictures = labelled.embedded_pictures(run.options, "calibration")
     drawn, _ = labelled.draw(pictures, values.count, values.seed)
-    return labelled.predictor(run)(drawn.images), drawn.angles_deg
+    return labelled.predictor(run)(drawn.images), labelled.angles_deg(drawn)
 
 
 def _azimuth(asked: str, run: runs.Run) -> str:

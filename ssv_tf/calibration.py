@@ -133,14 +133,16 @@ def fit(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> C
         (_fit_circle if kind == CIRCULAR else _fit_line)(raw_deg[:, i], true_deg[:, i])
         for i, kind in enumerate(kinds)
     ]
-    scale, offset_deg = (_triple(float(value) for value in column) for column in zip(*fits))
+    scale, offset_deg = (
+        _triple(float(value) for value in column) for column in zip(*fits, strict=True)
+    )
     calibration = Calibration(scale, offset_deg, kinds, pictures=len(raw_deg))
     residual = np.median(_errors(calibration.apply(raw_deg), true_deg), axis=0)
     return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
 
 
 def azimuth_kind(azimuth_range_deg: float) -> str:
-    """ "linear" for a run trained on +-azimuth_range_deg of at most 100 (faces), else "circular"."""
+    """The kind of fit for a run trained on +-azimuth_range_deg: a line up to 100 (faces)."""
     return LINEAR if azimuth_range_deg <= _LIMITED_AZIMUTH_DEG else CIRCULAR
 
 

@@ -111,6 +111,20 @@ class Options:
         low=0.0,
         high=100.0,
     )
+    volume_width: float = _setting(
+        1.0,
+        "Greatest half width of the object in ball radii; below 1 for what is longer than wide, "
+        "such as vehicles (composite only).",
+        low=0.1,
+        high=1.0,
+    )
+    picture_reach: float = _setting(
+        1.0,
+        "Half width of the picture in ball radii; below 1 where crops cut the object off "
+        "(composite only).",
+        low=0.3,
+        high=1.5,
+    )
     dropout: float = _setting(
         0.2, "Dropout in V's hidden layers for the angles.", low=0.0, high=0.9
     )
@@ -198,9 +212,9 @@ class Options:
             raise FlagError(
                 f"--batch_size={self.batch_size} is no multiple of --accumulate={self.accumulate}"
             )
-        if (self.batch_size // self.accumulate) % 4:
+        if (self.batch_size // self.accumulate) % 2:
             raise FlagError(
-                f"--batch_size / --accumulate must be a multiple of 4, got {self.batch_size} / "
+                f"--batch_size / --accumulate must be even, got {self.batch_size} / "
                 f"{self.accumulate}"
             )
 

@@ -49,9 +49,9 @@ def words(angles_deg: np.ndarray) -> list[str]:
     height = _sign_word(elevation, "camera above", "camera below", "level")
     turn = _sign_word(tilt, "clockwise", "anticlockwise", "upright")
     return [
-        f"azimuth {azimuth:.0f}° ({direction})",
-        f"elevation {elevation:.0f}° ({height})",
-        f"tilt {tilt:.0f}° ({turn})",
+        f"azimuth {round(azimuth)}° ({direction})",
+        f"elevation {round(elevation)}° ({height})",
+        f"tilt {round(tilt)}° ({turn})",
     ]
 
 

@@ -119,7 +119,7 @@ def evaluate(
         "mirror_average": mirror_average,
     } | metrics.score(
         predicted,
-        split.test.angles_deg,
+        labelled.angles_deg(split.test),
         split.known_deg,
         skipped=len(split.test.skipped),
         seed=seed,
@@ -166,7 +166,7 @@ def table(result: dict[str, Any]) -> str:
         interval = "{:.1f} to {:.1f}".format(*own["interval_95"]["median_error_deg"])
         lines.append(_line(name, own, interval))
         constant = own["baseline"]
-        lines.append(_line(f"  always {constant['constant_deg']:.0f}", constant))
+        lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
         lines.append(_line("  random guess", own["random_guess"]))
     return "\n".join([*lines, _large_errors_line(result["azimuth"]["large_errors"])])
 
@@ -189,9 +189,9 @@ def _large_errors_line(large: dict[str, Any]) -> str:
 def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -> Calibration:
     if pictures is None:
         raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
-    raw_deg = predict(pictures.images)
-    fitted = calibration.fit(raw_deg, pictures.angles_deg, azimuth)
-    for doubt in calibration.doubts(fitted, raw_deg, pictures.angles_deg):
+    raw_deg, true_deg = predict(pictures.images), labelled.angles_deg(pictures)
+    fitted = calibration.fit(raw_deg, true_deg, azimuth)
+    for doubt in calibration.doubts(fitted, raw_deg, true_deg):
         print(f"warning: {doubt}", file=sys.stderr)
     return fitted
 

@@ -1,10 +1,14 @@
 """Raw predictions of V for pictures in memory."""
 
+import weakref
+
 import keras
 import numpy as np
 from keras import ops
 
 from ssv_tf import viewpoint
+
+_FUNCTIONS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def to_network(pictures):
@@ -40,13 +44,21 @@ def predict_deg(analysis, pictures, batch_size=64):
 
 
 def viewpoint_function(analysis):
-    """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]."""
+    """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]; one for a network."""
+    if analysis not in _FUNCTIONS:
+        network = weakref.proxy(analysis)  # the dictionary must not keep its own key alive
 
-    def predict(pictures):
-        return viewpoint.decode(**analysis.viewpoint(pictures))
+        def predict(pictures):
+            return viewpoint.decode(**network.viewpoint(pictures))
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+        _FUNCTIONS[analysis] = compiled(predict)
+    return _FUNCTIONS[analysis]
 
-        return tf.function(predict)
-    return predict
+
+def compiled(function):
+    """`function` as a graph where the backend is TensorFlow, else as it is."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function)

@@ -82,6 +82,13 @@ def embedded_pictures(options: config.Options, split: str) -> PictureSet:
     return sources.load_collection(sources.EMBEDDED, split=split, **_fit(options))
 
 
+def angles_deg(pictures: PictureSet) -> np.ndarray:
+    """Angles [pictures, 3] of pictures that all have a label."""
+    if pictures.angles_deg is None or not pictures.has_label.all():
+        raise UserError(f"{len(pictures) - int(pictures.has_label.sum())} pictures have no label")
+    return pictures.angles_deg
+
+
 def draw(pictures: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:
     """`count` pictures drawn by `seed`, and the rest; fewer where there are fewer."""
     order = np.random.default_rng(seed).permutation(len(pictures))
@@ -101,17 +108,17 @@ def load_split(options: config.Options, values) -> Split:
         )
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
-        return Split(drawn if count else None, test, drawn.angles_deg, known_from)
+        return Split(drawn if count else None, test, angles_deg(drawn), known_from)
     pictures = folder_pictures(options, values.data_dir, values.labels, values.where)
     if not count:
-        return Split(None, pictures, pictures.angles_deg, "the test pictures themselves")
+        return Split(None, pictures, angles_deg(pictures), "the test pictures themselves")
     drawn, test = draw(pictures, count, values.seed)
     if not len(test):
         raise UserError(
             f"{values.data_dir} has {len(pictures)} labelled pictures, none is left to score "
             f"after --calibrate_on={count}"
         )
-    return Split(drawn, test, drawn.angles_deg, "the calibration pictures")
+    return Split(drawn, test, angles_deg(drawn), "the calibration pictures")
 
 
 _ALL_EMBEDDED = sources.EMBEDDED_COUNTS["calibration"]

@@ -102,7 +102,7 @@ def confusion(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[list[int]
 
 
 def large_errors(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float | int]:
-    """What azimuths more than 30 degrees off look like; shares of them that lie within 30 of a cause.
+    """Azimuths more than 30 degrees off: how many, and shares that lie within 30 of a cause.
 
     The causes overlap where the truth is near an axis (at 0, the half circle is also the mirrored
     front-back), so the shares can add up to more than 1.
@@ -127,14 +127,31 @@ def large_errors(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, f
     return {"pictures": len(predicted)} | {k: float(v.sum() / count) for k, v in near.items()}
 
 
-def best_constant(true_deg: np.ndarray) -> float:
-    """The one answer of least median error for angles [pictures], to a whole degree.
+def best_constants(true_deg: np.ndarray) -> dict[str, float]:
+    """The one answer, to a whole degree, that does best on angles [pictures] by each number.
 
-    Of equally good ones, the one of least mean error.
+    Returns:
+      a constant for each key of `summary`; of equally good ones, that of least mean error.
     """
     candidates = viewpoint.wrap_deg(np.arange(-179.0, 181.0))
     errors = error_deg(candidates[:, None], np.asarray(true_deg)[None, :])
-    return float(candidates[np.lexsort((errors.mean(axis=1), np.median(errors, axis=1)))[0]])
+    mean = errors.mean(axis=1)
+    worse = {"median_error_deg": np.median(errors, axis=1), "mean_error_deg": mean}
+    worse |= {f"within_{t}": -(errors <= t).mean(axis=1) for t in TOLERANCES_DEG}
+    return {key: float(candidates[np.lexsort((mean, cost))[0]]) for key, cost in worse.items()}
+
+
+def constant_baseline(true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, float]:
+    """What one constant answer scores on angles [pictures], at its best.
+
+    Each number has the constant that does best by it on `known_deg` [others], so that none is
+    easier to beat than it need be; constant_deg is the one of least median error.
+    """
+    constants = best_constants(known_deg)
+    scores = {
+        key: summary(error_deg(constant, true_deg))[key] for key, constant in constants.items()
+    }
+    return {"constant_deg": constants["median_error_deg"]} | scores
 
 
 def random_guess(true_deg: np.ndarray, low_deg: float, high_deg: float) -> dict[str, float]:
@@ -184,10 +201,9 @@ def score(
 
 def _baselines(name: str, true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, Any]:
     """Best constant and random guess: azimuths over the circle, the rest over the known range."""
-    constant = best_constant(known_deg)
     known_deg = viewpoint.wrap_deg(known_deg)
     ends = (-180.0, 180.0) if name == "azimuth" else (known_deg.min(), known_deg.max())
     return {
-        "baseline": {"constant_deg": constant} | summary(error_deg(constant, true_deg)),
+        "baseline": constant_baseline(true_deg, known_deg),
         "random_guess": random_guess(true_deg, *ends),
     }

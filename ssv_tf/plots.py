@@ -43,7 +43,7 @@ def error_histograms(errors_deg: np.ndarray) -> bytes:
         axes = figure.add_subplot(3, 1, i + 1)
         errors = errors_deg[:, i]
         last = 180.0 if i == 0 else max(5.0, float(np.ceil(errors.max() / 5) * 5))
-        axes.hist(errors, bins=np.linspace(0, last, 37), color=BLUE, alpha=0.85)
+        axes.hist(errors, bins=36, range=(0, last), color=BLUE, alpha=0.85)
         median = float(np.median(errors))
         axes.axvline(median, color=RED, lw=1.8, label=f"median {median:.1f}°")
         axes.set(xlim=(0, last), xlabel=f"{name} error (degrees)", ylabel="pictures")
@@ -124,7 +124,9 @@ def training_curve(records: Sequence[dict[str, Any]]) -> bytes | None:
                 ls="--" if i >= len(_LINE_COLOURS) else "-",
             )  # fmt: skip
         axes.set(xlabel="step", ylabel=label, ylim=(0, None) if label[0] == "e" else None)
-        axes.legend(fontsize=7, frameon=False, ncols=2)
+        axes.legend(
+            fontsize=7, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+        )
         _tidy(axes)
     return _png(figure)
 

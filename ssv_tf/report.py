@@ -91,16 +91,16 @@ def _numbers(result: dict[str, Any]) -> str:
         low, high = own["interval_95"]["median_error_deg"]
         constant = own["baseline"]
         rows.append(("own", name, f"{low:.1f} to {high:.1f}", own))
-        rows.append(("", f"always {constant['constant_deg']:.0f}°", "", constant))
+        rows.append(("", f"best constant ({constant['constant_deg']:.0f}°)", "", constant))
         rows.append(("", "random guess", "", own["random_guess"]))
-    head = _row(["", "median", "95 %", "mean", *shares], cell="th")
+    head = _row(["", "median", "mean", *shares, "95 % of the median"], cell="th")
     return _table(head, (_row(_cells(*row[1:]), row[0]) for row in rows))
 
 
 def _cells(label: str, interval: str, numbers: dict[str, Any]) -> list[str]:
     shares = [f"{100 * numbers[f'within_{t}']:.0f} %" for t in metrics.TOLERANCES_DEG]
     median, mean = numbers["median_error_deg"], numbers["mean_error_deg"]
-    return [label, f"{median:.1f}°", interval, f"{mean:.1f}°", *shares]
+    return [label, f"{median:.1f}°", f"{mean:.1f}°", *shares, interval]
 
 
 def _plots(outcome: Any) -> str:
@@ -129,14 +129,11 @@ def _plots(outcome: Any) -> str:
 
 def _turntable(folder: Path) -> str:
     """The run's newest turntable, moving if there is one; a step picture sorts after the rest."""
-    found = [
-        p for kind in ("gif", "png") for p in sorted(folder.glob(f"pictures/turntable*.{kind}"))
-    ]
-    kept = [p for p in found if p.stat().st_size <= _LARGEST_TURNTABLE]
-    gifs = [p for p in kept if p.suffix == ".gif"]
-    if not kept:
+    found = sorted(folder.glob("pictures/turntable*"))
+    small = [path for path in found if path.stat().st_size <= _LARGEST_TURNTABLE]
+    chosen = next((p for kind in (".gif", ".png") for p in small[::-1] if p.suffix == kind), None)
+    if chosen is None:
         return ""
-    chosen = gifs[-1] if gifs else kept[-1]
     caption = "Objects that S draws, turned by the viewpoint: the shape should stay one object."
     return _section("Turntable", _figure(chosen.read_bytes(), chosen.suffix[1:], caption))
 

@@ -77,7 +77,7 @@ def test_a_limited_range_keeps_its_line_through_a_fifth_of_mistakes():
     )
 )
 def test_a_line_is_never_worse_than_the_best_constant(points):
-    raw, true = (np.tile(np.array(column)[:, None], (1, 3)) for column in zip(*points))
+    raw, true = (np.tile(np.array(column)[:, None], (1, 3)) for column in zip(*points, strict=True))
     fitted = calibration.fit(raw, true, azimuth="linear")
     line = np.asarray(fitted.scale) * raw + np.asarray(fitted.offset_deg)
     constant = np.abs(np.median(true, axis=0) - true).mean(axis=0)

@@ -117,7 +117,16 @@ def test_settings_that_do_not_go_together_are_refused(settings, named):
     assert all(word in str(caught.value) for word in named)
 
 
-@pytest.mark.parametrize("good", [{"camera_distance": 0.0}, {"camera_distance": 1.5}, {"steps": 1}, {"augment": 0}, {"elevation_min_deg": 30.0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"camera_distance": 0.0},
+        {"camera_distance": 1.5},
+        {"steps": 1},
+        {"augment": 0},
+        {"elevation_min_deg": 30.0},
+    ],
+)
 def test_values_at_the_edge_of_their_range_are_taken(good):
     options = config.Options(**good)
     assert config.from_json(options.to_json()) == options
@@ -161,5 +170,10 @@ def test_there_are_flag_files():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_flag_file_makes_options(path):
     options = _parse(f"--flagfile={path}")
-    assert options != config.Options()
-    assert path.read_text().startswith("#"), "a flag file opens with its command and its score"
+    assert config.from_json(options.to_json()) == options != config.Options()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_flag_file_opens_with_its_command(path):
+    head = path.read_text().split("\n--")[0]
+    assert head.startswith("#") and "python -m ssv_tf." in head

@@ -50,8 +50,8 @@ CASES = {
     "adaptive_norm_2d": Case(lambda: layers.AdaptiveInstanceNorm(3), ((8, 8, 3), _STYLE)),
     "adaptive_norm_3d": Case(lambda: layers.AdaptiveInstanceNorm(3), ((6, 6, 6, 3), _STYLE)),
     "minibatch_deviation": Case(layers.MinibatchStandardDeviation, ((4, 4, 3),)),
-    "halving_block": Case(lambda: analysis._HalvingBlock(6), ((8, 8, 3),)),
-    "angle_head": Case(lambda: analysis._AngleHead(16, 0.2), ((7,),)),
+    "halving_block": Case(lambda: analysis._HalvingBlock(6, name="block"), ((8, 8, 3),)),
+    "angle_head": Case(lambda: analysis._AngleHead(16, 0.2, name="head"), ((7,),)),
     "mapping": Case(lambda: synthesis.MappingNetwork(9, 3), (_STYLE,)),
     "styled_conv_2d": Case(lambda: synthesis.StyledConv(6, 2), ((8, 8, 3), _STYLE)),
     "styled_conv_3d": Case(lambda: synthesis.StyledConv(6, 3), ((6, 6, 6, 3), _STYLE)),
@@ -213,6 +213,7 @@ def on_two_devices():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @each_case
 def test_two_devices_give_one_devices_numbers(name, on_two_devices):
     measured = on_two_devices[f"{name}/float32"]
@@ -221,9 +222,9 @@ def test_two_devices_give_one_devices_numbers(name, on_two_devices):
     assert measured["gradients"] < 1e-2
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_two_devices_give_one_devices_numbers_in_bfloat16(name, on_two_devices):
-    measured = on_two_devices[f"{name}/mixed_bfloat16"]
+@pytest.mark.slow
+def test_two_devices_give_one_devices_numbers_in_bfloat16(on_two_devices):
+    measured = on_two_devices["analysis/mixed_bfloat16"]
     assert measured["replicas"] == 2
     assert measured["outputs"] < 0.25
 
@@ -240,7 +241,7 @@ def _outputs_and_gradients(layer, inputs, weights):
 
 
 def _ramp(x):
-    return tf.reshape(tf.sin(tf.range(tf.size(x[0]), dtype=tf.float32)), x.shape[1:])
+    return tf.reshape(tf.cos(tf.range(tf.size(x[0]), dtype=tf.float32)), x.shape[1:])
 
 
 def _measure(case, strategy):
@@ -264,7 +265,7 @@ def _measure(case, strategy):
     outputs, gradients = tf.function(lambda: strategy.run(replica))()
     outputs = [tf.concat(strategy.experimental_local_results(x), 0) for x in outputs]
     gradients = [strategy.experimental_local_results(g)[0] for g in gradients]
-    expected = tf.function(lambda: _outputs_and_gradients(layer, inputs, _values(layer)))()
+    expected = _outputs_and_gradients(layer, inputs, _values(layer))
     return {
         "outputs": _apart(_numbers(outputs), _numbers(expected[0])),
         "gradients": _apart(_numbers(gradients), _numbers(expected[1])) if gradients else 0.0,
@@ -281,15 +282,11 @@ def _main():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     measured = {}
-    for policy, names in (("float32", CASES), ("mixed_bfloat16", NETWORKS)):
+    for policy, names in (("float32", CASES), ("mixed_bfloat16", ["analysis"])):
         keras.config.set_dtype_policy(policy)
         for name in names:
             measured[f"{name}/{policy}"] = _measure(CASES[name], strategy)
-    print(json.dumps(jsonable(measured)))
-
-
-def jsonable(measured):
-    return {key: {k: float(v) for k, v in value.items()} for key, value in measured.items()}
+    print(json.dumps(measured, default=float))
 
 
 if __name__ == "__main__":

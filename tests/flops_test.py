@@ -77,7 +77,9 @@ def test_bigger_pictures_and_volumes_cost_more():
 def test_step_counts_its_passes_by_hand(analysis):
     synthesis = _synthesis()
     v, (make, draw) = flops.analysis_macs(analysis), flops.synthesis_macs(synthesis)
-    options = config.Options(batch_size=8, image_weight=0.0, synthesis_symmetry_weight=0.0, r1_interval=8)  # fmt: skip
+    options = config.Options(
+        batch_size=8, image_weight=0.0, synthesis_symmetry_weight=0.0, r1_interval=8
+    )
     macs = flops.step_macs(options, analysis, synthesis)
     # V: real, mirrored, drawn, forward and twice back; the drawing; a lazy penalty.
     assert macs["analysis"] == 24 * v * 3 + 8 * (make + draw) + 8 * v * 6 / 8

@@ -178,7 +178,7 @@ def test_ray_samples_fill_the_chords_of_the_unit_ball(distance):
     assert np.linalg.norm(points, axis=-1).max() < 1
     assert pixel.shape == (rays * rays,) and piece.shape == (points.shape[1],)
     for plane, hit in zip(_pixel_plane(rays), pixel, strict=True):
-        camera = np.array([0, 0, distance]) if distance else plane + [0, 0, 5]
+        camera = np.array([0, 0, distance]) if distance else np.add(plane, [0, 0, 5])
         along = (plane - camera) / np.linalg.norm(plane - camera)
         half_squared = (along @ camera) ** 2 - camera @ camera + 1  # from |camera + t along| = 1
         if hit == len(piece):

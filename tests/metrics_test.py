@@ -98,17 +98,21 @@ def test_large_errors_are_told_apart_by_cause():
 
 
 def test_best_constant_finds_the_crowd_across_the_seam():
-    assert metrics.best_constant(np.array([170.0, 178.0, -174.0, 10.0])) in (174.0, 175.0, 176.0)
-    assert metrics.best_constant(np.array([5.0, 5.0, 5.0])) == 5.0
+    crowd = metrics.best_constants(np.array([170.0, 178.0, -174.0, 10.0]))
+    assert crowd["median_error_deg"] in (174.0, 175.0, 176.0)
+    assert set(metrics.best_constants(np.array([5.0, 5.0, 5.0])).values()) == {5.0}
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-180, 180), min_size=1, max_size=12))
 def test_no_whole_degree_beats_the_best_constant(true):
     true = np.array(true)
-    least = min(np.median(metrics.error_deg(c, true)) for c in range(-180, 181))
-    chosen = np.median(metrics.error_deg(metrics.best_constant(true), true))
-    assert chosen == pytest.approx(least)
+    every = [metrics.summary(metrics.error_deg(c, true)) for c in range(-180, 181)]
+    best = metrics.constant_baseline(true, true)
+    for key in ("median_error_deg", "mean_error_deg"):
+        assert best[key] == pytest.approx(min(row[key] for row in every))
+    for key in ("within_10", "within_15", "within_30"):
+        assert best[key] == max(row[key] for row in every)
 
 
 def test_random_guess_over_the_circle_is_a_sixth_within_30():

@@ -10,7 +10,12 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 
 RANDOM = np.random.default_rng(5)
 CODE = 6
-HEADS = {"magnitude_logits": (3, 2), "quadrant_logits": (3, 4), "style": (2 * CODE,), "realness": (1,)}  # fmt: skip
+HEADS = {
+    "magnitude_logits": (3, 2),
+    "quadrant_logits": (3, 4),
+    "style": (2 * CODE,),
+    "realness": (1,),
+}
 
 
 def _normal(*shape):
@@ -41,7 +46,11 @@ def _angles(*degrees):
 
 
 def _inputs(count=3):
-    return [_normal(count, CODE), _normal(count, CODE), RANDOM.uniform(-2, 2, (count, 3)).astype(np.float32)]  # fmt: skip
+    return [
+        _normal(count, CODE),
+        _normal(count, CODE),
+        RANDOM.uniform(-2, 2, (count, 3)).astype(np.float32),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +128,9 @@ def test_dropout_changes_angles_in_training_alone(analysis):
 
 
 @pytest.mark.parametrize("projection", ["composite", "free"])
-@pytest.mark.parametrize("resolution, volume, width", [(32, 8, 0.06), (64, 16, 0.03), (128, 8, 0.03)])  # fmt: skip
+@pytest.mark.parametrize(
+    "resolution, volume, width", [(32, 8, 0.06), (64, 16, 0.03), (128, 8, 0.03)]
+)
 def test_synthesis_draws_pictures_of_every_size(projection, resolution, volume, width):
     network = _synthesis(resolution, width, volume_size=volume, projection=projection)
     pictures = network(_inputs(2))
@@ -224,7 +235,9 @@ def test_object_is_of_z1_alone(composite):
     opacity = ops.convert_to_numpy(composite.projection.opacity(first[0], angles))
     # Where two pictures differ only by their background, the difference fades as 1 - opacity.
     apart = ops.convert_to_numpy(composite.draw(first, angles) - composite.draw(second, angles))
-    background = [ops.convert_to_numpy(composite.projection._background(made[2])) for made in (first, second)]  # fmt: skip
+    background = [
+        ops.convert_to_numpy(composite.projection._background(made[2])) for made in (first, second)
+    ]
     np.testing.assert_allclose(apart, (1 - opacity) * (background[0] - background[1]), atol=1e-4)
     assert np.abs(apart).max() > 1e-3
 

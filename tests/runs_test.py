@@ -1,4 +1,4 @@
-"""A run folder that is missing, foreign or damaged is one line to the user, a good one is loaded."""
+"""A run folder that is missing, foreign or damaged is one line to the user; a good one loads."""
 
 import json
 

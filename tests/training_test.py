@@ -27,6 +27,7 @@ TINY = config.Options(
     volume_size=8,
     volume_features=3,
     dropout=0.0,
+    r1_interval=1,
     log_interval=2,
     picture_interval=4,
     checkpoint_interval=2,
@@ -96,7 +97,7 @@ def test_training_lowers_the_consistency_losses(tmp_path):
 @pytest.mark.parametrize("changes", [
     {"adversarial": "wgan_gp"},
     {"projection": "free"},
-    {"accumulate": 2},
+    {"accumulate": 2, "batch_size": 16},
     {"precision": "mixed_bfloat16"},
     {"xla": True},
     {"camera_distance": 3.0, "symmetric_volume": False},
@@ -104,7 +105,7 @@ def test_training_lowers_the_consistency_losses(tmp_path):
 def test_every_choice_trains(tmp_path, changes):
     options = tiny(tmp_path, **changes)
     trainer = step.Trainer(options, step.make_strategy())
-    real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
+    real = tf.random.stateless_normal([options.batch_size, 32, 32, 3], [1, 2])
     before = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
     parts = {k: float(v) for k, v in trainer.step(real, tf.constant(0, tf.int64), True).items()}
     assert all(np.isfinite(value) for value in parts.values()), parts
@@ -115,10 +116,12 @@ def test_every_choice_trains(tmp_path, changes):
 
 
 def test_micro_batches_average_to_the_whole_batchs_gradient():
-    real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
+    real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
     norms = []
     for accumulate in (1, 2):
-        options = dataclasses.replace(TINY, accumulate=accumulate, image_weight=0.0)
+        options = dataclasses.replace(
+            TINY, batch_size=16, accumulate=accumulate, image_weight=0.0
+        )
         trainer = step.Trainer(options, step.make_strategy())
         parts = trainer.step(real, tf.constant(0, tf.int64), True)
         norms.append([float(parts["v_gradient"]), float(parts["s_viewpoint"])])

@@ -205,7 +205,7 @@ def camera_grid(size):
     return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype("float32")
 
 
-def ball_rays(rays, samples, distance=0.0):
+def ball_rays(rays, samples, distance=0.0, reach=1.0):
     """Sample points along the camera's rays, where they cross the unit ball.
 
     The ball looks the same from every viewpoint, so nothing outside it need be turned or drawn.
@@ -214,12 +214,13 @@ def ball_rays(rays, samples, distance=0.0):
       rays: pixels along each side of the picture.
       samples: points on each ray's chord, front to back, in the middle of equal pieces.
       distance: of the camera from the centre in ball radii, above 1; 0 for parallel rays.
+      reach: half width of the picture in ball radii, at the ball's centre.
 
     Returns:
       (points float32 [samples * hits, 3], piece length float32 [hits], pixel int32
       [rays * rays]: which hit a pixel is, or `hits` where its ray misses the ball).
     """
-    y, x = np.meshgrid(-_centres(rays), _centres(rays), indexing="ij")
+    y, x = np.meshgrid(-reach * _centres(rays), reach * _centres(rays), indexing="ij")
     plane = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
     if distance:
         along = plane - [0.0, 0.0, distance]

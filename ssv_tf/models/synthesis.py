@@ -1,6 +1,7 @@
 """The synthesis network S: style codes and a viewpoint -> picture (SSV section 3.2)."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from ssv_tf.models import layers
@@ -13,6 +14,7 @@ _STYLE_WIDTH = 512
 # A fresh volume lets half of the background through: 8 softplus(-3) = 0.4 per half volume side.
 _DENSITY_START = -3.0
 _DENSITY_SCALE = 8.0
+_EMPTIED = 10.0
 _BACKGROUND_SIZE = 4
 
 
@@ -41,6 +43,11 @@ class SynthesisNetwork(keras.Model):
         volume_features: features of a voxel beside its density (composite).
         symmetric_volume: make the volume its own left-right mirror image (composite).
         camera_distance: in ball radii, 0 for parallel rays (composite).
+      volume_width: the object's greatest half width in ball radii, 1 for any (composite). Below
+        1 it says which way an object longer than wide lies, so that its length cannot settle
+        across the mirror plane, where front and rear would be each other's mirror image.
+      picture_reach: half width of the picture in ball radii (composite); below 1 where crops cut
+        the object off.
     """
 
     def __init__(
@@ -54,9 +61,12 @@ class SynthesisNetwork(keras.Model):
         volume_features=8,
         symmetric_volume=True,
         camera_distance=0.0,
+        volume_width=1.0,
+        picture_reach=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.volume_width, self.picture_reach = volume_width, picture_reach
         self.resolution, self.width, self.code_size = resolution, width, code_size
         self.mapping_layers, self.volume_size = mapping_layers, volume_size
         self.projection_name, self.volume_features = projection, volume_features
@@ -73,6 +83,8 @@ class SynthesisNetwork(keras.Model):
                 volume_features,
                 symmetric_volume,
                 camera_distance,
+                volume_width,
+                picture_reach,
                 name="projection",
             )
 
@@ -117,6 +129,8 @@ class SynthesisNetwork(keras.Model):
             "volume_features": self.volume_features,
             "symmetric_volume": self.symmetric_volume,
             "camera_distance": self.camera_distance,
+            "volume_width": self.volume_width,
+            "picture_reach": self.picture_reach,
         }
 
 
@@ -281,10 +295,13 @@ class CompositeProjection(keras.layers.Layer):
         features,
         symmetric=True,
         camera_distance=0.0,
+        volume_width=1.0,
+        picture_reach=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
+        self.volume_width, self.picture_reach = volume_width, picture_reach
         self.features, self.symmetric, self.camera_distance = features, symmetric, camera_distance
         self.rays, self.samples = min(resolution, 32), round(0.75 * volume_size)
         self.voxel_head = layers.EqualizedConv(1 + features, rank=3, gain=1.0, name="voxel_head")
@@ -301,8 +318,9 @@ class CompositeProjection(keras.layers.Layer):
     def build(self, input_shape):
         volume, style = input_shape[:2]
         self.points, self.piece, self.pixel = layers.ball_rays(
-            self.rays, self.samples, self.camera_distance
+            self.rays, self.samples, self.camera_distance, self.picture_reach
         )
+        self.outside = self._outside_width()
         self.voxel_head.build(volume)
         shape = (None, self.rays, self.rays, self.features)
         for block in self.object_blocks:
@@ -318,9 +336,18 @@ class CompositeProjection(keras.layers.Layer):
             block.build([start, style])
         self.background_rgb.build(start)
 
+    def _outside_width(self):
+        """What empties voxels further than volume_width from the mirror plane, all axes kept."""
+        x = np.abs((np.arange(self.volume_size) + 0.5) / self.volume_size * 2.0 - 1.0)
+        emptied = np.zeros((1, 1, 1, self.volume_size, 1 + self.features), "float32")
+        emptied[..., x > self.volume_width, 0] = -_EMPTIED
+        return emptied
+
     def prepare(self, volume):
         voxels = self.voxel_head(volume)
-        return 0.5 * (voxels + ops.flip(voxels, axis=3)) if self.symmetric else voxels
+        if self.symmetric:
+            voxels = 0.5 * (voxels + ops.flip(voxels, axis=3))
+        return voxels + ops.cast(self.outside, voxels.dtype)
 
     def call(self, inputs):
         voxels, style1, style2, angles_rad = inputs
@@ -353,6 +380,8 @@ class CompositeProjection(keras.layers.Layer):
             "features": self.features,
             "symmetric": self.symmetric,
             "camera_distance": self.camera_distance,
+            "volume_width": self.volume_width,
+            "picture_reach": self.picture_reach,
         }
         return {**super().get_config(), **own}
 

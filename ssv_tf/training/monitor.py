@@ -35,7 +35,7 @@ class Monitor:
             total=steps, initial=first_step, unit="step", disable=quiet, mininterval=2,
             file=sys.stderr, dynamic_ncols=True,
         )  # fmt: skip
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
         self._count, self._began = 0, time.monotonic()
         self._paused = 0.0
 

@@ -43,7 +43,7 @@ class Objective:
     def synthesis_draws(self, batch):
         """Random numbers `synthesis_loss` needs; `batch` pictures are batch / 2 triplets."""
         pairs, code = batch // 2, 2 * self.options.code_size
-        shapes = {}
+        shapes: dict = {}
         for name in ("first", "second"):
             shapes[f"style_{name}"] = ("normal", (pairs, code))
             shapes[f"viewpoint_{name}"] = ("uniform", (pairs, 3))
@@ -82,7 +82,8 @@ class Objective:
         Returns:
           (loss, parts by name, unweighted).
         """
-        o, parts = self.options, {}
+        o = self.options
+        parts: dict = {}
         views = [
             self._augmented(real, draws, "real"),
             self._augmented(losses.mirror_pictures(real), draws, "mirrored"),
@@ -140,7 +141,8 @@ class Objective:
         Returns:
           (loss, parts by name, unweighted).
         """
-        o, parts = self.options, {}
+        o = self.options
+        parts: dict = {}
         styles = draws["style_first"], draws["style_second"]
         views = [self.viewpoints(draws[f"viewpoint_{name}"]) for name in ("first", "second")]
         made = self.synthesis.make(*self.codes(ops.concatenate(styles, axis=0)))
@@ -178,8 +180,8 @@ def viewpoint_range_rad(options):
     o = options
     low = (-o.azimuth_range_deg, o.elevation_min_deg, -o.tilt_range_deg)
     high = (o.azimuth_range_deg, o.elevation_max_deg, o.tilt_range_deg)
-    low, high = ([math.radians(angle) for angle in side] for side in (low, high))
-    return ops.convert_to_tensor(low, "float32"), ops.convert_to_tensor(high, "float32")
+    low_rad, high_rad = ([math.radians(angle) for angle in side] for side in (low, high))
+    return ops.convert_to_tensor(low_rad, "float32"), ops.convert_to_tensor(high_rad, "float32")
 
 
 def _prefixed(name, shapes):

@@ -60,6 +60,8 @@ def build_synthesis(options):
         options.volume_features,
         options.symmetric_volume,
         options.camera_distance,
+        options.volume_width,
+        options.picture_reach,
         name="synthesis",
     )
     synthesis.build()
@@ -81,9 +83,9 @@ class Trainer:
     def __init__(self, options, strategy):
         self.options, self.strategy = options, strategy
         self.slices = strategy.num_replicas_in_sync * options.accumulate
-        if options.batch_size % (4 * self.slices):
-            raise FlagError(
-                f"--batch_size={options.batch_size} must be a multiple of 4 x "
+        if self.slices > 1 and options.batch_size % (8 * self.slices):
+            raise FlagError(  # S sees half as many pairs, the minibatch deviation groups of four
+                f"--batch_size={options.batch_size} must be a multiple of 8 x "
                 f"{strategy.num_replicas_in_sync} devices x {options.accumulate} micro-batches"
             )
         keras.utils.set_random_seed(options.seed)

@@ -1,6 +1,5 @@
 """Turntable pictures: the same objects drawn from azimuths all around."""
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -58,8 +57,4 @@ def _draw_function(synthesis):
     def draw(z1, z2, angles):
         return synthesis([z1, z2, angles])
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(draw)
-    return draw
+    return inference.compiled(draw)

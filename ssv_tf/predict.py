@@ -1,0 +1,232 @@
+"""Tells the viewpoint of pictures: a CSV or JSON table, and pictures with the axes drawn.
+
+  python -m ssv_tf.predict --run=RUN photos/ extra.jpg "more/*.png" --out=angles.csv --draw_dir=DIR
+
+Pictures that cannot be read are named on stderr, skipped and counted.
+"""
+
+import csv
+import dataclasses
+import functools
+import glob
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from ssv_tf import calibration, cli, config, drawing, files, inference, runs
+from ssv_tf.calibration import Calibration
+from ssv_tf.data import folder
+from ssv_tf.errors import FlagError, UserError
+
+COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
+
+_AT_ONCE = 512  # pictures in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One line of the table: the file and its calibrated degrees [3]."""
+
+    path: Path
+    degrees: np.ndarray
+
+    def row(self) -> dict[str, str | float]:
+        """The line, degrees to two decimals (-0.00 is 0.00)."""
+        rounded = (round(float(angle), 2) + 0.0 for angle in self.degrees)
+        return dict(zip(COLUMNS, (_printable(self.path), *rounded), strict=True))
+
+
+def define_flags() -> None:
+    """Registers this command's flags."""
+    flags.DEFINE_string("run", "", "Folder of a trained run.")
+    flags.DEFINE_string("preset", "", "Name of a run that came with the package.")
+    flags.DEFINE_string("out", "", "Table to write, .csv or .json; empty: CSV on stdout.")
+    flags.DEFINE_string("draw_dir", "", "Folder for the pictures with axes drawn; empty: none.")
+    flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
+
+
+def main(argv) -> None:
+    """Predicts, writes the table and the drawings; UserError where no picture could be read."""
+    values = flags.FLAGS
+    if len(argv) < 2:
+        raise FlagError("name at least one picture, folder or glob")
+    if values.out:
+        _check_table(values.out, values.overwrite)
+    paths, skipped = find(argv[1:])
+    drawn = _drawn_paths(paths, values.draw_dir, values.overwrite)
+    run = runs.load(values.run or None, values.preset or None)
+    predictions = []
+    for part, bad in predict_files(paths, _predictor(run), _reader(run.options)):
+        skipped += bad
+        predictions += part
+        for prediction in part if drawn else ():
+            _draw(prediction, drawn[prediction.path])
+    if not predictions:
+        raise UserError(f"none of the {skipped} pictures could be read")
+    _write(predictions, values.out)
+    if drawn:
+        print(f"{values.draw_dir}: {len(predictions)} pictures drawn", file=sys.stderr)
+    if skipped:
+        print(f"{skipped} skipped, {len(predictions)} predicted", file=sys.stderr)
+
+
+def find(words: Sequence[str]) -> tuple[list[Path], int]:
+    """Files of the words on the command line, each once, in that order.
+
+    Args:
+      words: files, folders (searched all the way down) or globs (** too).
+
+    Returns:
+      (paths, how many words led to nothing; each is named on stderr).
+    """
+    found: dict[Path, None] = {}
+    missing = 0
+    for word in words:
+        paths = _expand(word)
+        if not paths:
+            missing += 1
+            _say_skipped(word, "no picture there" if os.path.isdir(word) else "no such file")
+        found.update(dict.fromkeys(paths))
+    return list(found), missing
+
+
+def predict_files(
+    paths: Sequence[Path],
+    predict: Callable[[np.ndarray], np.ndarray],
+    read: Callable[[Path], np.ndarray],
+    at_once: int = _AT_ONCE,
+) -> Iterator[tuple[list[Prediction], int]]:
+    """Predicts files, a bounded number of pictures at a time.
+
+    Args:
+      paths: picture files.
+      predict: uint8 [pictures, R, R, 3] -> calibrated degrees [pictures, 3].
+      read: file -> uint8 [R, R, 3]; raises `folder.BadPicture`.
+      at_once: pictures held in memory.
+
+    Yields:
+      (predictions in the order of `paths`, how many could not be read) of each part.
+    """
+    for start in range(0, len(paths), at_once):
+        images, good, bad = [], [], 0
+        for path in paths[start : start + at_once]:
+            try:
+                images.append(read(path))
+                good.append(path)
+            except folder.BadPicture as error:
+                bad += 1
+                _say_skipped(_printable(path), str(error))
+        degrees = predict(np.stack(images)) if images else np.zeros((0, 3))
+        yield [Prediction(*pair) for pair in zip(good, degrees, strict=True)], bad
+
+
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """The table as CSV text with a header."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for prediction in predictions:
+        name, *degrees = prediction.row().values()
+        writer.writerow([name, *(f"{angle:.2f}" for angle in degrees)])
+    return stream.getvalue()
+
+
+def as_json(predictions: Sequence[Prediction]) -> str:
+    """The table as a JSON list of objects with the same keys."""
+    return json.dumps([prediction.row() for prediction in predictions], indent=1) + "\n"
+
+
+def _expand(word: str) -> list[Path]:
+    """A file that is there is taken by its name, even if that looks like a glob."""
+    path = Path(word)
+    if path.is_dir():
+        return folder.find_pictures(path)
+    if path.exists():
+        return [path]
+    matches = [Path(match) for match in sorted(glob.glob(word, recursive=True))]
+    return [match for match in matches if not match.is_dir()]
+
+
+def _predictor(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
+    fitted = run.calibration()
+    if fitted is None:
+        print(
+            f"warning: {run.path} has no {calibration.FILE_NAME}: these are V's own angles, not "
+            "yet in the convention; see ssv_tf.calibrate",
+            file=sys.stderr,
+        )
+        fitted = Calibration.identity()
+    raw = functools.partial(inference.predict_deg, run.analysis())
+    return lambda images: fitted.apply(raw(images))
+
+
+def _reader(options: config.Options) -> Callable[[Path], np.ndarray]:
+    """Reads a picture as the run's training pictures were read."""
+    size = options.resolution
+
+    def read(path: Path) -> np.ndarray:
+        picture = folder.read_picture(path, shortest=4 * size)
+        return folder.fit_square(
+            picture, size, options.crop, options.canvas_heights, options.padding
+        )
+
+    return read
+
+
+def _check_table(out: str, overwrite: bool) -> None:
+    if Path(out).suffix.lower() not in (".csv", ".json"):
+        raise FlagError(f"--out={out} must end in .csv or .json")
+    files.refuse_existing(out, overwrite)
+
+
+def _drawn_paths(paths: Sequence[Path], draw_dir: str, overwrite: bool) -> dict[Path, Path]:
+    """Where each picture's drawing goes: its name, numbered where two pictures share it."""
+    if not draw_dir:
+        return {}
+    drawn: dict[Path, Path] = {}
+    used: set[str] = set()
+    for path in paths:
+        name, number = f"{path.stem}_axes.png", 2
+        while name in used:
+            name, number = f"{path.stem}_axes_{number}.png", number + 1
+        used.add(name)
+        drawn[path] = files.refuse_existing(Path(draw_dir) / name, overwrite)
+    return drawn
+
+
+def _draw(prediction: Prediction, target: Path) -> None:
+    picture = folder.read_picture(prediction.path, shortest=640)
+    stream = io.BytesIO()
+    drawing.draw_viewpoint(picture, prediction.degrees).save(stream, "PNG")
+    files.write_atomically(target, stream.getvalue())
+
+
+def _write(predictions: Sequence[Prediction], out: str) -> None:
+    if not out:
+        sys.stdout.write(as_csv(predictions))
+        return
+    text = as_json(predictions) if out.lower().endswith(".json") else as_csv(predictions)
+    print(files.write_atomically(out, text))
+
+
+def _say_skipped(name: str, reason: str) -> None:
+    print(f"skipped {name}: {reason}", file=sys.stderr)
+
+
+def _printable(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()
