@@ -25,7 +25,14 @@ RUNTIME = [
 ]
 
 EXTRAS = {
-    "test": ["dill>=0.3.8", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9"],
+    "test": [
+        "dill>=0.3.8",
+        "hypothesis>=6.100",
+        "mypy>=1.15",
+        "pytest>=8.3",
+        "pytest-timeout>=2.3",
+        "ruff>=0.9",
+    ],
     "faces": ["mtcnn>=1.0"],
     "serving": ["tensorflow-serving-api>=2.19,<2.22"],
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],

@@ -93,7 +93,7 @@ def _names(formats: list[str]) -> list[str]:
 
 def _start_tensorflow() -> None:
     """Imports it and finds its devices, whose messages are of no use to the reader."""
-    from ssv_tf.export import quiet
+    from ssv_tf import quiet
 
     with quiet.native_output() as written:
         try:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from ssv_tf import quiet
 from ssv_tf.errors import UserError
-from ssv_tf.export import quiet
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
 
 JPEG_INPUT = "jpeg_bytes"

@@ -19,9 +19,8 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from ssv_tf import files
+from ssv_tf import files, quiet
 from ssv_tf.errors import UserError
-from ssv_tf.export import quiet
 from ssv_tf.export.fold import DECODING, INPUT, OUTPUT, FoldedViewpoint
 
 KINDS = ("fp32", "fp16", "dynamic", "int8", "int8_full")

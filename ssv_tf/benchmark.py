@@ -147,9 +147,10 @@ def table(figures: dict) -> str:
         rate = work[name] / seconds[name]
         share = rate / figures["peak_gflops"]
         lines.append(f"{label:<18}{seconds[name]:>9.3f}{work[name]:>9.1f}{rate:>9.1f}{share:>9.0%}")
-    trained, fed = figures["batch_size"] / seconds["step"], figures["data_pictures_per_second"]
+    trained = figures["batch_size"] / seconds["step"]
+    fed = figures["data_pictures_per_second"]
     lines += [
-        f"trained pictures/s {trained:.1f}; the pipeline gives {fed:.0f} ({fed / trained:.0f}-fold)",
+        f"trained pictures/s {trained:.1f}; the pipeline gives {fed:.0f}, {fed / trained:.0f}-fold",
         *(
             f"{name:<10} {figures['parameters'][name]:>11,} parameters, "
             f"{figures['gmac_per_picture'][name]:.3f} GMAC a picture"

@@ -1,14 +1,16 @@
 """The door every command goes through: absl flags in, one line and an exit code out."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from absl import app, flags
 
+from ssv_tf import backend  # noqa: F401  (before anything else loads Keras)
 from ssv_tf.errors import UserError
+
+logging.getLogger("tensorflow").setLevel(logging.WARNING)
 
 
 def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None]) -> None:

@@ -224,7 +224,8 @@ class Options:
 
 
 def _check_setting(field: dataclasses.Field, value: Any) -> None:
-    wanted, rule = field.type, field.metadata
+    wanted: Any = field.type
+    rule = field.metadata
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not wanted:
@@ -265,16 +266,17 @@ def define_flags() -> None:
     """Registers one absl flag for each setting, with its unit and range in the help."""
     for field in dataclasses.fields(Options):
         text, rule = field.metadata["help"], field.metadata
-        if rule["choices"] and isinstance(field.default, str):
-            flags.DEFINE_enum(field.name, field.default, list(rule["choices"]), text)
+        default: Any = field.default
+        if rule["choices"] and isinstance(default, str):
+            flags.DEFINE_enum(field.name, default, list(rule["choices"]), text)
         elif field.type is bool:
-            flags.DEFINE_bool(field.name, field.default, text)
+            flags.DEFINE_bool(field.name, default, text)
         elif field.type is int:
-            flags.DEFINE_integer(field.name, field.default, text + _range_text(rule))
+            flags.DEFINE_integer(field.name, default, text + _range_text(rule))
         elif field.type is float:
-            flags.DEFINE_float(field.name, field.default, text + _range_text(rule))
+            flags.DEFINE_float(field.name, default, text + _range_text(rule))
         else:
-            flags.DEFINE_string(field.name, field.default, text)
+            flags.DEFINE_string(field.name, default, text)
 
 
 def _range_text(rule) -> str:

@@ -61,4 +61,4 @@ def compiled(function):
         return function
     import tensorflow as tf
 
-    return tf.function(function)
+    return tf.function(function, autograph=False)

@@ -18,7 +18,8 @@ over the signs of (cos, sin): 0 = (+, +), 1 = (-, +), 2 = (+, -), 3 = (-, -).
 """
 
 import numpy as np
-from keras import ops
+
+from ssv_tf.backend import ops
 
 ANGLES = ("azimuth", "elevation", "tilt")
 

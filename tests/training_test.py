@@ -119,9 +119,7 @@ def test_micro_batches_average_to_the_whole_batchs_gradient():
     real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
     norms = []
     for accumulate in (1, 2):
-        options = dataclasses.replace(
-            TINY, batch_size=16, accumulate=accumulate, image_weight=0.0
-        )
+        options = dataclasses.replace(TINY, batch_size=16, accumulate=accumulate, image_weight=0.0)
         trainer = step.Trainer(options, step.make_strategy())
         parts = trainer.step(real, tf.constant(0, tf.int64), True)
         norms.append([float(parts["v_gradient"]), float(parts["s_viewpoint"])])

@@ -57,7 +57,9 @@ class AnalysisNetwork(keras.Model):
         self.top.build(shape)
         self.realness_top.build((*shape[:3], shape[3] + 1))
         flat = (None, self.top.filters)
-        for head in (self.realness_head, self.style_head, *self.angle_heads):
+        self.realness_head.build(flat)
+        self.style_head.build(flat)
+        for head in self.angle_heads:
             head.build(flat)
         self.built = True
 

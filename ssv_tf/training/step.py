@@ -97,7 +97,7 @@ class Trainer:
             keras.config.set_dtype_policy("float32")
         self._analysis_gradients = self._compiled(self._analysis_gradients_of)
         self._synthesis_gradients = self._compiled(self._synthesis_gradients_of)
-        self.step = tf.function(self._step)
+        self.step = tf.function(self._step, autograph=False)
 
     def _build(self):
         o = self.options
@@ -122,7 +122,7 @@ class Trainer:
     def _compiled(self, function):
         if not self.options.xla:
             return function
-        return tf.function(function, jit_compile=True)
+        return tf.function(function, jit_compile=True, autograph=False)
 
     def _step(self, real, step, penalise):
         """One training step.
