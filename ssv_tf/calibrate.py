@@ -65,7 +65,7 @@ def table(fitted: calibration.Calibration) -> str:
         residual = fitted.residual_deg[i]
         shown = "" if residual is None else f"{residual:.1f} deg"
         lines.append(
-            f"{name:<10}{fitted.kinds[i]:>10}{fitted.scale[i]:>9.3f}"
+            f"{name:<10}{fitted.kinds[i]:>10}{fitted.scale[i]:>9.3f} "
             f"{fitted.offset_deg[i]:>6.1f} deg{shown:>15}"
         )
     return "\n".join(lines)

@@ -45,20 +45,18 @@ def predict_deg(analysis, pictures, batch_size=64):
 
 def viewpoint_function(analysis):
     """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]; one for a network."""
-    if analysis not in _FUNCTIONS:
-        network = weakref.proxy(analysis)  # the dictionary must not keep its own key alive
-
-        def predict(pictures):
-            return viewpoint.decode(**network.viewpoint(pictures))
-
-        _FUNCTIONS[analysis] = compiled(predict)
-    return _FUNCTIONS[analysis]
+    return compiled_for(
+        analysis, lambda network: lambda x: viewpoint.decode(**network.viewpoint(x))
+    )
 
 
-def compiled(function):
-    """`function` as a graph where the backend is TensorFlow, else as it is."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
+def compiled_for(network, make):
+    """The function `make(network)`, a graph where the backend is TensorFlow; made once."""
+    if network not in _FUNCTIONS:
+        function = make(weakref.proxy(network))  # the dictionary must not keep its own key alive
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
 
-    return tf.function(function, autograph=False)
+            function = tf.function(function, autograph=False)
+        _FUNCTIONS[network] = function
+    return _FUNCTIONS[network]

@@ -54,7 +54,6 @@ def tile(pictures):
 
 
 def _draw_function(synthesis):
-    def draw(z1, z2, angles):
-        return synthesis([z1, z2, angles])
-
-    return inference.compiled(draw)
+    return inference.compiled_for(
+        synthesis, lambda network: lambda z1, z2, angles: network([z1, z2, angles])
+    )
