@@ -107,8 +107,8 @@ def test_a_wrong_value_is_refused_with_its_flag_and_itself(setting):
     [
         ({"elevation_min_deg": 20.0, "elevation_max_deg": 10.0}, ("elevation_min_deg", "20", "10")),
         ({"batch_size": 16, "accumulate": 3}, ("batch_size", "accumulate", "16", "3")),
-        ({"batch_size": 8, "accumulate": 4}, ("batch_size", "accumulate", "8", "4")),
-        ({"batch_size": 6}, ("batch_size", "6")),
+        ({"batch_size": 8, "accumulate": 8}, ("batch_size", "accumulate", "8")),
+        ({"batch_size": 7}, ("batch_size", "7")),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, named):
