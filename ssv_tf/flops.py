@@ -5,7 +5,7 @@ all of the arithmetic. One MAC is two FLOPs.
 """
 
 from ssv_tf.models.layers import EqualizedConv, EqualizedDense
-from ssv_tf.models.synthesis import CompositeProjection, FreeProjection
+from ssv_tf.models.projection import CompositeProjection, FreeProjection
 
 # A gradient with respect to weights and inputs costs two forward passes; to inputs alone, one.
 _FORWARD, _INPUT_GRADIENT, _BOTH_GRADIENTS = 1, 1, 2

@@ -22,7 +22,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ssv_tf.models import analysis, layers, synthesis
+from ssv_tf.models import analysis, layers, projection, synthesis
 
 BATCH = 8  # two replicas of 4, one group of the minibatch standard deviation each
 _STYLE, _VOLUME, _ANGLES = (5,), (8, 8, 8, 4), (3,)
@@ -53,12 +53,14 @@ CASES = {
     "halving_block": Case(lambda: analysis._HalvingBlock(6, name="block"), ((8, 8, 3),)),
     "angle_head": Case(lambda: analysis._AngleHead(16, 0.2, name="head"), ((7,),)),
     "mapping": Case(lambda: synthesis.MappingNetwork(9, 3), (_STYLE,)),
-    "styled_conv_2d": Case(lambda: synthesis.StyledConv(6, 2), ((8, 8, 3), _STYLE)),
-    "styled_conv_3d": Case(lambda: synthesis.StyledConv(6, 3), ((6, 6, 6, 3), _STYLE)),
+    "styled_conv_2d": Case(lambda: layers.StyledConv(6, 2), ((8, 8, 3), _STYLE)),
+    "styled_conv_3d": Case(lambda: layers.StyledConv(6, 3), ((6, 6, 6, 3), _STYLE)),
     "styled_volume": Case(lambda: synthesis.StyledVolume(0.03, 8), (_STYLE,)),
-    "free": Case(lambda: synthesis.FreeProjection(16, 0.03, 8), (_VOLUME, _STYLE, _STYLE, _ANGLES)),
+    "free": Case(
+        lambda: projection.FreeProjection(16, 0.03, 8), (_VOLUME, _STYLE, _STYLE, _ANGLES)
+    ),
     "composite": Case(
-        lambda: synthesis.CompositeProjection(16, 0.03, 8, 3), (_VOLUME, _STYLE, _STYLE, _ANGLES)
+        lambda: projection.CompositeProjection(16, 0.03, 8, 3), (_VOLUME, _STYLE, _STYLE, _ANGLES)
     ),
     "analysis": Case(lambda: analysis.AnalysisNetwork(**_TINY, style_size=8), ((32, 32, 3),)),
     "synthesis": Case(
@@ -118,7 +120,7 @@ def _apart(first, second):
 
 def test_no_layer_is_left_out():
     made = {type(case.make()) for case in CASES.values()}
-    for module in (layers, analysis, synthesis):
+    for module in (layers, analysis, projection, synthesis):
         for _, kind in inspect.getmembers(module, inspect.isclass):
             if kind.__module__ == module.__name__ and issubclass(kind, keras.Layer):
                 assert kind in made, f"{kind.__name__} has no case"

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from ssv_tf import config, flops
-from ssv_tf.models import layers
+from ssv_tf.models import geometry, layers
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 
@@ -49,7 +49,7 @@ def test_composite_synthesis_by_hand():
     norms = 2 * (15 * 2 * 15)
     norms += (1 + 3) * 15 * 2 * 16  # one object block, backgrounds at 8, 16, 32
     make = mapping + norms + 8**3 * 27 * 15 * 15 + 8**3 * 27 * 15 * 4
-    hits = int(ops.convert_to_numpy(layers.ball_rays(32, 6)[1]).shape[0])
+    hits = int(ops.convert_to_numpy(geometry.ball_rays(32, 6)[1]).shape[0])
     draw = 8 * 6 * hits * 4  # eight neighbours of 6 samples a ray, 3 features and density
     draw += 32**2 * 9 * 3 * 16 + 32**2 * 16 * 3
     draw += (8**2 + 16**2 + 32**2) * 9 * 16 * 16 + 32**2 * 16 * 3

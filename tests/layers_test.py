@@ -9,11 +9,11 @@ import tensorflow as tf
 from keras import ops
 
 from ssv_tf import viewpoint
-from ssv_tf.models import layers
+from ssv_tf.models import geometry, layers
 
 RANDOM = np.random.default_rng(11)
 SIZE = 6
-GRID = layers.camera_grid(SIZE)
+GRID = geometry.camera_grid(SIZE)
 
 
 def _normal(*shape):
@@ -52,7 +52,7 @@ def _turned_oracle(volumes, angles_rad, grid):
 
 def _turn(volume, *degrees):
     """One [n, n, n] volume turned by azimuth, elevation, tilt in degrees, as [n, n, n]."""
-    turned = layers.rotate_volume(volume[None, ..., None], _rad(*degrees), GRID)
+    turned = geometry.rotate_volume(volume[None, ..., None], _rad(*degrees), GRID)
     return ops.convert_to_numpy(turned).reshape(volume.shape)
 
 
@@ -60,7 +60,7 @@ def test_turned_volume_is_that_of_the_oracle():
     volumes = _normal(3, SIZE, SIZE, SIZE, 2)
     angles = RANDOM.uniform(-np.pi, np.pi, (3, 3)).astype(np.float32)
     expected = _turned_oracle(volumes, angles, GRID)
-    got = layers.rotate_volume(volumes, angles, GRID)
+    got = geometry.rotate_volume(volumes, angles, GRID)
     np.testing.assert_allclose(got, expected, atol=2e-5)
     assert np.abs(expected).mean() > 0.05 and (np.abs(expected).sum(-1) == 0).any()
 
@@ -70,7 +70,7 @@ def test_turned_volume_may_have_three_sides_and_points_far_outside():
     points = RANDOM.uniform(-1.6, 1.6, (60, 3)).astype(np.float32)
     angles = RANDOM.uniform(-np.pi, np.pi, (2, 3)).astype(np.float32)
     expected = _turned_oracle(volumes, angles, points)
-    got = layers.rotate_volume(volumes, angles, points)
+    got = geometry.rotate_volume(volumes, angles, points)
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
@@ -126,7 +126,7 @@ def test_gradient_in_the_volume_is_the_transposed_sampling():
     tensor = tf.constant(volumes)
     with tf.GradientTape() as tape:
         tape.watch(tensor)
-        value = tf.reduce_sum(weights * layers.rotate_volume(tensor, angles, GRID))
+        value = tf.reduce_sum(weights * geometry.rotate_volume(tensor, angles, GRID))
     gradient = tape.gradient(value, tensor).numpy()
     for _ in range(3):  # linear in the volume: a directional derivative is one forward pass
         direction = _normal(*volumes.shape)
@@ -142,7 +142,7 @@ def test_gradient_in_the_angles_is_that_of_finite_differences():
     tensor = tf.constant(angles)
     with tf.GradientTape() as tape:
         tape.watch(tensor)
-        value = tf.reduce_sum(weights * layers.rotate_volume(volumes, tensor, points))
+        value = tf.reduce_sum(weights * geometry.rotate_volume(volumes, tensor, points))
     gradient = tape.gradient(value, tensor).numpy()
 
     def at(shift):
@@ -155,7 +155,7 @@ def test_gradient_in_the_angles_is_that_of_finite_differences():
 
 
 def test_camera_grid_runs_from_front_top_left():
-    grid = layers.camera_grid(4).reshape(4, 4, 4, 3)
+    grid = geometry.camera_grid(4).reshape(4, 4, 4, 3)
     np.testing.assert_allclose(grid[0, 0, 0], [-0.75, 0.75, 0.75])
     np.testing.assert_allclose(grid[3, 0, 0], [-0.75, 0.75, -0.75])
     np.testing.assert_allclose(grid[0, 3, 0], [-0.75, -0.75, 0.75])
@@ -173,7 +173,7 @@ def _pixel_plane(rays):
 @pytest.mark.parametrize("distance", [0.0, 1.5, 4.0])
 def test_ray_samples_fill_the_chords_of_the_unit_ball(distance):
     rays, samples = 8, 5
-    points, piece, pixel = layers.ball_rays(rays, samples, distance)
+    points, piece, pixel = geometry.ball_rays(rays, samples, distance)
     points = points.reshape(samples, -1, 3).astype(np.float64)
     assert np.linalg.norm(points, axis=-1).max() < 1
     assert pixel.shape == (rays * rays,) and piece.shape == (points.shape[1],)
@@ -192,7 +192,7 @@ def test_ray_samples_fill_the_chords_of_the_unit_ball(distance):
 
 def test_parallel_rays_hit_a_disc_and_measure_the_ball():
     rays = 40
-    _, piece, pixel = layers.ball_rays(rays, 3)
+    _, piece, pixel = geometry.ball_rays(rays, 3)
     hit = pixel < len(piece)
     np.testing.assert_array_equal(hit, (_pixel_plane(rays) ** 2).sum(1) < 1)
     volume = 3 * piece.sum() * (2 / rays) ** 2
@@ -200,7 +200,7 @@ def test_parallel_rays_hit_a_disc_and_measure_the_ball():
 
 
 def test_a_far_camera_has_almost_parallel_rays():
-    parallel, far = layers.ball_rays(8, 4), layers.ball_rays(8, 4, 1e4)
+    parallel, far = geometry.ball_rays(8, 4), geometry.ball_rays(8, 4, 1e4)
     np.testing.assert_array_equal(parallel[2], far[2])
     np.testing.assert_allclose(parallel[0], far[0], atol=1e-3)
 
@@ -225,14 +225,14 @@ def test_composite_is_the_over_operator():
     density = RANDOM.exponential(0.5, (2, 7, 9, 1)).astype(np.float32)
     features = _normal(2, 7, 9, 4)
     expected = _over(density.astype(np.float64), features.astype(np.float64))
-    for got, wanted in zip(layers.composite(density, features), expected, strict=True):
+    for got, wanted in zip(geometry.composite(density, features), expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 1.0, 1e3])
 def test_opacity_stays_between_0_and_1(scale):
     density = scale * RANDOM.exponential(1.0, (2, 12, 9, 1)).astype(np.float32)
-    opacity = ops.convert_to_numpy(layers.composite(density, _normal(2, 12, 9, 1))[1])
+    opacity = ops.convert_to_numpy(geometry.composite(density, _normal(2, 12, 9, 1))[1])
     assert opacity.min() >= 0 and opacity.max() <= 1 + 1e-5
     if scale == 0.0:
         assert (opacity == 0).all()
@@ -245,7 +245,7 @@ def test_an_opaque_front_hides_the_back_and_not_the_other_way_round():
     density[0, :, 0, 0] = [50, 1, 1]  # ray 0: opaque front
     density[0, :, 1, 0] = [0, 1, 50]  # ray 1: opaque back behind a veil
     features = np.broadcast_to(np.eye(3, dtype=np.float32)[None, :, None], (1, 3, 2, 3))
-    drawn, opacity = layers.composite(density, features)
+    drawn, opacity = geometry.composite(density, features)
     veil = 1 - np.exp(-1)
     np.testing.assert_allclose(drawn[0], [[1, 0, 0], [0, veil, 1 - veil]], atol=1e-6)
     np.testing.assert_allclose(opacity, 1, atol=1e-6)

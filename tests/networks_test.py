@@ -266,7 +266,7 @@ def test_config_of_the_synthesis_network_makes_it_again():
     settings = {
         "resolution": 64, "width": 0.05, "code_size": 5, "mapping_layers": 3, "volume_size": 8,
         "projection": "free", "volume_features": 4, "symmetric_volume": False,
-        "camera_distance": 2.5,
+        "camera_distance": 2.5, "volume_width": 0.6, "picture_reach": 0.9,
     }  # fmt: skip
     assert _settings_of(SynthesisNetwork(**settings)) == settings
     again = SynthesisNetwork.from_config(SynthesisNetwork(**settings, name="s").get_config())

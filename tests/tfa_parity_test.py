@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ssv_tf.models import layers
+from ssv_tf.models import geometry, layers
 from ssv_tf.training import augment
 
 GOLDEN = Path(__file__).parent / "golden" / "tfa.npz"
@@ -177,7 +177,7 @@ def test_tilt_turns_clockwise_by_bilinear_samples_as_addons_rotate(golden):
     volume = np.repeat(images[:, None], side, axis=1)
     for angle, expected in zip(degrees, golden["warp/rotated"], strict=True):
         tilt = np.radians([[0.0, 0.0, -angle]]).astype("float32")
-        turned = layers.rotate_volume(volume, tilt, layers.camera_grid(side))
+        turned = geometry.rotate_volume(volume, tilt, geometry.camera_grid(side))
         turned = ops.convert_to_numpy(turned).reshape(volume.shape)[0]
         np.testing.assert_allclose(turned, np.stack([expected] * side), rtol=0, atol=2e-5)
 

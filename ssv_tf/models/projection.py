@@ -1,0 +1,197 @@
+"""From the volume to the picture: the two projections of S (SSV section 3.2)."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ssv_tf.models import geometry, layers
+
+_WIDTHS_TURNED = (128, 64)  # plain 3D convolutions after the rotation
+_WIDTHS_2D = (512, 512, 256, 128)
+# A fresh volume lets half of the background through: 8 softplus(-3) = 0.4 per half volume side.
+_DENSITY_START = -3.0
+_DENSITY_SCALE = 8.0
+_EMPTIED = 10.0
+_BACKGROUND_SIZE = 4
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class FreeProjection(keras.layers.Layer):
+    """The paper's projection: turned volume -> 3D convs -> depth into channels -> 2D blocks."""
+
+    def __init__(self, resolution, width, volume_size, **kwargs):
+        super().__init__(**kwargs)
+        self.resolution, self.width, self.volume_size = resolution, width, volume_size
+        self.turned_convs = [
+            layers.EqualizedConv(layers.scaled(w, width), rank=3, name=f"turned_{i}")
+            for i, w in enumerate(_WIDTHS_TURNED)
+        ]
+        widths = [layers.scaled(w, width) for w in _WIDTHS_2D]
+        self.fold = layers.EqualizedConv(widths[0], 1, name="fold")
+        steps = (resolution // volume_size).bit_length() - 1
+        self.blocks = [
+            layers.StyledConv(widths[min(i, len(widths) - 1)], 2, name=f"block_{i}")
+            for i in range(steps + 1)
+        ]
+        self.to_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="to_rgb")
+
+    def build(self, input_shape):
+        volume, style = input_shape[:2]
+        size = volume[1]
+        self.grid = geometry.camera_grid(size)
+        for conv in self.turned_convs:
+            conv.build(volume)
+            volume = (*volume[:4], conv.filters)
+        self.fold.build((None, size, size, size * volume[4]))
+        shape = (None, size, size, self.fold.filters)
+        for block in self.blocks:
+            block.build([shape, style])
+            shape = (None, size, size, block.filters)
+        self.to_rgb.build(shape)
+
+    def prepare(self, volume):
+        return volume
+
+    def call(self, inputs):
+        volume, _, style2, angles_rad = inputs
+        size, channels = volume.shape[1], volume.shape[4]
+        x = geometry.rotate_volume(volume, angles_rad, self.grid)
+        x = ops.reshape(x, (-1, size, size, size, channels))
+        for conv in self.turned_convs:
+            x = layers.leaky_relu(conv(x))
+        x = ops.transpose(x, (0, 2, 3, 1, 4))  # [batch, height, width, depth, channels]
+        x = ops.reshape(x, (-1, size, size, size * x.shape[4]))
+        x = layers.leaky_relu(self.fold(x))
+        for level, block in enumerate(self.blocks):
+            x = block([layers.upsample(x) if level else x, style2])
+        return self.to_rgb(x)
+
+    def get_config(self):
+        own = {"resolution": self.resolution, "width": self.width, "volume_size": self.volume_size}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class CompositeProjection(keras.layers.Layer):
+    """Alpha compositing of the turned volume over a background drawn from z2.
+
+    The rays are sampled at up to 32 x 32; raw densities are interpolated and made optical depth
+    afterwards, which keeps edges sharper than the voxels (Sun et al. 2022, post-activation).
+    """
+
+    def __init__(
+        self,
+        resolution,
+        width,
+        volume_size,
+        features,
+        symmetric=True,
+        camera_distance=0.0,
+        volume_width=1.0,
+        picture_reach=1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.resolution, self.width, self.volume_size = resolution, width, volume_size
+        self.volume_width, self.picture_reach = volume_width, picture_reach
+        self.features, self.symmetric, self.camera_distance = features, symmetric, camera_distance
+        self.rays, self.samples = min(resolution, 32), round(0.75 * volume_size)
+        self.voxel_head = layers.EqualizedConv(1 + features, rank=3, gain=1.0, name="voxel_head")
+        wide = max(16, layers.scaled(_WIDTHS_2D[-1], width))
+        self.doublings = (resolution // self.rays).bit_length() - 1
+        self.object_blocks = [
+            layers.StyledConv(wide, 2, name=f"object_{i}") for i in range(1 + self.doublings)
+        ]
+        self.object_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="object_rgb")
+        steps = (resolution // _BACKGROUND_SIZE).bit_length() - 1
+        self.background_blocks = [
+            layers.StyledConv(wide, 2, name=f"background_{i}") for i in range(steps)
+        ]
+        self.background_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="background_rgb")
+
+    def build(self, input_shape):
+        volume, style = input_shape[:2]
+        self.points, self.piece, self.pixel = geometry.ball_rays(
+            self.rays, self.samples, self.camera_distance, self.picture_reach
+        )
+        self.outside = self._outside_width()
+        self.voxel_head.build(volume)
+        shape = (None, self.rays, self.rays, self.features)
+        for block in self.object_blocks:
+            block.build([shape, style])
+            shape = (*shape[:3], block.filters)
+        self.object_rgb.build(shape)
+        wide = self.background_blocks[0].filters
+        start = (1, _BACKGROUND_SIZE, _BACKGROUND_SIZE, wide)
+        self.background_start = self.add_weight(
+            shape=start, initializer=keras.initializers.RandomNormal(stddev=1.0), name="background"
+        )
+        for block in self.background_blocks:
+            block.build([start, style])
+        self.background_rgb.build(start)
+
+    def _outside_width(self):
+        """What empties voxels further than volume_width from the mirror plane, all axes kept."""
+        x = np.abs((np.arange(self.volume_size) + 0.5) / self.volume_size * 2.0 - 1.0)
+        emptied = np.zeros((1, 1, 1, self.volume_size, 1 + self.features), "float32")
+        emptied[..., x > self.volume_width, 0] = -_EMPTIED
+        return emptied
+
+    def prepare(self, volume):
+        voxels = self.voxel_head(volume)
+        if self.symmetric:
+            voxels = 0.5 * (voxels + ops.flip(voxels, axis=3))
+        return voxels + ops.cast(self.outside, voxels.dtype)
+
+    def call(self, inputs):
+        voxels, style1, style2, angles_rad = inputs
+        x, opacity = self._render(voxels, angles_rad)
+        for level, block in enumerate(self.object_blocks):
+            if level:
+                x, opacity = layers.upsample(x), layers.upsample(opacity)
+            x = block([x, style1])
+        return opacity * self.object_rgb(x) + (1.0 - opacity) * self._background(style2)
+
+    def opacity(self, voxels, angles_rad):
+        """Silhouettes [batch, rays, rays, 1] in [0, 1] of what `prepare` returned."""
+        return self._render(voxels, angles_rad)[1]
+
+    def _render(self, voxels, angles_rad):
+        return _render(voxels, angles_rad, self.points, self.piece, self.pixel)
+
+    def _background(self, style2):
+        start = ops.cast(self.background_start, style2.dtype)
+        x = ops.tile(start, (ops.shape(style2)[0], 1, 1, 1))
+        for block in self.background_blocks:
+            x = block([layers.upsample(x), style2])
+        return self.background_rgb(x)
+
+    def get_config(self):
+        own = {
+            "resolution": self.resolution,
+            "width": self.width,
+            "volume_size": self.volume_size,
+            "features": self.features,
+            "symmetric": self.symmetric,
+            "camera_distance": self.camera_distance,
+            "volume_width": self.volume_width,
+            "picture_reach": self.picture_reach,
+        }
+        return {**super().get_config(), **own}
+
+
+@geometry.fused
+def _render(voxels, angles_rad, points, piece, pixel):
+    """Turns and composites voxels [b, d, h, w, 1 + f]: features [b, r, r, f], opacity."""
+    hits, rays, channels = piece.shape[0], round(pixel.shape[0] ** 0.5), voxels.shape[4]
+    turned = geometry.rotate_volume(voxels, angles_rad, points)
+    turned = ops.reshape(turned, (-1, points.shape[0] // hits, hits, channels))
+    raw = ops.cast(turned[..., :1], "float32")
+    density = _DENSITY_SCALE * ops.softplus(raw + _DENSITY_START) * piece[:, None]
+    drawn = ops.concatenate(
+        geometry.composite(ops.cast(density, voxels.dtype), turned[..., 1:]), axis=-1
+    )  # [b, hits, f + 1]
+    missed = ops.zeros_like(drawn[:, :1])
+    picture = ops.take(ops.concatenate([drawn, missed], axis=1), pixel, axis=1)
+    picture = ops.reshape(picture, (-1, rays, rays, channels))
+    return picture[..., :-1], picture[..., -1:]
