@@ -2,7 +2,6 @@
 functions of (seed, step), so the step is their position too.
 """
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +88,3 @@ def _require_finite(trainer):
                 raise TrainingDiverged(
                     f"weight {weight.path} is not a number; the last good checkpoint remains"
                 )
-
-
-def clear(folder: Path) -> None:
-    """Removes a run folder for --overwrite; refuses what does not look like one."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "options.json").is_file():
-        raise UserError(f"{folder} holds other files and no options.json; not removing it")
-    shutil.rmtree(folder, ignore_errors=True)

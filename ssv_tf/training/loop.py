@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -42,10 +43,11 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
       UserError, FlagError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
-    folder = prepare_folder(options, overwrite)
+    check_folder(options, overwrite)
     pictures = load_training_pictures(options)
     print(f"training on {len(pictures)} pictures of {options.resolution} px", flush=True)
     scoring = load_scoring_pictures(options)
+    folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     trainer = step.Trainer(options, step.make_strategy(options.devices))
@@ -60,23 +62,25 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
             return _Session(options, folder, trainer, saved, watch, scoring).run(
                 pictures.images, first, stop
             )
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     finally:
         watch.close()
 
 
-def prepare_folder(options: config.Options, overwrite: bool) -> Path:
-    """Makes the run folder, or checks that what is there may be gone on with.
+def check_folder(options: config.Options, overwrite: bool) -> None:
+    """Checks that what lies in the run folder may be gone on with, or removed. Writes nothing.
 
     Raises:
       FlagError: the folder belongs to a run of other settings.
-      UserError: it holds something else, or cannot be written.
+      UserError: it holds something that is not a run.
     """
     folder = Path(options.run_dir)
-    if overwrite:
-        checkpoints.clear(folder)
     options_path = folder / "options.json"
     if options_path.is_file():
-        before = config.from_json(options_path.read_text(), str(options_path))
+        if overwrite:
+            return
+        before = runs.load(folder).options
         changed = [
             f"--{f.name} was {getattr(before, f.name)!r}"
             for f in dataclasses.fields(options)
@@ -89,12 +93,24 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not a run; give another --run_dir")
+
+
+def prepare_folder(options: config.Options, overwrite: bool) -> Path:
+    """Makes the run folder, after `check_folder`; with `overwrite`, from nothing.
+
+    Raises:
+      FlagError, UserError: as `check_folder`, or the folder cannot be written.
+    """
+    check_folder(options, overwrite)
+    folder = Path(options.run_dir)
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
     for name in ("pictures", "checkpoints", "models"):
         try:
             (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {folder / name}: {error.strerror}") from error
-    files.write_atomically(options_path, options.to_json())
+    files.write_atomically(folder / "options.json", options.to_json())
     return folder
 
 
