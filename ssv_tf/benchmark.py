@@ -5,16 +5,19 @@
 The peak is the best matrix product measured in the same run, so a share holds on a busy machine.
 """
 
+import collections
 import json
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from ssv_tf import cli, config, files
-from ssv_tf.errors import FlagError
+from ssv_tf import cli, config, files, quiet
+from ssv_tf.errors import FlagError, UserError
 
+_KINDS_SHOWN = 16
 _PEAK_SIDES = (1024, 2048, 3072)
 
 
@@ -58,8 +61,7 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
     seconds = {name: _best_seconds(function, repeats) for name, function in halves.items()}
     macs = flops.step_macs(options, trainer.analysis, trainer.synthesis)
     peak = max(peak_gflops(side) for side in _PEAK_SIDES)
-    if profile:
-        _profile(trainer, real, profile)
+    operations = _profile(trainer, real, profile) if profile else {}
     return {
         "resolution": options.resolution,
         "batch_size": options.batch_size,
@@ -75,6 +77,7 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
         "step_gflop": {name: 2 * value / 1e9 for name, value in macs.items()},
         "peak_gflops": peak,
         "data_pictures_per_second": data_speed(options),
+        "operation_seconds": operations,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -83,12 +86,12 @@ def _halves(trainer, real):
     import tensorflow as tf
 
     number, strategy = tf.constant(1, tf.int64), trainer.strategy
-    step = tf.function(lambda: trainer.step(real, number, False))
-    analysis = tf.function(
-        lambda: strategy.run(lambda: trainer.train_analysis(real, number, False))
-    )
-    synthesis = tf.function(lambda: strategy.run(lambda: trainer.train_synthesis(number)))
-    return {"step": step, "analysis": analysis, "synthesis": synthesis}
+    functions = {
+        "step": lambda: trainer.step(real, number, False),
+        "analysis": lambda: strategy.run(trainer.train_analysis, (real, number, False)),
+        "synthesis": lambda: strategy.run(trainer.train_synthesis, (number,)),
+    }
+    return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
 
 def _best_seconds(function, repeats):
@@ -157,17 +160,43 @@ def table(figures: dict) -> str:
             for name in ("analysis", "synthesis")
         ),
         f"peak memory {figures['peak_memory_mib']:.0f} MiB",
+        *(f"{kind:<40}{s:>9.4f} s a step" for kind, s in figures["operation_seconds"].items()),
     ]
     return "\n".join(lines)
 
 
 def _profile(trainer, real, folder):
+    """Traces three steps into `folder`; seconds a step of each kind of operation, largest first.
+
+    Two cores work at once, so the seconds add up to more than a step's.
+    """
     import tensorflow as tf
 
-    tf.profiler.experimental.start(folder)
-    for number in range(1, 4):
-        trainer.step(real, tf.constant(number, tf.int64), False)
-    tf.profiler.experimental.stop()
+    steps = range(1, 4)
+    with quiet.native_output():
+        tf.profiler.experimental.start(folder)
+        for number in steps:
+            trainer.step(real, tf.constant(number, tf.int64), False)
+        tf.profiler.experimental.stop()
+    traces = sorted(Path(folder).glob("plugins/profile/*/*.xplane.pb"))
+    if not traces:
+        raise UserError(f"the profiler wrote nothing to {folder}")
+    return _operation_seconds(traces[-1], len(steps))
+
+
+def _operation_seconds(trace: Path, steps: int) -> dict[str, float]:
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space = xplane_pb2.XSpace()
+    space.ParseFromString(trace.read_bytes())
+    totals: collections.Counter = collections.Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                kind = plane.event_metadata[event.metadata_id].name
+                if ":" in kind:  # "node name:operation"
+                    totals[kind.rsplit(":", 1)[1]] += event.duration_ps
+    return {kind: value / 1e12 / steps for kind, value in totals.most_common(_KINDS_SHOWN)}
 
 
 def run() -> None:

@@ -1,6 +1,7 @@
 """Layers shared by the analysis and the synthesis network. Backend-neutral: `keras.ops` only."""
 
 import keras
+import numpy as np
 from keras import ops
 
 LEAKY_SLOPE = 0.2
@@ -181,23 +182,21 @@ def upsample(x):
     """Doubles every spatial axis by linear interpolation (bilinear or trilinear).
 
     Separable, half-pixel centres, edges repeated: the same numbers as UpSampling2D's bilinear.
+    Each axis is a product with a small constant matrix, whose gradient is another; slices and
+    their gradients took a tenth of a training step.
     Shape [batch, n1, .., nk, channels] -> [batch, 2 n1, .., 2 nk, channels].
     """
-    for axis in range(1, len(x.shape) - 1):
-        x = _upsample_axis(x, axis)
+    shape = list(x.shape)
+    for axis in range(1, len(shape) - 1):
+        size, behind = shape[axis], int(np.prod(shape[axis + 1 :]))
+        matrix = ops.cast(_doubling_matrix(size), x.dtype)
+        x = ops.matmul(matrix, ops.reshape(x, (-1, size, behind)))
+        shape[axis] = 2 * size
+        x = ops.reshape(x, (-1, *shape[1:]))
     return x
 
 
-def _upsample_axis(x, axis):
-    size = x.shape[axis]
-    first, last = (_slice_axis(x, axis, s) for s in (slice(0, 1), slice(size - 1, size)))
-    before = ops.concatenate([first, _slice_axis(x, axis, slice(0, size - 1))], axis=axis)
-    after = ops.concatenate([_slice_axis(x, axis, slice(1, size)), last], axis=axis)
-    even, odd = 0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after
-    shape = list(x.shape)
-    shape[0], shape[axis] = -1, 2 * size
-    return ops.reshape(ops.stack([even, odd], axis=axis + 1), shape)
-
-
-def _slice_axis(x, axis, part):
-    return x[(slice(None),) * axis + (part,)]
+def _doubling_matrix(size):
+    """Linear interpolation from `size` to 2 `size` points, float32 [2 size, size]."""
+    source = np.clip((np.arange(2 * size) + 0.5) / 2.0 - 0.5, 0.0, size - 1.0)
+    return np.maximum(0.0, 1.0 - np.abs(source[:, None] - np.arange(size))).astype("float32")
