@@ -11,9 +11,6 @@ OUTPUT = "viewpoint_deg"
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
 
-# (sign of cos, sign of sin) of each quadrant class, as viewpoint.decode reads them.
-_QUADRANT_SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
-
 
 class FoldedViewpoint(tf.Module):
     """Picture -> calibrated viewpoint: normalisation, V, decoding and calibration in one.
@@ -95,7 +92,7 @@ def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor) -> tf.Tensor
       radians [batch, 3].
     """
     quadrant = tf.argmax(quadrant_logits, axis=-1, output_type=tf.int32)
-    signs = tf.gather(tf.constant(_QUADRANT_SIGNS), quadrant)  # [batch, 3, 2]
+    signs = tf.gather(tf.constant(viewpoint.QUADRANT_SIGNS), quadrant)  # [batch, 3, 2]
     vector = tf.sqrt(tf.nn.softmax(magnitude_logits, axis=-1)) * signs
     return tf.atan2(vector[..., 1], vector[..., 0])
 

@@ -23,6 +23,8 @@ from ssv_tf.backend import ops
 
 ANGLES = ("azimuth", "elevation", "tilt")
 
+# Signs of (cos, sin) of each quadrant class.
+QUADRANT_SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
 # Quadrant after mirroring: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = (2, 3, 0, 1)
 _KEPT = (0, 1, 2, 3)
@@ -64,10 +66,9 @@ def decode(magnitude_logits, quadrant_logits):
     """
     magnitudes = ops.softmax(magnitude_logits, axis=-1)
     roots = ops.sqrt(ops.maximum(magnitudes, _MAGNITUDE_FLOOR**2))
-    quadrant = ops.argmax(quadrant_logits, axis=-1)
-    cosine_sign = 1.0 - 2.0 * ops.cast(quadrant % 2, roots.dtype)
-    sine_sign = 1.0 - 2.0 * ops.cast(quadrant // 2, roots.dtype)
-    return ops.arctan2(sine_sign * roots[..., 1], cosine_sign * roots[..., 0])
+    signs = ops.convert_to_tensor(QUADRANT_SIGNS, dtype=roots.dtype)
+    vector = roots * ops.take(signs, ops.argmax(quadrant_logits, axis=-1), axis=0)
+    return ops.arctan2(vector[..., 1], vector[..., 0])
 
 
 def mirror_prediction(magnitude_logits, quadrant_logits):

@@ -8,21 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from ssv_tf import benchmark, config, demo, files, flops, runs, synthesize
 from ssv_tf.errors import FlagError, UserError
 from ssv_tf.training import step, turntable
 
-TINY = config.Options(
-    batch_size=8,
-    analysis_width=0.03,
-    synthesis_width=0.03,
-    code_size=4,
-    mapping_layers=2,
-    volume_size=8,
-    volume_features=3,
-)
+TINY = config.Options(**tiny.NETWORKS)
 
 
 @pytest.fixture(scope="module")

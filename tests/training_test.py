@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny as networks
 
 from ssv_tf import config, runs
 from ssv_tf.data import collection, sources
@@ -19,13 +20,7 @@ from ssv_tf.training import loop, step
 
 TINY = config.Options(
     steps=4,
-    batch_size=8,
-    analysis_width=0.03,
-    synthesis_width=0.03,
-    code_size=4,
-    mapping_layers=2,
-    volume_size=8,
-    volume_features=3,
+    **networks.NETWORKS,
     dropout=0.0,
     r1_interval=1,
     log_interval=2,
