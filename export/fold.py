@@ -73,13 +73,17 @@ def _degrees_function(analysis, calibration: Calibration):
         images = tf.cast(picture, tf.float32) / 127.5 - 1.0
         logits = analysis.viewpoint(images)
         with tf.name_scope(DECODING):
-            raw_rad = decode(logits["magnitude_logits"], logits["quadrant_logits"])
+            raw_rad = decode(
+                logits["magnitude_logits"], logits["quadrant_logits"], analysis.encoding
+            )
             return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
 
     return degrees
 
 
-def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor) -> tf.Tensor:
+def decode(
+    magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor, encoding=viewpoint.PLAIN
+) -> tf.Tensor:
     """`viewpoint.decode` in operations that TFLite has (tests hold it to the original).
 
     Keras's argmax looks at the bits of -0.0, for which TFLite has no operation.
@@ -87,6 +91,7 @@ def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor) -> tf.Tensor
     Args:
       magnitude_logits: [batch, 3, 2].
       quadrant_logits: [batch, 3, 4].
+      encoding: viewpoint.Encoding.
 
     Returns:
       radians [batch, 3].
@@ -94,7 +99,8 @@ def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor) -> tf.Tensor
     quadrant = tf.argmax(quadrant_logits, axis=-1, output_type=tf.int32)
     signs = tf.gather(tf.constant(viewpoint.QUADRANT_SIGNS), quadrant)  # [batch, 3, 2]
     vector = tf.sqrt(tf.nn.softmax(magnitude_logits, axis=-1)) * signs
-    return tf.atan2(vector[..., 1], vector[..., 0])
+    stretched = tf.atan2(vector[..., 1], vector[..., 0])
+    return stretched / tf.constant(encoding.stretch) + tf.constant(encoding.centre_rad)
 
 
 def wrap_deg(angles_deg: tf.Tensor) -> tf.Tensor:

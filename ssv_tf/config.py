@@ -67,7 +67,7 @@ class Options:
     score_where: str = _setting("", "Rows of --score_labels to score on.")
     score_count: int = _setting(400, "Pictures a periodic score uses, at most.", low=20)
 
-    # The viewpoints that S draws (uniform).
+    # The viewpoints that S draws.
     azimuth_range_deg: float = _setting(
         180.0, "Azimuths drawn: -range to +range, degrees; 180: the full circle.", low=0, high=180
     )
@@ -79,6 +79,13 @@ class Options:
     )
     tilt_range_deg: float = _setting(
         8.0, "Tilts drawn: -range to +range, degrees.", low=0, high=180.0
+    )
+
+    prior_rate: float = _setting(
+        0.0,
+        "Rate at which the drawn viewpoints follow the collection, by V's realness; 0: uniform.",
+        low=0.0,
+        high=1.0,
     )
 
     # The networks.
@@ -129,6 +136,10 @@ class Options:
         0.2, "Dropout in V's hidden layers for the angles.", low=0.0, high=0.9
     )
 
+    stretch: bool = _setting(
+        True, "Encode narrow ranges of angles stretched over a half circle (V's code)."
+    )
+
     # The losses (DESIGN section 3); weight 0 leaves a loss out.
     adversarial: str = _setting(
         "logistic",
@@ -144,6 +155,9 @@ class Options:
     viewpoint_weight: float = _setting(0.8, "V: viewpoint consistency.", low=0.0)
     symmetry_weight: float = _setting(0.4, "V: mirrored pictures, mirrored viewpoint.", low=0.0)
     image_weight: float = _setting(0.4, "V: image consistency through S.", low=0.0)
+    quadrant_weight: float = _setting(
+        0.0, "V: azimuth's quadrant by the best of four drawings (image consistency).", low=0.0
+    )
     synthesis_style_weight: float = _setting(0.8, "S: style consistency.", low=0.0)
     synthesis_viewpoint_weight: float = _setting(0.3, "S: viewpoint consistency.", low=0.0)
     pair_weight: float = _setting(
@@ -170,10 +184,16 @@ class Options:
     mapping_rate_ratio: float = _setting(
         0.01, "Learning rate of the mapping network over S's.", low=0.0, high=1.0
     )
+    decay_share: float = _setting(
+        0.3,
+        "Share of the steps, at their end, over which all rates fall to 0 as a cosine.",
+        low=0.0,
+        high=1.0,
+    )
     beta_1: float = _setting(0.0, "Adam's first decay.", low=0.0, high=0.9999)
     beta_2: float = _setting(0.99, "Adam's second decay.", low=0.0, high=0.99999)
     ema_decay: float = _setting(
-        0.999, "Decay of S's averaged weights, per step.", low=0.0, high=0.99999
+        0.999, "Decay of the averaged weights of V and S, per step.", low=0.0, high=0.99999
     )
     precision: str = _setting(
         "float32", "Compute type; weights stay float32.", choices=("float32", "mixed_bfloat16")

@@ -46,7 +46,7 @@ def predict_deg(analysis, pictures, batch_size=64):
 def viewpoint_function(analysis):
     """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]; one for a network."""
     return compiled_for(
-        analysis, lambda network: lambda x: viewpoint.decode(**network.viewpoint(x))
+        analysis, lambda network: lambda x: network.angles_rad(network.viewpoint(x))
     )
 
 

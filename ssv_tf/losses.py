@@ -72,9 +72,9 @@ def viewpoint_distance(prediction, magnitudes, quadrants):
     return ops.mean(magnitude + quadrant)
 
 
-def viewpoint_consistency(prediction, angles_rad):
+def viewpoint_consistency(prediction, angles_rad, encoding=viewpoint.PLAIN):
     """SSV section 3.1, generative consistency: V finds the viewpoint S drew, [batch, 3] rad."""
-    magnitudes, quadrants = viewpoint.encode(angles_rad)
+    magnitudes, quadrants = viewpoint.encode(angles_rad, encoding)
     return viewpoint_distance(prediction, magnitudes, quadrants)
 
 
@@ -117,9 +117,19 @@ def same_style(first, second):
 # --- Pictures --------------------------------------------------------------------------------
 
 
+def likeness(features, drawn_features):
+    """cos(phi(x), phi(S(V(x)))) of SSV equation 5, [batch, n] features each -> [batch]."""
+    return ops.sum(_unit(ops.stop_gradient(features)) * _unit(drawn_features), axis=-1)
+
+
 def image_consistency(features, drawn_features):
     """SSV equation 5: -cos(phi(x), phi(S(V(x)))), [batch, n] features each."""
-    return -ops.mean(ops.sum(_unit(ops.stop_gradient(features)) * _unit(drawn_features), axis=-1))
+    return -ops.mean(likeness(features, drawn_features))
+
+
+def quadrant_distance(prediction, target):
+    """Cross-entropy, less the target's entropy, of azimuth's quadrant with target [batch, 4]."""
+    return ops.mean(_divergence(target, prediction["quadrant_logits"][:, 0]))
 
 
 def synthesis_symmetry(picture, mirrored_viewpoint_picture):

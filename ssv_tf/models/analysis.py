@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ssv_tf import viewpoint
 from ssv_tf.models import layers
 
 # Channels after the first 1x1 convolution and after each halving, at the paper's width.
@@ -26,10 +27,14 @@ class AnalysisNetwork(keras.Model):
       width: multiplies the paper's channels.
       style_size: length of the predicted style, z1 and z2 together.
       dropout: rate in the hidden layers of the angles.
+      centre_rad, stretch: the viewpoint.Encoding of its angles.
     """
 
-    def __init__(self, resolution=32, width=0.25, style_size=128, dropout=0.2, **kwargs):
+    def __init__(self, resolution=32, width=0.25, style_size=128, dropout=0.2,
+        centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
+        self.encoding = viewpoint.Encoding(tuple(centre_rad), tuple(stretch))
         self.resolution, self.width = resolution, width
         self.style_size, self.dropout_rate = style_size, dropout
         widths = [max(8, round(w * width)) for w in _WIDTHS]
@@ -90,6 +95,11 @@ class AnalysisNetwork(keras.Model):
         """
         return self._angles(self._flat_top(self._trunk(images)), training)
 
+    def angles_rad(self, prediction):
+        """The angles [batch, 3] of a prediction, radians; differentiable in the magnitudes."""
+        logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
+        return viewpoint.decode(*logits, self.encoding)
+
     def realness(self, images):
         """Realness scores [batch, 1], high for real; depends on the whole batch."""
         return self._realness(self._trunk(images))
@@ -115,6 +125,8 @@ class AnalysisNetwork(keras.Model):
             "width": self.width,
             "style_size": self.style_size,
             "dropout": self.dropout_rate,
+            "centre_rad": self.encoding.centre_rad,
+            "stretch": self.encoding.stretch,
         }
 
 

@@ -1,9 +1,11 @@
-"""Checkpoints: step, both networks, all optimizers, averaged S. Data order and random numbers are
-functions of (seed, step), so the step is their position too.
+"""Checkpoints: step, both networks and their averages, all optimizers, the prior.
+
+Data order and random numbers are functions of (seed, step), so the step is their position too.
 """
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -72,13 +74,19 @@ def _variables(trainer):
         "analysis": trainer.analysis.variables,
         "synthesis": trainer.synthesis.variables,
         "average": trainer.synthesis_ema.variables,
+        "analysis_average": trainer.analysis_ema.variables,
     }
+    owners["prior"] = [trainer.log_prior]
     for index, optimizer in enumerate(trainer.optimizers):
         owners[f"optimizer_{index}"] = optimizer.variables
     return {
-        name: tf.train.Checkpoint(**{f"v{i:04d}": v.value for i, v in enumerate(variables)})
+        name: tf.train.Checkpoint(**{f"v{i:04d}": _tensor(v) for i, v in enumerate(variables)})
         for name, variables in owners.items()
     }
+
+
+def _tensor(variable):
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def _require_finite(trainer):

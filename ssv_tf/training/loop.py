@@ -212,12 +212,14 @@ class _Session:
 
     def _save(self, done):
         self.saved.save(done)
-        runs.save_models(self.folder / "models", self.trainer.analysis, self.trainer.synthesis_ema)
+        runs.save_models(
+            self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema
+        )
 
     def _score(self, done):
         if self.scoring is None:
             return
-        raw = inference.predict_deg(self.trainer.analysis, self.scoring.images)
+        raw = inference.predict_deg(self.trainer.analysis_ema, self.scoring.images)
         self.watch.histogram(done, "predicted_azimuth_deg", raw[:, 0])
         known, rest = slice(0, _SCORE_CALIBRATION), slice(_SCORE_CALIBRATION, None)
         true = self.scoring.angles_deg
@@ -245,7 +247,7 @@ class _Session:
             return
         self.saved.best_score.assign(score)
         best = self.folder / "models" / "best"
-        runs.save_models(best, self.trainer.analysis, self.trainer.synthesis_ema)
+        runs.save_models(best, self.trainer.analysis_ema, self.trainer.synthesis_ema)
         text = json.dumps({"step": done, **values}, indent=1) + "\n"
         files.write_atomically(best / "score.json", text)
 

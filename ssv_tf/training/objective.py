@@ -9,7 +9,10 @@ import math
 from keras import ops
 
 from ssv_tf import losses, viewpoint
-from ssv_tf.training import augment
+from ssv_tf.training import augment, prior
+
+# Likenesses (cosines) this far apart make a drawing e times as credible.
+_QUADRANT_TEMPERATURE = 0.03
 
 
 class Objective:
@@ -26,6 +29,7 @@ class Objective:
         self.options, self.analysis, self.synthesis = options, analysis, synthesis
         self.features, self.realness_gradient = features, realness_gradient
         self.low_rad, self.high_rad = viewpoint_range_rad(options)
+        self.encoding = analysis.encoding
 
     # --- Random numbers ----------------------------------------------------------------------
 
@@ -51,10 +55,22 @@ class Objective:
             shapes |= _prefixed(name, augment.draw_shapes(pairs, self.options.resolution))
         return shapes
 
-    def viewpoints(self, uniform):
-        """Viewpoints of the prior from uniform numbers in [-1, 1], [batch, 3]."""
-        low, high = self.low_rad, self.high_rad
-        return low + (high - low) * 0.5 * (uniform + 1.0)
+    def viewpoints(self, uniform, log_density=None):
+        """Viewpoints of the prior from uniform numbers in [-1, 1], [batch, 3].
+
+        Args:
+          uniform: [batch, 3].
+          log_density: [3, bins] as `prior.start`, or None for a uniform prior.
+        """
+        share = 0.5 * (uniform + 1.0)
+        if log_density is not None:
+            share = prior.sample(share, log_density)
+        return self.low_rad + (self.high_rad - self.low_rad) * share
+
+    def _shares(self, angles):
+        """Where angles lie in their drawn ranges, 0 to 1."""
+        wide = ops.maximum(self.high_rad - self.low_rad, 1e-6)
+        return (angles - self.low_rad) / wide
 
     def codes(self, style):
         """A style [b, 2 code_size] as the pair (z1, z2)."""
@@ -68,7 +84,8 @@ class Objective:
 
     def draw_fakes(self, draws):
         """S's pictures for V's step; call it outside the gradient."""
-        style, angles = draws["style"], self.viewpoints(draws["viewpoint"])
+        style = draws["style"]
+        angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         return self.synthesis([*self.codes(style), angles])
 
     def analysis_loss(self, real, fake, draws, penalise):
@@ -95,18 +112,26 @@ class Objective:
         # 1. Adversarial.
         loss = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
         # 2. Generative consistency, on pictures whose viewpoint and style S was given.
-        angles = self.viewpoints(draws["viewpoint"])
-        parts["v_viewpoint"] = losses.viewpoint_consistency(on_fake, angles)
+        angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
+        parts["v_viewpoint"] = losses.viewpoint_consistency(on_fake, angles, self.encoding)
         parts["v_style"] = losses.style_consistency(on_fake, draws["style"])
         loss += o.viewpoint_weight * parts["v_viewpoint"] + o.style_weight * parts["v_style"]
         # 3. Symmetry, on real pictures.
         parts["v_symmetry"] = losses.symmetry(on_real, on_mirrored)
         loss += o.symmetry_weight * parts["v_symmetry"]
+        if o.prior_rate:
+            parts["prior_change"] = prior.change(
+                self._shares(angles), on_fake["realness"], draws["prior"], o.mirror_data
+            )
         # 4. Image consistency through the frozen S, on half of the batch (the same expectation).
         if o.image_weight:
             half = real.shape[0] // 2
             parts["v_image"] = self._image_consistency(real[:half], _first(on_real, half))
             loss += o.image_weight * parts["v_image"]
+        if o.quadrant_weight:
+            some = real.shape[0] // 4
+            parts["v_quadrant"] = self._quadrant_choice(real[:some], _first(on_real, some))
+            loss += o.quadrant_weight * parts["v_quadrant"]
         return loss, parts
 
     def _adversarial(self, on_real, on_fake, views, draws, penalise, parts):
@@ -129,9 +154,26 @@ class Objective:
         return parts["v_adversarial"] + lazy * parts["v_penalty"]
 
     def _image_consistency(self, real, on_real):
-        angles = viewpoint.decode(on_real["magnitude_logits"], on_real["quadrant_logits"])
+        angles = self.analysis.angles_rad(on_real)
         drawn = self.synthesis([*self.codes(on_real["style"]), angles])
         return losses.image_consistency(self.features(real), self.features(drawn))
+
+    def _quadrant_choice(self, real, on_real):
+        """Azimuth's quadrant against the one whose drawing resembles the picture most.
+
+        The four quadrants of one (cos^2, sin^2) are a viewpoint, its half circle and the mirror
+        images of both. No gradient flows into the drawings.
+        """
+        style = ops.stop_gradient(on_real["style"])
+        made = self.synthesis.make(*self.codes(style))
+        angles = ops.stop_gradient(self.analysis.angles_rad(on_real))
+        wanted, alike = self.features(real), []
+        for azimuth in viewpoint.quadrant_azimuths(angles[:, 0]):
+            seen_from = ops.concatenate([azimuth[:, None], angles[:, 1:]], axis=1)
+            drawn = self.features(self.synthesis.draw(made, seen_from))
+            alike.append(losses.likeness(wanted, drawn))
+        target = ops.softmax(ops.stop_gradient(ops.stack(alike, axis=1)) / _QUADRANT_TEMPERATURE)
+        return losses.quadrant_distance(on_real, target)
 
     # --- S's step ----------------------------------------------------------------------------
 
@@ -144,7 +186,10 @@ class Objective:
         o = self.options
         parts: dict = {}
         styles = draws["style_first"], draws["style_second"]
-        views = [self.viewpoints(draws[f"viewpoint_{name}"]) for name in ("first", "second")]
+        views = [
+            self.viewpoints(draws[f"viewpoint_{name}"], draws.get("prior"))
+            for name in ("first", "second")
+        ]
         made = self.synthesis.make(*self.codes(ops.concatenate(styles, axis=0)))
         first, second = (_part(made, i, 2) for i in (0, 1))
         triplet = [(styles[0], views[0]), (styles[0], views[1]), (styles[1], views[0])]
@@ -159,7 +204,7 @@ class Objective:
         adversarial = losses.wasserstein_synthesis if wasserstein else losses.logistic_synthesis
         loss = parts["s_adversarial"] = adversarial(seen["realness"])
         # 2. Generative consistency on the triplets, and the paired terms.
-        parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles)
+        parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles, self.encoding)
         parts["s_style"] = losses.style_consistency(seen, codes)
         loss += o.synthesis_viewpoint_weight * parts["s_viewpoint"]
         loss += o.synthesis_style_weight * parts["s_style"]
@@ -177,11 +222,19 @@ class Objective:
 
 def viewpoint_range_rad(options):
     """Lowest and highest drawn [azimuth, elevation, tilt], radians."""
-    o = options
+    low_rad, high_rad = _range_rad(options)
+    return ops.convert_to_tensor(low_rad, "float32"), ops.convert_to_tensor(high_rad, "float32")
+
+
+def angle_encoding(options):
+    """The viewpoint.Encoding of a run: the drawn ranges stretched, or plain."""
+    return viewpoint.Encoding.of_range(*_range_rad(options)) if options.stretch else viewpoint.PLAIN
+
+
+def _range_rad(o):
     low = (-o.azimuth_range_deg, o.elevation_min_deg, -o.tilt_range_deg)
     high = (o.azimuth_range_deg, o.elevation_max_deg, o.tilt_range_deg)
-    low_rad, high_rad = ([math.radians(angle) for angle in side] for side in (low, high))
-    return ops.convert_to_tensor(low_rad, "float32"), ops.convert_to_tensor(high_rad, "float32")
+    return [[math.radians(angle) for angle in side] for side in (low, high)]
 
 
 def _prefixed(name, shapes):

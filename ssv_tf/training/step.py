@@ -5,14 +5,18 @@ Every random number is a pure function of (seed, step), drawn for the global bat
 slices, so that a resumed run goes on as if unbroken and two devices give one device's numbers.
 """
 
+import math
+
 import keras
 import tensorflow as tf
+from keras import ops
 
 from ssv_tf.errors import FlagError
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training.objective import Objective
+from ssv_tf.training import prior
+from ssv_tf.training.objective import Objective, angle_encoding
 
 
 def make_strategy(devices=""):
@@ -36,16 +40,23 @@ def make_strategy(devices=""):
 
 def build_networks(options):
     """V and S as the options say, built, with weights from `keras.utils.set_random_seed`."""
+    return build_analysis(options), build_synthesis(options)
+
+
+def build_analysis(options):
+    """V as the options say, built."""
+    encoding = angle_encoding(options)
     analysis = AnalysisNetwork(
         options.resolution,
         options.analysis_width,
         2 * options.code_size,
         options.dropout,
+        encoding.centre_rad,
+        encoding.stretch,
         name="analysis",
     )
-    synthesis = build_synthesis(options)
     analysis.build()
-    return analysis, synthesis
+    return analysis
 
 
 def build_synthesis(options):
@@ -76,7 +87,8 @@ class Trainer:
       strategy: a tf.distribute strategy; everything is built under its scope.
 
     Attributes:
-      analysis, synthesis, synthesis_ema: the networks.
+      analysis, synthesis: the networks that train.
+      analysis_ema, synthesis_ema: their averaged weights, which are what a run leaves.
       optimizers: V's, S's without the mapping network, the mapping network's.
     """
 
@@ -102,18 +114,23 @@ class Trainer:
     def _build(self):
         o = self.options
         self.analysis, self.synthesis = build_networks(o)
-        self.synthesis_ema = build_synthesis(o)
+        self.analysis_ema, self.synthesis_ema = build_analysis(o), build_synthesis(o)
+        self.analysis_ema.set_weights(self.analysis.get_weights())
         self.synthesis_ema.set_weights(self.synthesis.get_weights())
         features = perceptual.perceptual_features(
             o.perceptual, o.resolution, o.perceptual_weights or None
         )
         self.objective = Objective(o, self.analysis, self.synthesis, features, _input_gradient)
+        self.log_prior = tf.Variable(
+            prior.start(), trainable=False, aggregation=tf.VariableAggregation.MEAN
+        )
         mapping = {id(w) for w in self.synthesis.mapping.trainable_weights}
         self.mapping_weights = self.synthesis.mapping.trainable_weights
         self.drawing_weights = [w for w in self.synthesis.trainable_weights if id(w) not in mapping]
         rates = (o.analysis_rate, o.synthesis_rate, o.synthesis_rate * o.mapping_rate_ratio)
         self.optimizers = [
-            keras.optimizers.Adam(rate, beta_1=o.beta_1, beta_2=o.beta_2) for rate in rates
+            keras.optimizers.Adam(_schedule(rate, o), beta_1=o.beta_1, beta_2=o.beta_2)
+            for rate in rates
         ]
         owned = (self.analysis.trainable_weights, self.drawing_weights, self.mapping_weights)
         for optimizer, weights in zip(self.optimizers, owned, strict=True):
@@ -137,6 +154,10 @@ class Trainer:
           two gradient norms.
         """
         parts = self.strategy.run(self._replica_step, args=(real, step, penalise))
+        if self.options.prior_rate:
+            change = parts.pop("prior_change")
+            change = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, change, axis=None)
+            self.log_prior.assign(prior.moved(self.log_prior, change, self.options.prior_rate))
         self._update_average(step)
         return {
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
@@ -207,10 +228,12 @@ class Trainer:
                 start = (replica * accumulate + i) * rows
                 part = tf.slice(numbers, [start, *[0] * (len(shape) - 1)], [rows, *shape[1:]])
                 draws[i][name] = tf.ensure_shape(part, (rows, *shape[1:]))
+        if self.options.prior_rate:
+            draws = [draw | {"prior": tf.convert_to_tensor(self.log_prior)} for draw in draws]
         return draws
 
     def _update_average(self, step):
-        """S's averaged weights: ema <- ema + (1 - d)(w - ema), d = min(decay, (1+t) / (10+t)).
+        """The averaged weights: ema <- ema + (1 - d)(w - ema), d = min(decay, (1+t) / (10+t)).
 
         The rising decay forgets the initial weights, as TensorFlow's ExponentialMovingAverage
         does when it is given the step.
@@ -221,9 +244,33 @@ class Trainer:
         def update(average, weight):
             average.assign_add(tf.cast(rate, weight.dtype) * (weight - average))
 
-        pairs = zip(self.synthesis_ema.weights, self.synthesis.weights, strict=True)
-        for average, weight in pairs:
-            self.strategy.extended.update(average.value, update, args=(weight.value,))
+        averaged = (self.analysis_ema, self.analysis), (self.synthesis_ema, self.synthesis)
+        for average, network in averaged:
+            pairs = zip(average.trainable_weights, network.trainable_weights, strict=True)
+            for mean, weight in pairs:
+                self.strategy.extended.update(mean.value, update, args=(weight.value,))
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class CosineFall(keras.optimizers.schedules.LearningRateSchedule):
+    """A constant rate that falls to 0 as half a cosine from step `first` to step `last`."""
+
+    def __init__(self, rate, first, last):
+        self.rate, self.first, self.last = rate, first, last
+
+    def __call__(self, step):
+        done = ops.cast(step, "float32") - self.first
+        share = ops.clip(done / max(self.last - self.first, 1), 0.0, 1.0)
+        return self.rate * 0.5 * (1.0 + ops.cos(math.pi * share))
+
+    def get_config(self):
+        return {"rate": self.rate, "first": self.first, "last": self.last}
+
+
+def _schedule(rate, o):
+    if not o.decay_share:
+        return rate
+    return CosineFall(rate, round(o.steps * (1.0 - o.decay_share)), o.steps)
 
 
 def _input_gradient(function, pictures):

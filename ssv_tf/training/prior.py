@@ -1,0 +1,77 @@
+"""A prior of viewpoints that follows the collection: a histogram for each angle, learnt.
+
+V's realness at its optimum is the log ratio of real and drawn densities (Goodfellow et al. 2014,
+proposition 1). So where S draws a viewpoint too often its pictures score lower on average, and the
+histogram moves by mirror ascent: log p(bin) += rate * (mean realness of the bin - overall mean).
+Backend-neutral; an engine keeps the histogram and applies the change.
+"""
+
+import math
+
+from keras import ops
+
+BINS = 24
+_MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
+
+
+def start():
+    """Log densities relative to a uniform prior, [3, BINS]."""
+    return ops.zeros((3, BINS), "float32")
+
+
+def sample(share, log_density):
+    """Inverse of the cumulative histogram.
+
+    Args:
+      share: uniform numbers in [0, 1], [batch, 3].
+      log_density: [3, BINS].
+
+    Returns:
+      where in its range each angle lies, [batch, 3] in [0, 1].
+    """
+    probability = _probability(log_density)
+    above = ops.cumsum(probability, axis=-1)
+    index = ops.sum(ops.cast(share[..., None] >= above[None, :, :-1], "int32"), axis=-1)
+    chosen = ops.one_hot(index, BINS, dtype=probability.dtype)  # [batch, 3, BINS]
+    width = ops.sum(chosen * probability, axis=-1)
+    below = ops.sum(chosen * (above - probability), axis=-1)
+    inside = ops.clip((share - below) / width, 0.0, 1.0)
+    return (ops.cast(index, share.dtype) + inside) / BINS
+
+
+def change(share, realness, log_density, mirrored):
+    """What the realness of one batch says about the log densities, before the rate.
+
+    Args:
+      share: where in their ranges the drawn angles lie, [batch, 3].
+      realness: of the pictures drawn, [batch, 1].
+      log_density: [3, BINS] they were drawn with.
+      mirrored: whether the collection is trained on with its mirror images, which makes the
+        densities of azimuth and tilt even.
+
+    Returns:
+      [3, BINS].
+    """
+    index = ops.clip(ops.cast(share * BINS, "int32"), 0, BINS - 1)
+    chosen = ops.one_hot(index, BINS, dtype=log_density.dtype)
+    better = ops.stop_gradient(realness - ops.mean(realness))[:, :, None]
+    total = ops.mean(chosen * better, axis=0) / _probability(log_density)
+    if not mirrored:
+        return total
+    azimuth, elevation, tilt = ops.unstack(total, 3, axis=0)
+    return ops.stack([_even(azimuth), elevation, _even(tilt)], axis=0)
+
+
+def moved(log_density, change_of, rate):
+    """The log densities after a step, normalised and bounded."""
+    log_density = log_density + rate * change_of
+    log_density = log_density - ops.log(ops.mean(ops.exp(log_density), axis=-1, keepdims=True))
+    return ops.clip(log_density, -_MOST, _MOST)
+
+
+def _even(values):
+    return 0.5 * (values + ops.flip(values, axis=0))
+
+
+def _probability(log_density):
+    return ops.softmax(log_density, axis=-1)
