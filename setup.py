@@ -38,7 +38,7 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }
 
-COMMANDS = ["train", "calibrate", "evaluate", "predict", "synthesize", "benchmark"]
+COMMANDS = ["train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate"]
 
 CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),

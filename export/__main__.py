@@ -56,6 +56,7 @@ def main(argv) -> None:
     from ssv_tf import runs
 
     run = runs.load(values.run, preset=values.preset)
+    runs.say_if_supervised(run.options)
     _start_tensorflow()
     pictures = _pictures(run.options, values)
     with _published(out, formats) as stage:
@@ -173,9 +174,11 @@ def _export(run, stage: Path, formats: list[str], pictures, values):
         return calibration.apply(inference.predict_deg(analysis, images))
 
     rows = parity.parity_table(keras_degrees, paths, compared)
+    rows = [{"training": run.options.training} | row for row in rows]
     warnings += parity.doubts(rows)
+    mark = f"{run.options.training}\n\n" if run.options.supervised else ""
     files.write_atomically(stage / TABLES[0], parity.to_json(rows))
-    files.write_atomically(stage / TABLES[1], parity.to_markdown(rows))
+    files.write_atomically(stage / TABLES[1], mark + parity.to_markdown(rows))
     return rows, warnings
 
 

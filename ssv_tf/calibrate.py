@@ -38,6 +38,7 @@ def main(argv) -> None:
     run = runs.load(values.run or None, values.preset or None)
     if values.preset and not values.out:
         raise FlagError("--preset needs --out: a preset's own calibration stays as it is")
+    runs.say_if_supervised(run.options)
     out = files.refuse_existing(values.out or run.path / calibration.FILE_NAME, values.overwrite)
     raw_deg, true_deg = _predictions(run, values)
     print(f"calibrated on {len(raw_deg)} pictures")

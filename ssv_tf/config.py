@@ -6,11 +6,15 @@ Networks, losses and steps get the values they need as arguments and never read 
 import dataclasses
 import json
 import math
+import os
 from typing import Any
 
 from absl import flags
 
 from ssv_tf.errors import FlagError, UserError
+
+SELF_SUPERVISED = "self-supervised"
+SUPERVISED = "supervised (ceiling, for reference)"
 
 
 def _setting(default: Any, help_text: str, *, low=None, high=None, choices=None) -> Any:
@@ -60,6 +64,12 @@ class Options:
         choices=("constant", "edge", "reflect", "blur"),
     )
     mirror_data: bool = _setting(True, "Also train on mirrored pictures (a mirrored car is a car).")
+    supervised: bool = _setting(
+        False, "Train V alone and from labels: what it could do at best, for reference only."
+    )
+    train_labels: str = _setting(
+        "", "CSV of a folder's angles in degrees, read with --supervised and by nothing else."
+    )
     score_data: str = _setting(
         "", "Labelled folder to score on while training; empty: the embedded cars' own, or none."
     )
@@ -145,6 +155,15 @@ class Options:
         "logistic",
         "wgan_gp (the paper's) or logistic (non-saturating with lazy R1).",
         choices=("logistic", "wgan_gp"),
+    )
+    adversarial_weight: float = _setting(
+        1.0,
+        "V: real or drawn, with its penalty. At 0 nobody knows what is real, so "
+        "--synthesis_adversarial_weight and --prior_rate must be 0 as well.",
+        low=0.0,
+    )
+    synthesis_adversarial_weight: float = _setting(
+        1.0, "S: its pictures pass for real ones.", low=0.0
     )
     gradient_penalty_weight: float = _setting(
         10.0, "Lambda of WGAN-GP, or gamma of R1 over two.", low=0.0
@@ -238,6 +257,27 @@ class Options:
                 f"{self.accumulate}"
             )
 
+        self._check_teaching()
+
+    def _check_teaching(self):
+        if self.train_labels and not self.supervised:
+            raise FlagError(
+                f"--train_labels={self.train_labels} needs --supervised: labels train no other run"
+            )
+        if self.adversarial_weight:
+            return
+        for name in ("synthesis_adversarial_weight", "prior_rate"):
+            if getattr(self, name):
+                raise FlagError(
+                    f"--{name}={getattr(self, name)} needs --adversarial_weight above 0: it would "
+                    "follow a realness that V never learns"
+                )
+
+    @property
+    def training(self) -> str:
+        """How V is taught, in words for whoever reads a score."""
+        return SUPERVISED if self.supervised else SELF_SUPERVISED
+
     def to_json(self) -> str:
         """The settings as JSON text, one per line."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
@@ -282,21 +322,21 @@ def from_json(text: str, source: str = "options.json") -> Options:
         raise UserError(f"{source}: {error}") from error
 
 
-def define_flags() -> None:
-    """Registers one absl flag for each setting, with its unit and range in the help."""
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Registers one absl flag for each setting in `values`, its unit and range in the help."""
     for field in dataclasses.fields(Options):
         text, rule = field.metadata["help"], field.metadata
         default: Any = field.default
         if rule["choices"] and isinstance(default, str):
-            flags.DEFINE_enum(field.name, default, list(rule["choices"]), text)
+            flags.DEFINE_enum(field.name, default, list(rule["choices"]), text, flag_values=values)
         elif field.type is bool:
-            flags.DEFINE_bool(field.name, default, text)
+            flags.DEFINE_bool(field.name, default, text, flag_values=values)
         elif field.type is int:
-            flags.DEFINE_integer(field.name, default, text + _range_text(rule))
+            flags.DEFINE_integer(field.name, default, text + _range_text(rule), flag_values=values)
         elif field.type is float:
-            flags.DEFINE_float(field.name, default, text + _range_text(rule))
+            flags.DEFINE_float(field.name, default, text + _range_text(rule), flag_values=values)
         else:
-            flags.DEFINE_string(field.name, default, text)
+            flags.DEFINE_string(field.name, default, text, flag_values=values)
 
 
 def _range_text(rule) -> str:
@@ -320,3 +360,20 @@ def from_flags(values=None) -> Options:
     return Options(
         **{field.name: values[field.name].value for field in dataclasses.fields(Options)}
     )
+
+
+def from_flag_file(path: str | os.PathLike, *words: str) -> Options:
+    """The settings of a flag file and of flags given after it; the process's own stay untouched.
+
+    Raises:
+      FlagError: no such file, or a flag or value that is none; names `path`.
+    """
+    if not os.path.isfile(path):
+        raise FlagError(f"no such flag file: {path}")
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        values(["train", f"--flagfile={os.fspath(path)}", *words])
+        return from_flags(values)
+    except (flags.Error, FlagError) as error:
+        raise FlagError(f"{path}: {error}") from error

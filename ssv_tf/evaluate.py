@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ssv_tf import calibration, cli, files, labelled, metrics, report, runs, viewpoint
+from ssv_tf import calibration, cli, config, files, labelled, metrics, report, runs, viewpoint
 from ssv_tf.calibration import Calibration
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.errors import UserError
@@ -77,7 +77,8 @@ def main(argv) -> None:
         mirror_average=values.mirror_average,
         seed=values.seed,
     )
-    result = {"run": run.preset or run.path.name} | _asked(values) | outcome.result
+    named = {"run": run.preset or run.path.name, "training": run.options.training}
+    result = named | _asked(values) | outcome.result
     outcome = dataclasses.replace(outcome, result=result)
     print(table(result))
     if values.json:
@@ -156,7 +157,8 @@ def circular_mean(first_deg: np.ndarray, second_deg: np.ndarray) -> np.ndarray:
 
 def table(result: dict[str, Any]) -> str:
     """The score as aligned lines: each angle beside the best constant and a random guess."""
-    lines = [
+    lines = [result["training"]] if result.get("training") == config.SUPERVISED else []
+    lines += [
         f"{result['pictures']} pictures scored, {result['skipped']} skipped, "
         f"calibrated on {result['calibrated_on']}",
         f"{'degrees':<18}{'median':>8}{'95 %':>16}{'mean':>8}{'<=10':>7}{'<=15':>7}{'<=30':>7}",

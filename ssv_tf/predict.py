@@ -61,6 +61,7 @@ def main(argv) -> None:
     paths, skipped = find(argv[1:])
     drawn = _drawn_paths(paths, values.draw_dir, values.overwrite)
     run = runs.load(values.run or None, values.preset or None)
+    runs.say_if_supervised(run.options)
     predictions = []
     for part, bad in predict_files(paths, _predictor(run), _reader(run.options)):
         skipped += bad

@@ -45,7 +45,8 @@ def build(
       HTML text.
     """
     result = outcome.result
-    title = f"Viewpoint score of {result['run']}"
+    mark = f", {options.training}" if options.supervised else ""
+    title = f"Viewpoint score of {result['run']}{mark}"
     sections = [
         f"<h1>{_text(title)}</h1>",
         _summary(result),
@@ -139,14 +140,14 @@ def _turntable(folder: Path) -> str:
 
 
 def _training(folder: Path) -> str:
-    curve = plots.training_curve(_records(folder / "metrics.jsonl"))
+    curve = plots.training_curve(records(folder / "metrics.jsonl"))
     if curve is None:
         return ""
     caption = "Scores on labelled pictures and losses over training steps."
     return _section("Training", f'<div class="plots">{_figure(curve, "png", caption)}</div>')
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def records(path: Path) -> list[dict[str, Any]]:
     """The readable lines of metrics.jsonl; a killed run may leave half a line."""
     records = []
     try:

@@ -10,6 +10,7 @@ runs/NAME/
 import contextlib
 import dataclasses
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,7 +47,13 @@ class Run:
         return _load_model(self.models_dir / "analysis.keras", analysis.AnalysisNetwork)
 
     def synthesis(self):
-        """The trained SynthesisNetwork, averaged weights."""
+        """The trained SynthesisNetwork, averaged weights.
+
+        Raises:
+          UserError: the run is supervised, which trains none.
+        """
+        if self.options.supervised:
+            raise UserError(f"{self.path} is {self.options.training}: it has no trained S to draw")
         from ssv_tf.models import synthesis
 
         return _load_model(self.models_dir / "synthesis.keras", synthesis.SynthesisNetwork)
@@ -84,6 +91,12 @@ def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Ru
     except (OSError, ValueError) as error:
         raise UserError(f"{options_path} cannot be read: {error}") from error
     return Run(folder, config.from_json(text, str(options_path)), preset or None)
+
+
+def say_if_supervised(options: config.Options) -> None:
+    """A line on stderr for a run that was trained from labels."""
+    if options.supervised:
+        print(f"warning: the run is {options.training}, trained from labels", file=sys.stderr)
 
 
 def _preset_folder(name: str) -> Path:

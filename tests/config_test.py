@@ -16,19 +16,11 @@ CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.flags"))
 def _parse(*words):
     """Options of a command line, with flags of its own beside those of the process."""
     values = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in ("enum", "bool", "integer", "float", "string"):
-            name = f"DEFINE_{kind}"
-            patch.setattr(flags, name, _into(getattr(flags, name), values))
-        config.define_flags()
+    config.define_flags(values)
     for name in ("overwrite", "quiet"):  # what the train command adds
         flags.DEFINE_bool(name, False, "", flag_values=values)
     values(["train", *words])
     return config.from_flags(values)
-
-
-def _into(define, values):
-    return lambda *args: define(*args, flag_values=values)
 
 
 def test_flags_without_values_are_the_defaults():
@@ -109,6 +101,12 @@ def test_a_wrong_value_is_refused_with_its_flag_and_itself(setting):
         ({"batch_size": 16, "accumulate": 3}, ("batch_size", "accumulate", "16", "3")),
         ({"batch_size": 8, "accumulate": 8}, ("batch_size", "accumulate", "8")),
         ({"batch_size": 7}, ("batch_size", "7")),
+        ({"train_labels": "a.csv"}, ("train_labels", "a.csv", "supervised")),
+        ({"adversarial_weight": 0.0}, ("synthesis_adversarial_weight", "1.0")),
+        (
+            {"adversarial_weight": 0.0, "synthesis_adversarial_weight": 0, "prior_rate": 0.1},
+            ("prior_rate", "0.1"),
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, named):
@@ -161,6 +159,18 @@ def test_a_damaged_options_file_is_refused_by_name(text):
 def test_settings_of_another_version_are_named():
     with pytest.raises(UserError, match="colour, shape"):
         config.from_json('{"shape": 1, "colour": 2, "steps": 3}')
+
+
+def test_a_flag_file_is_read_beside_the_flags_of_the_process(tmp_path):
+    path = tmp_path / "own.flags"
+    path.write_text("--steps=7\n--style_weight=0\n")
+    assert config.from_flag_file(path, "--steps=9") == config.Options(steps=9, style_weight=0.0)
+    for text, said in (("--steps=0", "own.flags: --steps must"), ("--hue=1", "own.flags.*hue")):
+        path.write_text(text)
+        with pytest.raises(FlagError, match=said):
+            config.from_flag_file(path)
+    with pytest.raises(FlagError, match="no such flag file: absent"):
+        config.from_flag_file("absent")
 
 
 def test_there_are_flag_files():

@@ -241,6 +241,27 @@ def test_image_weight_0_leaves_the_drawing_out(objective, real):
     assert float(other - loss) == pytest.approx(0.4 * float(parts["v_image"]), abs=1e-4)
 
 
+def test_adversarial_weight_scales_realness_with_its_penalty(objective, real):
+    once, parts = _analysis_loss(objective(r1_interval=3), real, penalise=True)
+    twice, _ = _analysis_loss(objective(r1_interval=3, adversarial_weight=2.0), real, penalise=True)
+    expected = float(parts["v_adversarial"]) + 30.0 * float(parts["v_penalty"])
+    assert float(twice - once) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("adversarial", ["logistic", "wgan_gp"])
+def test_without_adversarial_weights_nobody_learns_realness(objective, networks, real, adversarial):
+    weights = {"adversarial_weight": 0.0, "synthesis_adversarial_weight": 0.0}
+    made = objective(adversarial=adversarial, **weights)
+    gradients = _analysis_gradients(made, real, networks[0].trainable_weights, penalise=True)
+    assert not _learns(gradients, "realness") and _learns(gradients, "from_rgb")
+    _, parts = _analysis_loss(made, real, penalise=True)
+    assert not {"v_adversarial", "v_penalty"} & set(parts)
+    draws = _drawn(made.synthesis_draws(8))
+    loss, parts = made.synthesis_loss(draws)
+    whole, _ = objective(adversarial=adversarial).synthesis_loss(draws)
+    assert float(whole - loss) == pytest.approx(float(parts["s_adversarial"]), abs=1e-4)
+
+
 # --- S's loss --------------------------------------------------------------------------------
 
 

@@ -15,7 +15,9 @@ import pytest
 import ssv_tf
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "export")
+COMMANDS = (
+    "train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate", "export",
+)  # fmt: skip
 
 
 def normal(name):

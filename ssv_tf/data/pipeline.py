@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from ssv_tf import viewpoint
+
 # Larger arrays stay in NumPy (a memory map is read page by page) and are gathered there, as fast:
 # as a tensor they would be copied twice, once more while tf.data rewrites its graph.
 _TENSOR_LIMIT_BYTES = 256_000_000
@@ -15,6 +17,7 @@ def training_dataset(
     start_step: int = 0,
     mirror: bool = True,
     tensor_limit_bytes: int = _TENSOR_LIMIT_BYTES,
+    angles: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Endless shuffled batches; those from step k on are the same however training got there.
 
@@ -29,22 +32,28 @@ def training_dataset(
       start_step: the step whose batch comes first.
       mirror: whether each picture is mirrored by the toss of a coin (a mirrored car is a car).
       tensor_limit_bytes: arrays above are gathered by NumPy rather than held as a tensor.
+      angles: float32 [N, 3] of the pictures, mirrored with them (supervised training only).
 
     Returns:
-      dataset of float32 [batch_size, R, R, 3] in [-1, 1].
+      dataset of float32 [batch_size, R, R, 3] in [-1, 1]; with `angles`, of pairs of these and
+      [batch_size, 3].
 
     Raises:
       ValueError: no pictures, not uint8, or a step or batch size out of range.
     """
     _check(images, batch_size, start_step)
     gather = _gatherer(images, tensor_limit_bytes)
+    label = None if angles is None else _labeller(angles)
     count, shape = len(images), (batch_size, *images.shape[1:])
 
-    def batch(step: tf.Tensor) -> tf.Tensor:
-        pictures = tf.ensure_shape(gather(_indices(step, batch_size, count, seed)), shape)
+    def batch(step: tf.Tensor):
+        chosen = _indices(step, batch_size, count, seed)
+        pictures = tf.ensure_shape(gather(chosen), shape)
+        mirrored = _coins(step, batch_size, seed) if mirror else tf.fill([batch_size], False)
         if mirror:
-            pictures = _mirror_by_coin(pictures, step, seed)
-        return tf.cast(pictures, tf.float32) / 127.5 - 1.0
+            pictures = _mirrored(pictures, mirrored)
+        pictures = tf.cast(pictures, tf.float32) / 127.5 - 1.0
+        return (pictures, label(chosen, mirrored)) if label else pictures
 
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -83,13 +92,26 @@ def _indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tens
     )
 
 
-def _mirror_by_coin(pictures: tf.Tensor, step: tf.Tensor, seed: int) -> tf.Tensor:
-    coins = tf.random.stateless_uniform(
-        [pictures.shape[0]], seed=tf.stack([tf.constant(seed, tf.int64), step])
+def _labeller(angles: np.ndarray):
+    """A function from int64 [batch] and whether each is mirrored to float32 [batch, 3]."""
+    both = np.stack([angles, np.asarray(viewpoint.mirror(angles))]).astype(np.float32)
+    with tf.device("cpu:0"):
+        labels = tf.convert_to_tensor(both)
+    return lambda indices, mirrored: tf.gather_nd(
+        labels, tf.stack([tf.cast(mirrored, tf.int64), indices], axis=-1)
     )
+
+
+def _coins(step: tf.Tensor, batch_size: int, seed: int) -> tf.Tensor:
+    """Whether each picture of a step is mirrored."""
+    seeds = tf.stack([tf.constant(seed, tf.int64), step])
+    return tf.random.stateless_uniform([batch_size], seed=seeds) < 0.5
+
+
+def _mirrored(pictures: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
     # Whole pictures are chosen: six times as fast as tf.where, which spreads the coins over pixels.
     mirrored = tf.reverse(pictures, axis=[2])
-    return tf.raw_ops.Select(condition=coins < 0.5, x=mirrored, y=pictures)
+    return tf.raw_ops.Select(condition=which, x=mirrored, y=pictures)
 
 
 def _options() -> tf.data.Options:

@@ -72,7 +72,8 @@ def load_collection(
         return _load_tfds(spec.removeprefix(TFDS_PREFIX), resolution, split, fit, limit, seed)
     if not os.path.isdir(spec):
         raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
-    angles = labels_table.read_labels(labels, where) if labels else None
+    of_labels = None if where_table else where
+    angles = labels_table.read_labels(labels, of_labels) if labels else None
     only = _selected(spec, labels, where, where_table)
     if labelled_only:
         if angles is None:

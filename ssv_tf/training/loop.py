@@ -15,16 +15,15 @@ import tensorflow as tf
 
 from ssv_tf import calibration, config, files, inference, metrics, runs
 from ssv_tf.data import sources
-from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, monitor, step, turntable
+from ssv_tf.training import checkpoints, engines, monitor, turntable
 
 _SCORE_CALIBRATION = 100
 # A resumed run may change these: none of them changes what the networks learn at a step.
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
     "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
-    "devices", "data", "where_table",
+    "devices", "data", "where_table", "train_labels",
 }  # fmt: skip
 
 
@@ -45,12 +44,12 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     """
     check_folder(options, overwrite)
     pictures = load_training_pictures(options)
-    print(f"training on {len(pictures)} pictures of {options.resolution} px", flush=True)
+    side, how = options.resolution, options.training
+    print(f"training on {len(pictures)} pictures of {side} px, {how}", flush=True)
     scoring = load_scoring_pictures(options)
     folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
-    if options.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    trainer = step.Trainer(options, step.make_strategy(options.devices))
+    angles_deg = pictures.angles_deg if options.supervised else None
+    trainer = engines.make_trainer(options, angles_deg)
     saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep)
     first = saved.restore()
     if first:
@@ -115,8 +114,8 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
 
 
 def load_training_pictures(options: config.Options):
-    """The training collection as the options say; no angle is read."""
-    return sources.load_collection(
+    """The training collection as the options say; no angle is read but with --supervised."""
+    pictures = sources.load_collection(
         options.data,
         resolution=options.resolution,
         split="train",
@@ -126,7 +125,18 @@ def load_training_pictures(options: config.Options):
         where=options.where or None,
         where_table=options.where_table or None,
         limit=options.limit or None,
+        labels=options.train_labels or None,
+        labelled_only=bool(options.train_labels),
     )
+    return _labelled(pictures, options) if options.supervised else pictures
+
+
+def _labelled(pictures, options):
+    if not pictures.has_label.any():
+        raise FlagError(
+            f"--supervised: {options.data} brings no angles; give --train_labels=CSV of them"
+        )
+    return pictures.labelled()
 
 
 def load_scoring_pictures(options: config.Options):
@@ -168,10 +178,7 @@ class _Session:
         self.saved, self.watch, self.scoring = saved, watch, scoring
 
     def run(self, images, first, stop):
-        dataset = training_dataset(
-            images, self.options.batch_size, self.options.seed, first, self.options.mirror_data
-        )
-        batches = iter(self.trainer.strategy.experimental_distribute_dataset(dataset))
+        batches = self.trainer.batches(images, first)
         done = first
         while done < self.options.steps and not stop.number:
             self._step(next(batches), done)
@@ -201,7 +208,7 @@ class _Session:
         began, o, last = time.monotonic(), self.options, done == self.options.steps
         if done % o.score_interval == 0 or last:
             self._score(done)
-        if done % o.picture_interval == 0 or last:
+        if (done % o.picture_interval == 0 or last) and not o.supervised:
             pictures = turntable.turntable(self.trainer.synthesis_ema, o)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
         if done % o.checkpoint_interval == 0:

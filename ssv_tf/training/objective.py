@@ -110,7 +110,10 @@ class Objective:
         on_real, on_mirrored, on_fake = _split(seen, 3)
 
         # 1. Adversarial.
-        loss = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
+        loss = 0.0
+        if o.adversarial_weight:
+            adversarial = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
+            loss += o.adversarial_weight * adversarial
         # 2. Generative consistency, on pictures whose viewpoint and style S was given.
         angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         parts["v_viewpoint"] = losses.viewpoint_consistency(on_fake, angles, self.encoding)
@@ -202,7 +205,8 @@ class Objective:
         # 1. Adversarial.
         wasserstein = o.adversarial == "wgan_gp"
         adversarial = losses.wasserstein_synthesis if wasserstein else losses.logistic_synthesis
-        loss = parts["s_adversarial"] = adversarial(seen["realness"])
+        parts["s_adversarial"] = adversarial(seen["realness"])
+        loss = o.synthesis_adversarial_weight * parts["s_adversarial"]
         # 2. Generative consistency on the triplets, and the paired terms.
         parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles, self.encoding)
         parts["s_style"] = losses.style_consistency(seen, codes)

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.errors import FlagError
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
@@ -79,6 +80,13 @@ def build_synthesis(options):
     return synthesis
 
 
+def make_trainer(options):
+    """A Trainer on the devices that the options name."""
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return Trainer(options, make_strategy(options.devices))
+
+
 class Trainer:
     """Both networks, their optimizers, the averaged S, and `step`.
 
@@ -135,6 +143,12 @@ class Trainer:
         owned = (self.analysis.trainable_weights, self.drawing_weights, self.mapping_weights)
         for optimizer, weights in zip(self.optimizers, owned, strict=True):
             optimizer.build(weights)
+
+    def batches(self, images, first):
+        """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
+        o = self.options
+        dataset = training_dataset(images, o.batch_size, o.seed, first, o.mirror_data)
+        return iter(self.strategy.experimental_distribute_dataset(dataset))
 
     def _compiled(self, function):
         if not self.options.xla:

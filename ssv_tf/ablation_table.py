@@ -1,0 +1,123 @@
+"""The table of `ssv_tf.ablate`: what each row changes, and what came of it."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssv_tf import config, report
+
+HEADING = "# Ablations"
+CALIBRATE_ON = 100
+# Title of a column, its key in the numbers of a result, its format.
+_COLUMNS = (
+    ("azimuth median", "azimuth_median_deg", "{:.1f}"),
+    ("within 30", "azimuth_within_30", "{:.2f}"),
+    ("half circle", "half_circle_share", "{:.2f}"),
+    ("elevation mean", "elevation_mean_deg", "{:.1f}"),
+    ("tilt mean", "tilt_mean_deg", "{:.1f}"),
+    ("health", "health", "{:.2f}"),
+    ("minutes", "minutes", "{:.1f}"),
+)
+
+
+def changes(options: config.Options, base: config.Options) -> dict[str, list[Any]]:
+    """Settings that differ, {name: [base's, own]}; the run folder and the seed never count."""
+    own, of_base = dataclasses.asdict(options), dataclasses.asdict(base)
+    return {
+        name: [of_base[name], value]
+        for name, value in own.items()
+        if value != of_base[name] and name not in ("run_dir", "seed")
+    }
+
+
+def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | None]:
+    """What the table shows of a run.
+
+    Returns:
+      degrees; shares of all scored pictures; health, None where the run measured none; minutes
+      its steps took, without scores and pictures, however often it was interrupted.
+    """
+    azimuth, large = score["azimuth"], score["azimuth"]["large_errors"]
+    records = report.records(run_dir / "metrics.jsonl")
+    return {
+        "azimuth_median_deg": azimuth["median_error_deg"],
+        "azimuth_within_30": azimuth["within_30"],
+        "half_circle_share": large["pictures"] * large["half_circle"] / score["pictures"],
+        "elevation_mean_deg": score["elevation"]["mean_error_deg"],
+        "tilt_mean_deg": score["tilt"]["mean_error_deg"],
+        "health": _health(run_dir / "models" / "health.json", records),
+        "minutes": _minutes(records),
+    }
+
+
+def _health(path: Path, records: Iterable[Mapping[str, Any]]) -> float | None:
+    try:
+        return float(json.loads(path.read_text())["health"])
+    except (OSError, ValueError, KeyError, TypeError):
+        found = [record["health"] for record in records if "health" in record]
+        return float(found[-1]) if found else None
+
+
+def _minutes(records: Iterable[Mapping[str, Any]]) -> float:
+    seconds, before = 0.0, 0
+    for record in records:
+        if record.get("kind") == "train":
+            seconds += record["seconds_per_step"] * (record["step"] - before)
+            before = record["step"]
+    return seconds / 60
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> str:
+    """The table: a line a row, in each cell a number a seed."""
+    titles = ["row", "changed against base", *(title for title, _, _ in _COLUMNS)]
+    lines = [HEADING, "", *_explained(seeds), "", _line(titles)]
+    lines.append("|---|---|" + "---:|" * len(_COLUMNS))
+    failures = []
+    for row in rows:
+        results = [row["seeds"][seed] for seed in seeds]
+        cells = [_cell(results, key, shape) for _, key, shape in _COLUMNS]
+        lines.append(_line([row["name"], _changed_text(row["changed"]), *cells]))
+        for seed, result in zip(seeds, results, strict=True):
+            if result and result["status"] == "failed":
+                failures.append(f"- {row['name']}, seed {seed}: `{result['last_line']}`")
+    if failures:
+        lines += ["", "Failed, with the last line of each:", "", *failures]
+    return "\n".join(lines) + "\n"
+
+
+def _explained(seeds: Sequence[int]) -> list[str]:
+    return [
+        f"Seeds {', '.join(map(str, seeds))}, in this order in every cell. Errors in degrees on",
+        f"the embedded cars' test split, calibrated on {CALIBRATE_ON} others; the checkpoint is",
+        "the best of the periodic scores. Half circle: share of all pictures that are half a",
+        "circle off, give or take 30 degrees. Minutes: of the training steps alone.",
+    ]
+
+
+def _cell(results: Iterable[Mapping[str, Any] | None], key: str, shape: str) -> str:
+    shown = []
+    for result in results:
+        if result and result["status"] == "failed":
+            shown.append("failed")
+        else:
+            number = result["numbers"][key] if result else None
+            shown.append("-" if number is None else shape.format(number))
+    return " / ".join(shown)
+
+
+def _changed_text(changed: Mapping[str, Sequence[Any]]) -> str:
+    shown = []
+    for name, (before, own) in changed.items():
+        marked = name == "supervised" and own
+        shown.append(config.SUPERVISED if marked else f"{name} {_plain(before)} to {_plain(own)}")
+    return ", ".join(shown)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

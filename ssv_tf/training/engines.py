@@ -1,0 +1,29 @@
+"""Which engine trains: the one of Keras's backend (environment variable KERAS_BACKEND)."""
+
+import keras
+
+from ssv_tf.errors import FlagError
+
+
+def make_trainer(options, angles_deg=None):
+    """What trains: the engine's Trainer, or with --supervised one that is given the labels.
+
+    Args:
+      options: config.Options.
+      angles_deg: labels of the training pictures, float32 [n, 3]; for --supervised alone.
+
+    Raises:
+      FlagError: the backend has no engine, or not the one these options need.
+    """
+    backend = keras.backend.backend()
+    if options.supervised:
+        if backend != "tensorflow":
+            raise FlagError(f"--supervised trains on TensorFlow alone; KERAS_BACKEND is {backend}")
+        from ssv_tf.training import supervised
+
+        return supervised.make_trainer(options, angles_deg)
+    if backend != "tensorflow":
+        raise FlagError(f"KERAS_BACKEND={backend} has no training; give tensorflow")
+    from ssv_tf.training import step
+
+    return step.make_trainer(options)

@@ -1,0 +1,89 @@
+"""The ceiling: the same V, trained from labels. For reference only; no shipped network is.
+
+It tells how much of an error is V's size and the pictures' resolution, and how much is the price
+of learning without labels. S is built and saved as it was drawn, and never trained.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from ssv_tf import losses
+from ssv_tf.data.pipeline import training_dataset
+from ssv_tf.training import augment
+from ssv_tf.training import step as engine
+from ssv_tf.training.objective import angle_encoding
+
+
+def targets_rad(angles_deg: np.ndarray, options) -> np.ndarray:
+    """Labels as V's code can hold them: float32 radians [n, 3].
+
+    A stretched code goes around once within 180 degrees / stretch of its centre; what lies
+    beyond is moved to that end, so that it is not taught as an angle of the other end.
+    """
+    encoding = angle_encoding(options)
+    centre, reach = np.array(encoding.centre_rad), np.pi / np.array(encoding.stretch)
+    from_centre = np.radians(angles_deg) - centre
+    return (centre + np.clip(from_centre, -reach, reach)).astype(np.float32)
+
+
+def make_trainer(options, angles_deg: np.ndarray):
+    """A Trainer on the devices that the options name, with the labels of its pictures [n, 3]."""
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return Trainer(options, engine.make_strategy(options.devices), targets_rad(angles_deg, options))
+
+
+class Trainer(engine.Trainer):
+    """Trains V on pictures and their angles; S stays as it was drawn.
+
+    Args:
+      options: config.Options.
+      strategy: a tf.distribute strategy.
+      angles_rad: [n, 3], of the pictures that `batches` will get.
+    """
+
+    def __init__(self, options, strategy, angles_rad):
+        super().__init__(dataclasses.replace(options, prior_rate=0.0), strategy)
+        self.angles_rad = angles_rad
+        compiled = self.step
+        self.step = lambda batch, number, penalise: compiled(batch, number, False)
+
+    def batches(self, images, first):
+        """Endless batches for `step`, from step `first` on: pictures and their angles."""
+        o = self.options
+        dataset = training_dataset(
+            images, o.batch_size, o.seed, first, o.mirror_data, angles=self.angles_rad
+        )
+        return iter(self.strategy.experimental_distribute_dataset(dataset))
+
+    def _replica_step(self, real, step, penalise):
+        return self.train_analysis(real, step, penalise)
+
+    def train_analysis(self, real, step, penalise):
+        """V's step on this replica's (pictures [b, r, r, 3], angles [b, 3])."""
+        o = self.options
+        micro = zip(*(tf.split(part, o.accumulate) for part in real), strict=True)
+        draws = self._draws(augment.draw_shapes(o.batch_size, o.resolution), step, 0)
+        pairs = [
+            self._analysis_gradients(own, draw, penalise)
+            for own, draw in zip(micro, draws, strict=True)
+        ]
+        gradients, parts = engine._averaged(pairs)
+        parts["v_gradient"] = tf.linalg.global_norm(gradients)
+        self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
+        return parts
+
+    def _analysis_gradients_of(self, real, draws, penalise):
+        pictures, angles_rad = real
+        weights = self.analysis.trainable_weights
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([w.value for w in weights])
+            loss = self._loss(pictures, angles_rad, draws)
+        return engine._gradients(tape, loss, weights), {"v_viewpoint": loss}
+
+    def _loss(self, pictures, angles_rad, draws):
+        shown = augment.augment(pictures, draws, self.options.augment)
+        seen = self.analysis(shown, training=True)
+        return losses.viewpoint_consistency(seen, angles_rad, self.analysis.encoding)
