@@ -24,8 +24,11 @@ RUNTIME = [
     "tqdm>=4.66",
 ]
 
+JAX = ["jax>=0.10,<0.11"]
+
 EXTRAS = {
     "test": [
+        *JAX,
         "dill>=0.3.8",
         "hypothesis>=6.100",
         "mypy>=1.15",
@@ -34,6 +37,7 @@ EXTRAS = {
         "ruff>=0.9",
     ],
     "faces": ["mtcnn>=1.0"],
+    "jax": JAX,
     "serving": ["tensorflow-serving-api>=2.19,<2.22"],
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }

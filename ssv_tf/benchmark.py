@@ -6,6 +6,7 @@ The peak is the best matrix product measured in the same run, so a share holds o
 """
 
 import collections
+import dataclasses
 import json
 import resource
 import time
@@ -49,20 +50,24 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
     Returns:
       seconds (best of `repeats`), GFLOP, pictures/s, shares of the measured peak, peak memory.
     """
-    import tensorflow as tf
+    import keras
 
     from ssv_tf import flops
-    from ssv_tf.training import step
+    from ssv_tf.training import engines
 
-    trainer = step.Trainer(options, step.make_strategy(options.devices))
+    engine = keras.backend.backend()
+    if profile and engine != "tensorflow":
+        raise FlagError(f"--profile reads the profile of TensorFlow; KERAS_BACKEND is {engine}")
+    trainer = engines.make_trainer(dataclasses.replace(options, supervised=False))
     shape = (options.batch_size, options.resolution, options.resolution, 3)
-    real = tf.random.stateless_normal(shape, [0, 0])
-    halves = _halves(trainer, real)
+    real = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    halves = trainer.halves(real)
     seconds = {name: _best_seconds(function, repeats) for name, function in halves.items()}
     macs = flops.step_macs(options, trainer.analysis, trainer.synthesis)
     peak = max(peak_gflops(side) for side in _PEAK_SIDES)
     operations = _profile(trainer, real, profile) if profile else {}
     return {
+        "engine": engine,
         "resolution": options.resolution,
         "batch_size": options.batch_size,
         "parameters": {
@@ -76,22 +81,10 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
         "seconds": seconds,
         "step_gflop": {name: 2 * value / 1e9 for name, value in macs.items()},
         "peak_gflops": peak,
-        "data_pictures_per_second": data_speed(options),
+        "data_pictures_per_second": data_speed(trainer),
         "operation_seconds": operations,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-
-
-def _halves(trainer, real):
-    import tensorflow as tf
-
-    number, strategy = tf.constant(1, tf.int64), trainer.strategy
-    functions = {
-        "step": lambda: trainer.step(real, number, False),
-        "analysis": lambda: strategy.run(trainer.train_analysis, (real, number, False)),
-        "synthesis": lambda: strategy.run(trainer.train_synthesis, (number,)),
-    }
-    return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
 
 def _best_seconds(function, repeats):
@@ -106,31 +99,29 @@ def _best_seconds(function, repeats):
 
 def peak_gflops(side: int) -> float:
     """GFLOP/s of the best of several float32 matrix products of `side` x `side`."""
-    import tensorflow as tf
+    from keras import ops
 
-    a, b = (tf.random.stateless_normal([side, side], [i, 0]) for i in (1, 2))
-    product = tf.function(lambda x, y: tf.reduce_sum(tf.matmul(x, y)))
+    numbers = np.random.default_rng(0).normal(size=(2, side, side)).astype(np.float32)
+    a, b = (ops.convert_to_tensor(matrix) for matrix in numbers)
     seconds = []
     for _ in range(8):
         began = time.perf_counter()
-        product(a, b).numpy()
+        np.asarray(ops.sum(ops.matmul(a, b)))
         seconds.append(time.perf_counter() - began)
     return 2 * side**3 / min(seconds) / 1e9
 
 
-def data_speed(options: config.Options, pictures: int = 4096) -> float:
+def data_speed(trainer, pictures: int = 2048) -> float:
     """Pictures/s the input pipeline gives from memory."""
-    from ssv_tf.data.pipeline import training_dataset
-
-    side = options.resolution
-    images = np.zeros((pictures, side, side, 3), np.uint8)
-    batches = iter(training_dataset(images, options.batch_size, options.seed))
+    o = trainer.options
+    images = np.zeros((pictures, o.resolution, o.resolution, 3), np.uint8)
+    batches = trainer.batches(images, 0)
     next(batches)
-    count = max(8, min(400, 8192 // options.batch_size))
+    count = max(8, min(400, 8192 // o.batch_size))
     began = time.perf_counter()
     for _ in range(count):
         next(batches)
-    return count * options.batch_size / (time.perf_counter() - began)
+    return count * o.batch_size / (time.perf_counter() - began)
 
 
 def table(figures: dict) -> str:
@@ -138,8 +129,8 @@ def table(figures: dict) -> str:
     seconds, gflop = figures["seconds"], figures["step_gflop"]
     work = {**gflop, "step": sum(gflop.values())}
     lines = [
-        f"{figures['resolution']} px, batch {figures['batch_size']}; peak of a matrix product "
-        f"here {figures['peak_gflops']:.0f} GFLOP/s",
+        f"{figures['engine']}, {figures['resolution']} px, batch {figures['batch_size']}; peak of "
+        f"a matrix product here {figures['peak_gflops']:.0f} GFLOP/s",
         f"{'':<18}{'seconds':>9}{'GFLOP':>9}{'GFLOP/s':>9}{'of peak':>9}",
     ]
     for name, label in (

@@ -7,10 +7,16 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
-from ssv_tf import backend  # noqa: F401  (before anything else loads Keras)
 from ssv_tf.errors import UserError
 
-logging.getLogger("tensorflow").setLevel(logging.WARNING)
+try:
+    from ssv_tf import backend  # noqa: F401  (before anything else loads Keras)
+except UserError as error:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None
+
+for _name in ("tensorflow", "jax"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None]) -> None:

@@ -51,12 +51,27 @@ def viewpoint_function(analysis):
 
 
 def compiled_for(network, make):
-    """The function `make(network)`, a graph where the backend is TensorFlow; made once."""
+    """The function `make(network)`, compiled as the backend does it; made once."""
     if network not in _FUNCTIONS:
         function = make(weakref.proxy(network))  # the dictionary must not keep its own key alive
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            function = tf.function(function, autograph=False)
-        _FUNCTIONS[network] = function
+        _FUNCTIONS[network] = compiled(function, network.variables)
     return _FUNCTIONS[network]
+
+
+def compiled(function, variables):
+    """A function of arrays compiled as the backend does it; `variables` is all that it reads."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False)
+    if backend != "jax":
+        return function
+    import jax
+
+    @jax.jit
+    def pure(values, *args):  # values as arguments: what it closes over, jit takes for constant
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*args)
+
+    return lambda *args: pure([variable.value for variable in variables], *args)

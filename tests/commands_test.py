@@ -13,7 +13,7 @@ from PIL import Image
 
 from ssv_tf import benchmark, config, demo, files, flops, runs, synthesize
 from ssv_tf.errors import FlagError, UserError
-from ssv_tf.training import step, turntable
+from ssv_tf.training import networks, turntable
 
 TINY = config.Options(**tiny.NETWORKS)
 
@@ -22,7 +22,7 @@ TINY = config.Options(**tiny.NETWORKS)
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     files.write_atomically(folder / "options.json", TINY.to_json())
-    runs.save_models(folder / "models", *step.build_networks(TINY))
+    runs.save_models(folder / "models", *networks.build_networks(TINY))
     return runs.load(folder)
 
 
@@ -67,8 +67,7 @@ def test_benchmark_measures_what_it_prints(tmp_path):
     assert seconds["step"] < 3 * (seconds["analysis"] + seconds["synthesis"])
     assert figures["data_pictures_per_second"] > 10 * TINY.batch_size / seconds["step"]
     assert figures["peak_memory_mib"] > 100
-    networks = step.build_networks(TINY)
-    macs = flops.step_macs(TINY, *networks)
+    macs = flops.step_macs(TINY, *networks.build_networks(TINY))
     assert figures["step_gflop"]["analysis"] >= 2 * macs["analysis"] / 1e9
     text = benchmark.table(figures)
     assert f"{seconds['step']:.3f}" in text and "of peak" in text

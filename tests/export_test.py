@@ -214,7 +214,7 @@ def test_foreign_operations_are_found():
 
 def test_an_operation_tflite_lacks_gives_one_line_and_no_file(analysis, tmp_path):
     class Foreign:
-        resolution = SIZE
+        resolution, encoding = SIZE, viewpoint.PLAIN
 
         def viewpoint(self, images):
             logits = analysis.viewpoint(images)

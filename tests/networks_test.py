@@ -256,7 +256,10 @@ def _settings_of(network):
 
 
 def test_config_of_the_analysis_network_makes_it_again():
-    settings = {"resolution": 64, "width": 0.05, "style_size": 10, "dropout": 0.4}
+    settings = {
+        "resolution": 64, "width": 0.05, "style_size": 10, "dropout": 0.4,
+        "centre_rad": (0.0, 0.3, 0.0), "stretch": (1.0, 4.0, 9.0),
+    }  # fmt: skip
     assert _settings_of(AnalysisNetwork(**settings)) == settings
     again = AnalysisNetwork.from_config(AnalysisNetwork(**settings, name="v").get_config())
     assert again.name == "v" and _settings_of(again) == settings

@@ -140,11 +140,14 @@ def test_trainer_averages_as_addons_with_a_rising_decay(golden, decay):
     from ssv_tf.training.step import Trainer
 
     weight, average = (keras.Variable(golden["ema/initial"]) for _ in range(2))
+    nothing = SimpleNamespace(trainable_weights=[])
     trainer = SimpleNamespace(
         options=SimpleNamespace(ema_decay=float(decay)),
         strategy=tf.distribute.get_strategy(),
-        synthesis=SimpleNamespace(weights=[weight]),
-        synthesis_ema=SimpleNamespace(weights=[average]),
+        analysis=nothing,
+        analysis_ema=nothing,
+        synthesis=SimpleNamespace(trainable_weights=[weight]),
+        synthesis_ema=SimpleNamespace(trainable_weights=[average]),
     )
     expected = golden[f"ema/averages_rising_{decay}"]
     for step, (weights, wanted) in enumerate(zip(golden["ema/weights"], expected, strict=True)):

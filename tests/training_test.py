@@ -7,20 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny as networks
+import tiny as sizes
 
 from ssv_tf import config, runs
 from ssv_tf.data import collection, sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import loop, step
+from ssv_tf.training import checkpoints, loop, networks, step
 
 TINY = config.Options(
     steps=4,
-    **networks.NETWORKS,
+    **sizes.NETWORKS,
     dropout=0.0,
     r1_interval=1,
     log_interval=2,
@@ -70,13 +71,70 @@ def test_run_folder_holds_all_it_promises(tmp_path):
 
 
 def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
-    changes = {"deterministic": True, "dropout": 0.3}
+    changes = {"deterministic": True, "dropout": 0.3, "prior_rate": 0.01, "decay_share": 0.0}
     loop.train(tiny(tmp_path / "whole", **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", steps=2, **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", **changes), quiet=True)
     pairs = zip(weights_of(tmp_path / "whole"), weights_of(tmp_path / "broken"), strict=True)
     for whole, broken in pairs:
         np.testing.assert_array_equal(whole, broken)
+    ends = [np.load(tmp_path / name / "checkpoints" / "step-4.npz") for name in ("whole", "broken")]
+    assert np.abs(ends[0]["prior/0000"]).max() > 0
+    for name in set(ends[0].files) - {"best_score"}:
+        np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
+
+
+def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
+    scored = []
+    predict = loop.inference.predict_deg
+
+    def noting(analysis, images):
+        scored.append([w.numpy() for w in analysis.weights])
+        return predict(analysis, images)
+
+    monkeypatch.setattr(loop.inference, "predict_deg", noting)
+    folder = tmp_path / "run"
+    loop.train(tiny(folder, steps=2, ema_decay=0.9), quiet=True)
+    run, end = runs.load(folder), np.load(folder / "checkpoints" / "step-2.npz")
+    for name in ("analysis", "synthesis"):
+        saved = getattr(run, name)().trainable_weights
+        averages, lasts = (
+            [value for key, value in sorted(end.items()) if key.startswith(f"{kind}/")]
+            for kind in (f"{name}_average", name)
+        )
+        for weight in saved:
+            assert any(np.array_equal(weight.numpy(), average) for average in averages)
+        moved = [not any(np.array_equal(w.numpy(), last) for last in lasts) for w in saved]
+        assert np.mean(moved) > 0.9
+    for weight, saved in zip(scored[-1], run.analysis().weights, strict=True):
+        np.testing.assert_array_equal(weight, saved.numpy())
+
+
+def test_rate_is_constant_then_falls_to_zero_as_a_cosine():
+    fall = networks.CosineFall(2e-3, 70, 100)
+    rates = [float(fall(step)) for step in (0, 69, 70, 85, 100, 200)]
+    np.testing.assert_allclose(rates, [2e-3, 2e-3, 2e-3, 1e-3, 0, 0], atol=1e-9)
+    again = networks.CosineFall.from_config(fall.get_config())
+    assert float(again(80)) == float(fall(80))
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, [1.0, 1.0]), (0.5, [1.0, 0.0])])
+def test_every_optimizer_falls_over_the_last_share_of_the_steps(share, expected):
+    options = dataclasses.replace(TINY, steps=40, decay_share=share, mapping_rate_ratio=0.1)
+    for optimizer, rate in zip(networks.make_optimizers(options), (1e-3, 1e-3, 1e-4), strict=True):
+        optimizer.build([])
+        given = []
+        for done in (20, 40):
+            optimizer.iterations.assign(done)
+            given.append(float(optimizer.learning_rate) / rate)
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
+    (tmp_path / "ckpt-4.index").write_text("")
+    saved = checkpoints.Checkpoints(tmp_path, SimpleNamespace(state=dict), 3)
+    with pytest.raises(UserError, match="checkpoints of an earlier version"):
+        saved.restore()
 
 
 def test_training_lowers_the_consistency_losses(tmp_path):
@@ -131,7 +189,7 @@ def test_each_half_moves_its_own_network_only():
     }
     for name, half in halves.items():
         before = {n: [w.numpy() for w in net.trainable_weights] for n, net in nets.items()}
-        trainer.strategy.run(tf.function(half))
+        trainer.strategy.run(tf.function(half, autograph=False))
         for other, net in nets.items():
             same = [
                 np.array_equal(a, w.numpy())
@@ -165,7 +223,9 @@ def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(tmp_
         return parts | {"v_style": parts["v_style"] * float("nan")}
 
     monkeypatch.setattr(step.Trainer, "_step", poisoned)
-    with pytest.raises(TrainingDiverged, match=r"step 3: v_style not a number.*ckpt-2 remains"):
+    with pytest.raises(
+        TrainingDiverged, match=r"step 3: v_style not a number.*step-2\.npz remains"
+    ):
         loop.train(tiny(folder), quiet=True)
     for a, b in zip(before, weights_of(folder), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -190,10 +250,14 @@ def test_foreign_folder_is_never_removed(tmp_path):
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     folder = tmp_path / "run"
     loop.train(tiny(folder), quiet=True)
-    for path in (folder / "checkpoints").glob("ckpt-4*"):
-        path.write_bytes(path.read_bytes()[:100])
+    newest = folder / "checkpoints" / "step-4.npz"
+    newest.write_bytes(newest.read_bytes()[:100])
     trainer = step.Trainer(tiny(folder), step.make_strategy())
-    assert loop.checkpoints.Checkpoints(folder / "checkpoints", trainer, 3).restore() == 2
+    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, 1)
+    assert saved.restore() == 2
+    saved.save(4)
+    assert {p.name for p in newest.parent.iterdir()} == {"step-4.npz", "step-4.npz.damaged"}
+    assert saved.restore() == 4
 
 
 TWO_DEVICES = """
@@ -256,4 +320,4 @@ def test_sigterm_saves_then_leaves(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     assert "everything is saved" in output
     assert (folder / "models" / "analysis.keras").is_file()
-    assert list((folder / "checkpoints").glob("ckpt-*.index"))
+    assert list((folder / "checkpoints").glob("step-*.npz"))

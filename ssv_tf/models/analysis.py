@@ -150,7 +150,7 @@ class _HalvingBlock(keras.layers.Layer):
 
     def call(self, x):
         x = layers.leaky_relu(self.norms[0](self.convs[0](x)))
-        x = ops.average_pool(x, 2)
+        x = ops.average_pool(x, 2, strides=2)  # Keras 3.15 on JAX fails without strides
         return layers.leaky_relu(self.norms[1](self.convs[1](x)))
 
     def get_config(self):

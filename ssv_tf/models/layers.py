@@ -17,6 +17,16 @@ def leaky_relu(x):
     return ops.leaky_relu(x, LEAKY_SLOPE)
 
 
+def standard_normal(shape, dtype=None):
+    """Initial weights N(0, 1).
+
+    NumPy draws them for JAX, which would compile a program of half a second for every shape.
+    """
+    if keras.backend.backend() == "jax":
+        return ops.convert_to_tensor(np.random.standard_normal(shape), dtype)
+    return keras.initializers.RandomNormal(stddev=1.0)(shape, dtype)
+
+
 @keras.saving.register_keras_serializable("ssv_tf")
 class EqualizedConv(keras.layers.Layer):
     """2D or 3D convolution with equalised learning rate (Karras et al. 2018, section 4.1).
@@ -54,7 +64,7 @@ class EqualizedConv(keras.layers.Layer):
         self.scale = self.gain / fan_in**0.5
         self.kernel = self.add_weight(
             shape=(*window, input_shape[-1], self.filters),
-            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            initializer=standard_normal,
             name="kernel",
         )
         if self.use_bias:
@@ -84,7 +94,7 @@ class EqualizedDense(keras.layers.Layer):
         self.scale = self.gain / input_shape[-1] ** 0.5
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.units),
-            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            initializer=standard_normal,
             name="kernel",
         )
         start = keras.initializers.Constant(self.bias_start)
@@ -100,7 +110,25 @@ class EqualizedDense(keras.layers.Layer):
 
 def instance_norm(name=None):
     """Instance normalisation with scale and offset, as tfa's layer (tests hold it to tfa)."""
-    return keras.layers.GroupNormalization(groups=-1, epsilon=1e-3, name=name)
+    return GroupNormalization(groups=-1, epsilon=1e-3, name=name)
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class GroupNormalization(keras.layers.GroupNormalization):
+    """Keras's layer for groups of one channel, with right second derivatives on TensorFlow.
+
+    The penalties on V's gradient need them. Keras takes variances from `tf.nn.moments`, which
+    stops the gradient of the mean: right for first derivatives, which it does not change, but
+    wrong for second ones. The class keeps its name, by which weights are found in a file.
+    """
+
+    def call(self, x):
+        wide, axes = ops.cast(x, "float32"), tuple(range(1, len(x.shape) - 1))
+        mean = ops.mean(wide, axes, keepdims=True)
+        variance = ops.mean(ops.square(wide - mean), axes, keepdims=True)
+        factor = ops.rsqrt(variance + self.epsilon) * ops.cast(self.gamma, "float32")
+        normalised = wide * factor + (ops.cast(self.beta, "float32") - mean * factor)
+        return ops.cast(normalised, x.dtype)
 
 
 @keras.saving.register_keras_serializable("ssv_tf")

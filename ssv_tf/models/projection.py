@@ -124,7 +124,7 @@ class CompositeProjection(keras.layers.Layer):
         wide = self.background_blocks[0].filters
         start = (1, _BACKGROUND_SIZE, _BACKGROUND_SIZE, wide)
         self.background_start = self.add_weight(
-            shape=start, initializer=keras.initializers.RandomNormal(stddev=1.0), name="background"
+            shape=start, initializer=layers.standard_normal, name="background"
         )
         for block in self.background_blocks:
             block.build([start, style])

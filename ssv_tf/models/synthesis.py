@@ -177,7 +177,7 @@ class StyledVolume(keras.layers.Layer):
     def build(self, input_shape):
         shape = (1, *(_BASE_SIZE,) * 3, self.widths[0])
         self.constant = self.add_weight(
-            shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0), name="constant"
+            shape=shape, initializer=layers.standard_normal, name="constant"
         )
         self.first_norm.build([shape, input_shape])
         for block in self.blocks:

@@ -1,15 +1,22 @@
-"""Checkpoints: step, both networks and their averages, all optimizers, the prior.
+"""Checkpoints of either engine: step, networks and their averages, all optimizers, the prior.
 
-Data order and random numbers are functions of (seed, step), so the step is their position too.
+checkpoints/step-N.npz holds plain NumPy arrays by name, so that a run one engine began another
+can go on with. Data order and random numbers are functions of (seed, step), so the step is their
+position too.
 """
 
+import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from ssv_tf import files
 from ssv_tf.errors import TrainingDiverged, UserError
+
+_NAME = re.compile(r"step-(\d+)\.npz")
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Checkpoints:
@@ -17,35 +24,52 @@ class Checkpoints:
 
     Args:
       folder: checkpoints/ of the run.
-      trainer: training.step.Trainer.
+      trainer: an engine's Trainer; gives `state()`, takes `restore(values)`.
       keep: how many stay.
+
+    Attributes:
+      best_score: the best periodic score so far, saved with the rest.
     """
 
     def __init__(self, folder, trainer, keep):
-        self.trainer = trainer
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.best_score = tf.Variable(np.inf, dtype=tf.float64, trainable=False)
-        parts = _variables(trainer)
-        checkpoint = tf.train.Checkpoint(step=self.step, best_score=self.best_score, **parts)
-        self.checkpoint = checkpoint
-        self.manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep)
+        self.folder, self.trainer, self.keep = Path(folder), trainer, keep
+        self.best_score = float("inf")
+        self._saved: int | None = None
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint, or None."""
+        found = self._found()
+        return found[-1] if found else None
 
     def restore(self) -> int:
         """Restores the newest checkpoint that can be read; returns its step, 0 for none.
 
+        Newer ones that cannot be read are renamed to NAME.damaged.
+
         Raises:
           UserError: there are checkpoints and none fits these networks.
         """
-        reasons = []
-        for path in reversed(self.manager.checkpoints):
+        damaged: dict[Path, str] = {}
+        for path in reversed(self._found()):
             try:
-                self.checkpoint.restore(path).assert_consumed()
-                return int(self.step.numpy())
-            except (tf.errors.OpError, ValueError, AssertionError) as error:
-                reasons.append(f"{Path(path).name}: {str(error).strip().splitlines()[0][:200]}")
-        if reasons:
+                values = _read(path, self.trainer.state())
+            except _UNREADABLE as error:
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                damaged[path] = f"{path.name}: {reason[0][:200]}"
+                continue
+            for other in damaged:
+                other.rename(f"{other}.damaged")
+            self.best_score = float(values.pop("best_score"))
+            self._saved = int(values.pop("step"))
+            self.trainer.restore(values)
+            return self._saved
+        if damaged:
+            first = next(iter(damaged.values()))
+            raise UserError(f"no checkpoint in {self.folder} can be restored; {first}")
+        if any(self.folder.glob("ckpt-*.index")):
             raise UserError(
-                f"no checkpoint in {self.manager.directory} can be restored; {reasons[0]}"
+                f"{self.folder} holds checkpoints of an earlier version; give --overwrite to start "
+                "anew, or another --run_dir"
             )
         return 0
 
@@ -56,43 +80,38 @@ class Checkpoints:
           TrainingDiverged: a weight is not a number; nothing is written.
           UserError: the disk is full or the folder cannot be written.
         """
-        latest = self.manager.latest_checkpoint
-        if latest and Path(latest).name == f"ckpt-{step}":
+        if step == self._saved:
             return
-        _require_finite(self.trainer)
-        self.step.assign(step)
-        try:
-            self.manager.save(checkpoint_number=step)
-        except (tf.errors.OpError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"cannot save to {self.manager.directory}: {first}") from error
-
-
-def _variables(trainer):
-    """Variables by a name that no order of construction changes."""
-    owners = {
-        "analysis": trainer.analysis.variables,
-        "synthesis": trainer.synthesis.variables,
-        "average": trainer.synthesis_ema.variables,
-        "analysis_average": trainer.analysis_ema.variables,
-    }
-    owners["prior"] = [trainer.log_prior]
-    for index, optimizer in enumerate(trainer.optimizers):
-        owners[f"optimizer_{index}"] = optimizer.variables
-    return {
-        name: tf.train.Checkpoint(**{f"v{i:04d}": _tensor(v) for i, v in enumerate(variables)})
-        for name, variables in owners.items()
-    }
-
-
-def _tensor(variable):
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
-def _require_finite(trainer):
-    for model in (trainer.analysis, trainer.synthesis):
-        for weight in model.weights:
-            if "seed" not in weight.path and not np.all(np.isfinite(weight.numpy())):
+        state = self.trainer.state()
+        values: dict[str, Any] = {name: np.asarray(v.numpy()) for name, v in state.items()}
+        for name, value in values.items():
+            if not np.all(np.isfinite(value)):
                 raise TrainingDiverged(
-                    f"weight {weight.path} is not a number; the last good checkpoint remains"
+                    f"weight {state[name].path} ({name}) is not a number; the last good "
+                    "checkpoint remains"
                 )
+        values |= {"step": np.int64(step), "best_score": np.float64(self.best_score)}
+        with files.atomic_stream(self.folder / f"step-{step}.npz") as stream:
+            np.savez(stream, allow_pickle=False, **values)
+        self._saved = step
+        for old in self._found()[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def _found(self):
+        """Checkpoints, oldest first."""
+        numbered = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*.npz"))
+        return [path for _, path in sorted((int(m[1]), path) for m, path in numbered if m)]
+
+
+def _read(path, state):
+    """The arrays of a checkpoint by name, each of the shape `state` wants."""
+    with np.load(path, allow_pickle=False) as archive:
+        values = {name: archive[name] for name in archive.files}
+    for name in set(values) ^ {*state, "step", "best_score"}:
+        raise ValueError(f"{name} is {'not there' if name in state else 'unknown'}")
+    for name, variable in state.items():
+        if values[name].shape != tuple(variable.shape):
+            raise ValueError(
+                f"{name} has shape {values[name].shape}, {variable.path} {tuple(variable.shape)}"
+            )
+    return values

@@ -16,14 +16,18 @@ def make_trainer(options, angles_deg=None):
       FlagError: the backend has no engine, or not the one these options need.
     """
     backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise FlagError(f"KERAS_BACKEND={backend} has no training; give tensorflow or jax")
     if options.supervised:
         if backend != "tensorflow":
             raise FlagError(f"--supervised trains on TensorFlow alone; KERAS_BACKEND is {backend}")
         from ssv_tf.training import supervised
 
         return supervised.make_trainer(options, angles_deg)
-    if backend != "tensorflow":
-        raise FlagError(f"KERAS_BACKEND={backend} has no training; give tensorflow")
+    if backend == "jax":
+        from ssv_tf.training import jax_step
+
+        return jax_step.make_trainer(options)
     from ssv_tf.training import step
 
     return step.make_trainer(options)

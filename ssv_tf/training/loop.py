@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from ssv_tf import calibration, config, files, inference, metrics, runs
 from ssv_tf.data import sources
@@ -44,8 +44,8 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     """
     check_folder(options, overwrite)
     pictures = load_training_pictures(options)
-    side, how = options.resolution, options.training
-    print(f"training on {len(pictures)} pictures of {side} px, {how}", flush=True)
+    side, how, engine = options.resolution, options.training, keras.backend.backend()
+    print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
     scoring = load_scoring_pictures(options)
     folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
     angles_deg = pictures.angles_deg if options.supervised else None
@@ -192,11 +192,11 @@ class _Session:
 
     def _step(self, batch, number):
         penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
-        parts = self.trainer.step(batch, tf.constant(number, tf.int64), penalise)
+        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise)
         values = {name: float(value) for name, value in parts.items()}
         bad = sorted(name for name, value in values.items() if not math.isfinite(value))
         if bad:
-            latest = self.saved.manager.latest_checkpoint
+            latest = self.saved.latest()
             kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
             raise TrainingDiverged(
                 f"step {number + 1}: {', '.join(bad)} not a number; {kept}. Lower "
@@ -250,9 +250,9 @@ class _Session:
 
     def _keep_best(self, done, values):
         score = values["azimuth_median_deg"]
-        if score >= float(self.saved.best_score.numpy()):
+        if score >= self.saved.best_score:
             return
-        self.saved.best_score.assign(score)
+        self.saved.best_score = score
         best = self.folder / "models" / "best"
         runs.save_models(best, self.trainer.analysis_ema, self.trainer.synthesis_ema)
         text = json.dumps({"step": done, **values}, indent=1) + "\n"

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from ssv_tf import files
+from ssv_tf import files, quiet
 
 _SHOWN = ("v_viewpoint", "s_viewpoint", "v_symmetry", "real_score", "fake_score")
 
@@ -30,7 +29,7 @@ class Monitor:
     def __init__(self, folder: Path, first_step: int, steps: int, quiet=False):
         self.folder = folder
         self.log = (folder / "metrics.jsonl").open("a", buffering=1)
-        self.board = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.board = _board(folder / "tensorboard")
         self.bar = tqdm(
             total=steps, initial=first_step, unit="step", disable=quiet, mininterval=2,
             file=sys.stderr, dynamic_ncols=True,
@@ -66,10 +65,9 @@ class Monitor:
         """One line of metrics.jsonl and the scalars of TensorBoard."""
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         self.log.write(json.dumps({"step": step, "kind": kind, **rounded}) + "\n")
-        with self.board.as_default(step=step):
-            for name, value in values.items():
-                if math.isfinite(value):
-                    tf.summary.scalar(f"{kind}/{name}", value)
+        for name, value in values.items():
+            if math.isfinite(value):
+                self.board.add("scalar", f"{kind}/{name}", value, step)
 
     def picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """Writes pictures/NAME_STEP.png and shows it in TensorBoard."""
@@ -77,13 +75,11 @@ class Monitor:
         Image.fromarray(picture).save(buffer, "PNG")
         path = self.folder / "pictures" / f"{name}_{step:06d}.png"
         files.write_atomically(path, buffer.getvalue())
-        with self.board.as_default(step=step):
-            tf.summary.image(name, picture[None])
+        self.board.add("image", name, picture[None], step)
 
     def histogram(self, step: int, name: str, values: np.ndarray) -> None:
         """A TensorBoard histogram."""
-        with self.board.as_default(step=step):
-            tf.summary.histogram(name, values)
+        self.board.add("histogram", name, values, step)
 
     def say(self, text: str) -> None:
         """A line above the progress bar."""
@@ -97,6 +93,39 @@ class Monitor:
         self.bar.close()
         self.board.close()
         self.log.close()
+
+
+class _NoBoard:
+    """Where TensorFlow, which writes TensorBoard's files, is not installed."""
+
+    def add(self, kind, name, value, step):
+        pass
+
+    def close(self):
+        pass
+
+
+class _TensorBoard:
+    def __init__(self, folder):
+        import tensorflow as tf
+
+        self._summary, self._writer = tf.summary, tf.summary.create_file_writer(str(folder))
+
+    def add(self, kind, name, value, step):
+        """Writes a "scalar", "image" or "histogram"."""
+        with self._writer.as_default(step=step):
+            getattr(self._summary, kind)(name, value)
+
+    def close(self):
+        self._writer.close()
+
+
+def _board(folder):
+    try:
+        with quiet.native_output():
+            return _TensorBoard(folder)
+    except ImportError:
+        return _NoBoard()
 
 
 def drop_later_records(path: Path, step: int) -> None:

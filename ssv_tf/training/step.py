@@ -1,23 +1,15 @@
-"""The TensorFlow engine: networks, optimizers and the compiled step, under MirroredStrategy.
+"""The TensorFlow engine: gradients and the compiled step, under MirroredStrategy.
 
 One step trains V with S frozen, then S with V frozen, each under a GradientTape of its own.
 Every random number is a pure function of (seed, step), drawn for the global batch and cut into
 slices, so that a resumed run goes on as if unbroken and two devices give one device's numbers.
 """
 
-import math
-
-import keras
 import tensorflow as tf
-from keras import ops
 
 from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.errors import FlagError
-from ssv_tf.models import perceptual
-from ssv_tf.models.analysis import AnalysisNetwork
-from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import prior
-from ssv_tf.training.objective import Objective, angle_encoding
+from ssv_tf.training import networks, prior
 
 
 def make_strategy(devices=""):
@@ -39,47 +31,6 @@ def make_strategy(devices=""):
     return tf.distribute.MirroredStrategy(wanted)
 
 
-def build_networks(options):
-    """V and S as the options say, built, with weights from `keras.utils.set_random_seed`."""
-    return build_analysis(options), build_synthesis(options)
-
-
-def build_analysis(options):
-    """V as the options say, built."""
-    encoding = angle_encoding(options)
-    analysis = AnalysisNetwork(
-        options.resolution,
-        options.analysis_width,
-        2 * options.code_size,
-        options.dropout,
-        encoding.centre_rad,
-        encoding.stretch,
-        name="analysis",
-    )
-    analysis.build()
-    return analysis
-
-
-def build_synthesis(options):
-    """S as the options say, built."""
-    synthesis = SynthesisNetwork(
-        options.resolution,
-        options.synthesis_width,
-        options.code_size,
-        options.mapping_layers,
-        options.volume_size,
-        options.projection,
-        options.volume_features,
-        options.symmetric_volume,
-        options.camera_distance,
-        options.volume_width,
-        options.picture_reach,
-        name="synthesis",
-    )
-    synthesis.build()
-    return synthesis
-
-
 def make_trainer(options):
     """A Trainer on the devices that the options name."""
     if options.deterministic:
@@ -87,68 +38,38 @@ def make_trainer(options):
     return Trainer(options, make_strategy(options.devices))
 
 
-class Trainer:
-    """Both networks, their optimizers, the averaged S, and `step`.
+class Trainer(networks.Networks):
+    """The networks and `step`, which trains them.
 
     Args:
       options: config.Options.
       strategy: a tf.distribute strategy; everything is built under its scope.
-
-    Attributes:
-      analysis, synthesis: the networks that train.
-      analysis_ema, synthesis_ema: their averaged weights, which are what a run leaves.
-      optimizers: V's, S's without the mapping network, the mapping network's.
     """
 
     def __init__(self, options, strategy):
-        self.options, self.strategy = options, strategy
-        self.slices = strategy.num_replicas_in_sync * options.accumulate
-        if self.slices > 1 and options.batch_size % (8 * self.slices):
-            raise FlagError(  # S sees half as many pairs, the minibatch deviation groups of four
-                f"--batch_size={options.batch_size} must be a multiple of 8 x "
-                f"{strategy.num_replicas_in_sync} devices x {options.accumulate} micro-batches"
-            )
-        keras.utils.set_random_seed(options.seed)
-        keras.config.set_dtype_policy(options.precision)
-        try:
-            with strategy.scope():
-                self._build()
-        finally:
-            keras.config.set_dtype_policy("float32")
+        self.strategy = strategy
+        self.slices = networks.check_slices(options, strategy.num_replicas_in_sync)
+        with strategy.scope():
+            super().__init__(options, _input_gradient)
         self._analysis_gradients = self._compiled(self._analysis_gradients_of)
         self._synthesis_gradients = self._compiled(self._synthesis_gradients_of)
         self.step = tf.function(self._step, autograph=False)
-
-    def _build(self):
-        o = self.options
-        self.analysis, self.synthesis = build_networks(o)
-        self.analysis_ema, self.synthesis_ema = build_analysis(o), build_synthesis(o)
-        self.analysis_ema.set_weights(self.analysis.get_weights())
-        self.synthesis_ema.set_weights(self.synthesis.get_weights())
-        features = perceptual.perceptual_features(
-            o.perceptual, o.resolution, o.perceptual_weights or None
-        )
-        self.objective = Objective(o, self.analysis, self.synthesis, features, _input_gradient)
-        self.log_prior = tf.Variable(
-            prior.start(), trainable=False, aggregation=tf.VariableAggregation.MEAN
-        )
-        mapping = {id(w) for w in self.synthesis.mapping.trainable_weights}
-        self.mapping_weights = self.synthesis.mapping.trainable_weights
-        self.drawing_weights = [w for w in self.synthesis.trainable_weights if id(w) not in mapping]
-        rates = (o.analysis_rate, o.synthesis_rate, o.synthesis_rate * o.mapping_rate_ratio)
-        self.optimizers = [
-            keras.optimizers.Adam(_schedule(rate, o), beta_1=o.beta_1, beta_2=o.beta_2)
-            for rate in rates
-        ]
-        owned = (self.analysis.trainable_weights, self.drawing_weights, self.mapping_weights)
-        for optimizer, weights in zip(self.optimizers, owned, strict=True):
-            optimizer.build(weights)
 
     def batches(self, images, first):
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
         o = self.options
         dataset = training_dataset(images, o.batch_size, o.seed, first, o.mirror_data)
         return iter(self.strategy.experimental_distribute_dataset(dataset))
+
+    def halves(self, real):
+        """Functions of nothing that run the step and each half of it on one batch, to be timed."""
+        real, number = tf.convert_to_tensor(real), tf.constant(1, tf.int64)
+        functions = {
+            "step": lambda: self.step(real, number, False),
+            "analysis": lambda: self.strategy.run(self.train_analysis, (real, number, False)),
+            "synthesis": lambda: self.strategy.run(self.train_synthesis, (number,)),
+        }
+        return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
     def _compiled(self, function):
         if not self.options.xla:
@@ -247,13 +168,7 @@ class Trainer:
         return draws
 
     def _update_average(self, step):
-        """The averaged weights: ema <- ema + (1 - d)(w - ema), d = min(decay, (1+t) / (10+t)).
-
-        The rising decay forgets the initial weights, as TensorFlow's ExponentialMovingAverage
-        does when it is given the step.
-        """
-        done = tf.cast(step, tf.float32)
-        rate = tf.maximum(1.0 - self.options.ema_decay, 9.0 / (10.0 + done))
+        rate = networks.averaging_rate(self.options.ema_decay, step)
 
         def update(average, weight):
             average.assign_add(tf.cast(rate, weight.dtype) * (weight - average))
@@ -263,28 +178,6 @@ class Trainer:
             pairs = zip(average.trainable_weights, network.trainable_weights, strict=True)
             for mean, weight in pairs:
                 self.strategy.extended.update(mean.value, update, args=(weight.value,))
-
-
-@keras.saving.register_keras_serializable("ssv_tf")
-class CosineFall(keras.optimizers.schedules.LearningRateSchedule):
-    """A constant rate that falls to 0 as half a cosine from step `first` to step `last`."""
-
-    def __init__(self, rate, first, last):
-        self.rate, self.first, self.last = rate, first, last
-
-    def __call__(self, step):
-        done = ops.cast(step, "float32") - self.first
-        share = ops.clip(done / max(self.last - self.first, 1), 0.0, 1.0)
-        return self.rate * 0.5 * (1.0 + ops.cos(math.pi * share))
-
-    def get_config(self):
-        return {"rate": self.rate, "first": self.first, "last": self.last}
-
-
-def _schedule(rate, o):
-    if not o.decay_share:
-        return rate
-    return CosineFall(rate, round(o.steps * (1.0 - o.decay_share)), o.steps)
 
 
 def _input_gradient(function, pictures):

@@ -1,0 +1,308 @@
+"""The JAX engine: the two halves of a step as pure, compiled functions of all state.
+
+Keras's variables are mapped to traced arrays by a StatelessScope. State goes in and out donated;
+it is put back into the variables when somebody asks for a network. Several devices share a
+batch by its first axis, each with all weights, and give one device's numbers.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ssv_tf.data.batches import training_batches
+from ssv_tf.errors import FlagError
+from ssv_tf.training import networks, prior
+
+_KINDS: dict[str, Callable] = {
+    "normal": jax.random.normal,
+    "uniform": functools.partial(jax.random.uniform, minval=-1.0, maxval=1.0),
+}
+
+
+def make_trainer(options):
+    """A Trainer on the devices that the options name."""
+    if options.deterministic:  # CPUs are; a GPU has to be told before it is first used
+        before = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{before} --xla_gpu_deterministic_ops=true".strip()
+    return Trainer(options, find_devices(options.devices))
+
+
+def find_devices(names=""):
+    """JAX's devices of `names` (GPU:0,GPU:1), or all accelerators, or all it sees of the CPU.
+
+    Raises:
+      FlagError: a device that is not there.
+    """
+    wanted = [name.strip().lstrip("/").removeprefix("device:") for name in names.split(",")]
+    wanted = [name for name in wanted if name]
+    if not wanted:
+        return jax.local_devices()
+    known = {f"{d.platform.upper()}:{d.id}": d for d in _all_devices()}
+    for name in wanted:
+        if name not in known:
+            raise FlagError(f"--devices: no device {name}; there are {', '.join(known)}")
+    return [known[name] for name in wanted]
+
+
+def _all_devices():
+    found = list(jax.local_devices())
+    if found[0].platform != "cpu":
+        found += jax.local_devices(backend="cpu")
+    return found
+
+
+class Trainer:
+    """The networks and `step`, which trains them; the interface of `training.step.Trainer`.
+
+    A network, or `state()`, holds good until the next step, which takes its arrays.
+
+    Args:
+      options: config.Options.
+      devices: JAX devices.
+    """
+
+    def __init__(self, options, devices):
+        self.options = options
+        networks.check_slices(options, len(devices))
+        mesh = Mesh(np.array(devices), ("batch",))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._by_row = NamedSharding(mesh, PartitionSpec("batch"))
+        self._networks = networks.Networks(options, _input_gradient)
+        self.objective = self._networks.objective
+        fixed = [v.value for v in self.objective.features.variables]
+        self._fixed = jax.device_put(fixed, self._everywhere)
+        self._values: dict[str, Any] = {}
+        self._take_state()
+        compiled = functools.partial(jax.jit, donate_argnums=0, out_shardings=self._everywhere)
+        self._halves = {
+            "analysis": compiled(self.train_analysis, static_argnums=4),
+            "synthesis": compiled(self.train_synthesis),
+        }
+
+    # --- What the loop asks for --------------------------------------------------------------
+
+    def batches(self, images, first):
+        """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
+        o = self.options
+        return training_batches(images, o.batch_size, o.seed, first, o.mirror_data)
+
+    def step(self, real, number, penalise):
+        """One training step, as the TensorFlow engine's: dict of scalars."""
+        number = np.uint32(number)
+        parts = self._train("analysis", jax.device_put(real, self._by_row), number, penalise)
+        change = parts.pop("prior_change", None)
+        return parts | self._train("synthesis", number, change)
+
+    def _train(self, half, *args):
+        self._stale = True
+        self._values, parts = self._halves[half](self._values, self._fixed, *args)
+        return parts
+
+    def halves(self, real):
+        """Functions of nothing that run the step and each half of it on one batch, to be timed."""
+        real, number = jax.device_put(real, self._by_row), np.uint32(1)
+        return {
+            "step": lambda: self.step(real, number, False),
+            "analysis": lambda: self._train("analysis", real, number, False),
+            "synthesis": lambda: self._train("synthesis", number, None),
+        }
+
+    @property
+    def analysis(self):
+        return self._settled().analysis
+
+    @property
+    def synthesis(self):
+        return self._settled().synthesis
+
+    @property
+    def analysis_ema(self):
+        return self._settled().analysis_ema
+
+    @property
+    def synthesis_ema(self):
+        return self._settled().synthesis_ema
+
+    def state(self):
+        """As `Networks.state`."""
+        return self._settled().state()
+
+    def restore(self, values):
+        """As `Networks.restore`."""
+        self._settled().restore(values)
+        self._take_state()
+
+    def _settled(self):
+        """The networks, with the values of the last step."""
+        if self._stale:
+            jax.tree.map(lambda v, value: v.assign(value), self._variables(), self._values)
+            self._stale = False
+        return self._networks
+
+    def _take_state(self):
+        values = jax.tree.map(lambda variable: variable.value, self._variables())
+        self._values, self._stale = jax.device_put(values, self._everywhere), False
+
+    def _variables(self):
+        """Keras's variables behind the values that a step takes and gives."""
+        n = self._networks
+        averages = networks.split_synthesis(n.synthesis_ema)
+        return {
+            "analysis": n.analysis.trainable_variables,
+            "dropout": n.analysis.non_trainable_variables,
+            "drawing": n.drawing_weights,
+            "mapping": n.mapping_weights,
+            "analysis_average": n.analysis_ema.trainable_variables,
+            "synthesis_average": [*averages[0], *averages[1]],
+            "optimizers": [optimizer.variables for optimizer in n.optimizers],
+            "prior": n.log_prior,
+        }
+
+    # --- The pure step: values in, values out ------------------------------------------------
+
+    def train_analysis(self, values, fixed, real, number, penalise):
+        """V's half of a step: (values, parts)."""
+        draws = self._draws(self.objective.analysis_draws(self.options.batch_size), number, 0)
+
+        def micro(dropout, rows):
+            own = values | {"dropout": dropout}
+            gradients, parts, dropout = self.analysis_gradients(
+                own, fixed, rows[0], rows[1], penalise
+            )
+            return dropout, (gradients, parts)
+
+        dropout, (gradients, parts) = _averaged(
+            micro, values["dropout"], (real, draws), self.options.accumulate
+        )
+        parts["v_gradient"] = _norm(gradients)
+        values = self._applied(values | {"dropout": dropout}, 0, "analysis", gradients)
+        return values, parts
+
+    def train_synthesis(self, values, fixed, number, prior_change=None):
+        """S's half of a step, then averages and prior: (values, parts)."""
+        draws = self._draws(self.objective.synthesis_draws(self.options.batch_size), number, 1)
+
+        def micro(nothing, rows):
+            return nothing, self.synthesis_gradients(values, fixed, rows)
+
+        _, (gradients, parts) = _averaged(micro, None, draws, self.options.accumulate)
+        parts["s_gradient"] = _norm(gradients)
+        drawing, mapping = gradients
+        values = self._applied(values, 1, "drawing", drawing)
+        values = self._applied(values, 2, "mapping", mapping)
+        if prior_change is not None:
+            moved = prior.moved(values["prior"], prior_change, self.options.prior_rate)
+            values = values | {"prior": moved}
+        return self._averages_moved(values, number), parts
+
+    def _averages_moved(self, values, number):
+        rate = networks.averaging_rate(self.options.ema_decay, number)
+        weights = {
+            "analysis_average": values["analysis"],
+            "synthesis_average": values["drawing"] + values["mapping"],
+        }
+        return values | {
+            name: [a + rate * (w - a) for a, w in zip(values[name], own, strict=True)]
+            for name, own in weights.items()
+        }
+
+    def analysis_gradients(self, values, fixed, real, draws, penalise):
+        """Gradients of V's loss for V's weights, its parts, and the dropout's next seeds."""
+        draws = self._with_prior(draws, values)
+
+        def loss_of(weights):
+            with self._scope(values | {"analysis": weights}, fixed) as scope:
+                fake = self.objective.draw_fakes(draws)
+                loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
+                seeds = self._variables()["dropout"]
+                return loss, (parts, [scope.get_current_value(seed) for seed in seeds])
+
+        gradients, (parts, seeds) = jax.grad(loss_of, has_aux=True)(values["analysis"])
+        return gradients, parts, seeds
+
+    def synthesis_gradients(self, values, fixed, draws):
+        """Gradients of S's loss for (drawing, mapping) weights, and its parts."""
+        draws = self._with_prior(draws, values)
+
+        def loss_of(drawing, mapping):
+            with self._scope(values | {"drawing": drawing, "mapping": mapping}, fixed):
+                return self.objective.synthesis_loss(draws)
+
+        differentiated = jax.grad(loss_of, argnums=(0, 1), has_aux=True)
+        return differentiated(values["drawing"], values["mapping"])
+
+    def _scope(self, values, fixed):
+        """Keras computes with `values` inside."""
+        variables = self._variables()
+        pairs = list(zip(self.objective.features.variables, fixed, strict=True))
+        for name in ("analysis", "dropout", "drawing", "mapping"):
+            pairs += zip(variables[name], values[name], strict=True)
+        return keras.StatelessScope(state_mapping=pairs)
+
+    def _applied(self, values, index, name, gradients):
+        """The values after optimizer `index` has moved the weights `name`."""
+        optimizers = list(values["optimizers"])
+        weights, optimizers[index] = self._networks.optimizers[index].stateless_apply(
+            optimizers[index], gradients, values[name]
+        )
+        return values | {name: weights, "optimizers": optimizers}
+
+    def _draws(self, shapes, number, salt):
+        """Random numbers for the whole batch, by name; rows spread over the devices."""
+        key = jax.random.fold_in(jax.random.key(self.options.seed), number)
+        key, draws = jax.random.fold_in(key, salt), {}
+        for index, (kind, draw) in enumerate(_KINDS.items()):
+            wanted = {name: shape for name, (own, shape) in shapes.items() if own == kind}
+            ends = np.cumsum([math.prod(shape) for shape in wanted.values()])
+            # Drawn at once: every call of the generator is half a second of compilation.
+            numbers = jnp.split(draw(jax.random.fold_in(key, index), (ends[-1],)), ends[:-1])
+            for (name, shape), own in zip(wanted.items(), numbers, strict=True):
+                rows = jnp.reshape(own, shape)
+                draws[name] = jax.lax.with_sharding_constraint(rows, self._by_row)
+        return draws
+
+    def _with_prior(self, draws, values):
+        return draws | {"prior": values["prior"]} if self.options.prior_rate else draws
+
+
+def _averaged(function, carry, rows, count):
+    """Means over `count` micro-batches of what `function` gives.
+
+    Args:
+      function: (carry, rows) -> (carry, results).
+      carry: goes from one micro-batch to the next.
+      rows: tree of arrays [batch, ...].
+
+    Returns:
+      (carry, results).
+    """
+    if count == 1:
+        return function(carry, rows)
+    split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), rows)
+    first = jax.tree.map(lambda x: x[0], split)
+    shapes = jax.eval_shape(function, carry, first)[1]
+    zeros = jax.tree.map(lambda result: jnp.zeros(result.shape, result.dtype), shapes)
+
+    def one_more(state, part):
+        carry, total = state
+        carry, results = function(carry, part)
+        return (carry, jax.tree.map(jnp.add, total, results)), None
+
+    (carry, total), _ = jax.lax.scan(one_more, (carry, zeros), split)
+    return carry, jax.tree.map(lambda x: x / count, total)
+
+
+def _input_gradient(function, pictures):
+    return jax.grad(lambda x: jnp.sum(function(x)))(pictures)
+
+
+def _norm(gradients):
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))
