@@ -171,7 +171,7 @@ def _export(run, stage: Path, formats: list[str], pictures, values):
     }
 
     def keras_degrees(images):
-        return calibration.apply(inference.predict_deg(analysis, images))
+        return calibration.apply(inference.predict(analysis, images))
 
     rows = parity.parity_table(keras_degrees, paths, compared)
     rows = [{"training": run.options.training} | row for row in rows]

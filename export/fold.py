@@ -68,14 +68,15 @@ class FoldedViewpoint(tf.Module):
 def _degrees_function(analysis, calibration: Calibration):
     scale = np.asarray(calibration.scale, np.float32) * np.float32(180.0 / np.pi)
     offset = np.asarray(calibration.offset_deg, np.float32)
+    bias = np.zeros((1, 3, 4), np.float32)
+    bias[0, 0] = calibration.quadrant_bias
 
     def degrees(picture):
         images = tf.cast(picture, tf.float32) / 127.5 - 1.0
         logits = analysis.viewpoint(images)
         with tf.name_scope(DECODING):
-            raw_rad = decode(
-                logits["magnitude_logits"], logits["quadrant_logits"], analysis.encoding
-            )
+            quadrants = logits["quadrant_logits"] + bias
+            raw_rad = decode(logits["magnitude_logits"], quadrants, analysis.encoding)
             return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
 
     return degrees

@@ -208,7 +208,7 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     outcome = evaluate.evaluate(
         labelled.predictor(run),
         labelled.load_split(run.options, asked),
-        azimuth=calibration.azimuth_kind(run.options.azimuth_range_deg),
+        azimuth=calibration.azimuth_kind(run.options),
     )
     return {"training": run.options.training} | outcome.result
 

@@ -23,9 +23,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "azimuth",
         "auto",
-        ["auto", calibration.CIRCULAR, calibration.LINEAR],
-        "circular: sign and offset, for a full circle; linear: a straight line, for a limited "
-        "range; auto: by the range the run was trained on.",
+        ["auto", *calibration.KINDS],
+        "circular: sign and offset, for a full circle; symmetric: sign, and offset 0 or 180; "
+        "linear: a straight line, for a limited range; auto: as the run was trained.",
     )
     flags.DEFINE_string("out", "", "JSON to write; empty: RUN/calibration.json.")
     flags.DEFINE_bool("overwrite", False, "Replace a calibration that exists.")
@@ -50,7 +50,7 @@ def fit_and_save(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str, out: P
 
     Args:
       raw_deg, true_deg: [pictures, 3].
-      azimuth: "circular" or "linear".
+      azimuth: one of calibration.KINDS.
       out: JSON to write.
     """
     fitted = calibration.fit(raw_deg, true_deg, azimuth)
@@ -84,7 +84,7 @@ def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _azimuth(asked: str, run: runs.Run) -> str:
-    return calibration.azimuth_kind(run.options.azimuth_range_deg) if asked == "auto" else asked
+    return calibration.azimuth_kind(run.options) if asked == "auto" else asked
 
 
 def run() -> None:

@@ -3,15 +3,22 @@
 Self-supervision leaves V's angles free up to what no picture can tell it: which end is the front,
 which way round the circle counts up, how a step in the image scales. The paper settles that with
 a straight line per angle on 100 labelled pictures (SSV section 4). A line cannot close a full
-circle, so there the azimuth gets a sign and an offset instead.
+circle, so there the azimuth gets a sign and an offset instead. A V that learnt to answer mirrored
+pictures with mirrored azimuths leaves one question only: whether its 0 is the front or the rear.
 
 Every fit shrugs off a fifth of half-circle (front-rear) mistakes, which V makes until late.
+
+V also learnt how often each quadrant of azimuth occurs from S's pictures, not from the collection.
+Where the prediction brings the quadrant's logits, they are corrected for that label shift by a
+temperature and a bias for each class, the most likely ones on the labelled pictures (Alexandari et
+al. 2020, bias-corrected temperature scaling).
 """
 
 import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +29,8 @@ CONVENTION = (
     "degrees; azimuth 0 = front faces the camera, grows as the nose turns to image left; "
     "elevation > 0 = camera above; tilt > 0 = object turned clockwise in the image"
 )
-CIRCULAR, LINEAR = "circular", "linear"
+SYMMETRIC, CIRCULAR, LINEAR = "symmetric", "circular", "linear"
+KINDS = (SYMMETRIC, CIRCULAR, LINEAR)
 FILE_NAME = "calibration.json"
 
 _VERSION = 1
@@ -31,6 +39,13 @@ _FEW = 30  # below this the offset is uncertain by several degrees
 _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are thinned out
 # Beyond this a range of +-azimuth is treated as the full circle.
 _LIMITED_AZIMUTH_DEG = 100.0
+_NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+_SHIFT_PENALTY = 1.0  # half of the squared distance from temperature 1 and bias 0, in nats
+_LEAST_TEMPERATURE = 0.05  # logits that say nothing must not make the bias endless
+_NEWTON_STEPS = 50
+_HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
+_FRONT_REAR = np.array([[1.0], [-1.0], [1.0], [-1.0]])
+_FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +53,12 @@ class Calibration:
     """calibrated = scale * raw + offset per angle, azimuth and the rest wrapped to (-180, 180].
 
     Attributes:
-      scale: per angle; +1 or -1 where the kind is circular.
-      offset_deg: per angle.
-      kinds: "circular" or "linear" per angle.
+      scale: per angle; +1 or -1 where the kind is circular or symmetric.
+      offset_deg: per angle; 0 or 180 where the kind is symmetric.
+      kinds: "symmetric", "circular" or "linear" per angle.
       residual_deg: median absolute error on the fitted pictures, per angle; None if unknown.
       pictures: how many pictures were fitted.
+      quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
     """
 
     scale: tuple[float, float, float]
@@ -50,20 +66,29 @@ class Calibration:
     kinds: tuple[str, str, str] = (CIRCULAR, LINEAR, LINEAR)
     residual_deg: tuple[float | None, float | None, float | None] = (None, None, None)
     pictures: int = 0
+    quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
 
     @classmethod
     def identity(cls) -> "Calibration":
         """Leaves the angles as they are."""
         return cls((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
-    def apply(self, raw_deg: np.ndarray) -> np.ndarray:
-        """Calibrated degrees in (-180, 180]. raw_deg: [..., 3] -> [..., 3] float64."""
-        raw_deg = np.asarray(raw_deg, np.float64)
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        """Calibrated degrees in (-180, 180].
+
+        Args:
+          raw: [..., 3] degrees, or [..., 7] with azimuth's quadrant logits behind them, as
+            `inference.predict` gives them; needed where there is a `quadrant_bias`.
+
+        Returns:
+          float64 [..., 3].
+        """
+        raw_deg = _decided(np.asarray(raw, np.float64), self.quadrant_bias)
         return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
 
     def to_json(self) -> str:
         """The calibration as JSON text."""
-        angles = {
+        angles: dict[str, dict[str, Any]] = {
             name: {
                 "kind": self.kinds[i],
                 "scale": self.scale[i],
@@ -72,6 +97,7 @@ class Calibration:
             }
             for i, name in enumerate(viewpoint.ANGLES)
         }
+        angles[viewpoint.ANGLES[0]]["quadrant_bias"] = self.quadrant_bias
         head = {"version": _VERSION, "convention": CONVENTION}
         return json.dumps(head | angles | {"pictures": self.pictures}, indent=2) + "\n"
 
@@ -93,6 +119,7 @@ class Calibration:
                 kinds=_triple(_kind(entry["kind"]) for entry in entries),
                 residual_deg=_triple(_optional(entry.get("residual_deg")) for entry in entries),
                 pictures=int(data.get("pictures", 0)),
+                quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -113,13 +140,15 @@ class Calibration:
         return cls.from_json(text, str(path))
 
 
-def fit(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calibration:
+def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calibration:
     """Fits a calibration on labelled pictures.
 
     Args:
-      raw_deg: [pictures, 3], V's predictions.
+      raw: [pictures, 3], V's predictions in degrees; or [pictures, 7] with azimuth's quadrant
+        logits, which are then corrected too where the azimuth is "circular".
       true_deg: [pictures, 3], labels; any multiple of 360 may be added.
-      azimuth: "circular" (sign and offset) or "linear" (the paper's line, limited range).
+      azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
+        offset fits far better, "circular") or "linear" (the paper's line, limited range).
 
     Returns:
       The calibration. `doubts` tells how far to trust it.
@@ -127,38 +156,53 @@ def fit(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> C
     Raises:
       UserError: fewer than 5 pictures, or a prediction or label that is no number.
     """
-    raw_deg, true_deg = _checked(raw_deg, true_deg)
-    kinds = (_kind(azimuth), LINEAR, LINEAR)
-    fits = [
-        (_fit_circle if kind == CIRCULAR else _fit_line)(raw_deg[:, i], true_deg[:, i])
-        for i, kind in enumerate(kinds)
-    ]
+    raw, true_deg = _checked(raw, true_deg)
+    if _kind(azimuth) != SYMMETRIC:
+        return _fitted(raw, true_deg, azimuth)
+    free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
+    free_error, error = (_errors(c.apply(raw), true_deg)[:, 0].mean() for c in (free, symmetric))
+    return free if free_error < _FAR_BETTER * error else symmetric
+
+
+def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
+    kinds, bias = (azimuth, LINEAR, LINEAR), _NO_BIAS
+    if raw.shape[1] > 3 and azimuth != LINEAR:
+        bias = _fit_quadrants(raw, true_deg[:, 0], azimuth)
+    raw_deg = _decided(raw, bias)
+    fits = [_FITS[kind](raw_deg[:, i], true_deg[:, i]) for i, kind in enumerate(kinds)]
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
-    calibration = Calibration(scale, offset_deg, kinds, pictures=len(raw_deg))
-    residual = np.median(_errors(calibration.apply(raw_deg), true_deg), axis=0)
+    calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias)
+    residual = np.median(_errors(calibration.apply(raw), true_deg), axis=0)
     return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
 
 
-def azimuth_kind(azimuth_range_deg: float) -> str:
-    """The kind of fit for a run trained on +-azimuth_range_deg: a line up to 100 (faces)."""
-    return LINEAR if azimuth_range_deg <= _LIMITED_AZIMUTH_DEG else CIRCULAR
+def azimuth_kind(options) -> str:
+    """The kind of fit for a run of these config.Options.
+
+    A line for a range of up to +-100 degrees (faces); else symmetric where V learnt from mirrored
+    pictures to mirror its answer.
+    """
+    if options.azimuth_range_deg <= _LIMITED_AZIMUTH_DEG:
+        return LINEAR
+    return SYMMETRIC if options.mirror_data and options.symmetry_weight > 0 else CIRCULAR
 
 
-def doubts(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
+def doubts(calibration: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> list[str]:
     """What speaks against trusting a fit, one sentence each; empty when nothing does.
 
     Args:
       calibration: what `fit` returned for the same pictures.
-      raw_deg, true_deg: [pictures, 3].
+      raw, true_deg: as `fit` takes them.
     """
-    raw_deg, true_deg = _checked(raw_deg, true_deg)
+    raw, true_deg = _checked(raw, true_deg)
+    raw_deg = _decided(raw, calibration.quadrant_bias)
     found = []
     if len(raw_deg) < _FEW:
         found.append(f"only {len(raw_deg)} pictures: about 100 settle the offset")
     found += _sign_doubt(calibration, raw_deg, true_deg)
-    errors = _errors(calibration.apply(raw_deg), true_deg).mean(axis=0)
+    errors = _errors(calibration.apply(raw), true_deg).mean(axis=0)
     for i, name in enumerate(viewpoint.ANGLES):
         constant = _least_offset(viewpoint.wrap_deg(true_deg[:, i]))
         if errors[i] >= _errors(constant, true_deg[:, i]).mean() - 1e-9:
@@ -168,7 +212,7 @@ def doubts(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray) 
 
 def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
     """Doubts the sign where the mirrored circle fits about as well."""
-    if calibration.kinds[0] != CIRCULAR:
+    if calibration.kinds[0] == LINEAR:
         return []
     here, mirrored = (
         _circle_error(sign, raw_deg[:, 0], true_deg[:, 0])[0]
@@ -179,11 +223,77 @@ def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndar
     return [f"azimuth: the mirrored circle fits about as well ({here:.1f} and {mirrored:.1f} deg)"]
 
 
+def _decided(raw: np.ndarray, bias) -> np.ndarray:
+    """Raw degrees [..., 3] with azimuth's quadrant decided anew under a bias."""
+    raw_deg = raw[..., :3]
+    if tuple(bias) == _NO_BIAS:
+        return raw_deg
+    if raw.shape[-1] != 7:
+        raise ValueError(f"a quadrant bias needs quadrant logits: [..., 7], got {raw.shape}")
+    quadrant = np.argmax(raw[..., 3:] + np.asarray(bias), axis=-1)
+    azimuth = viewpoint.in_quadrant_deg(raw_deg[..., 0], quadrant)
+    return np.concatenate([azimuth[..., None], raw_deg[..., 1:]], axis=-1)
+
+
+def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
+    """The quadrant bias of least mean error, from every sign and quarter turn to start with.
+
+    Without the bias the sign and the offset may be fitted wrong, and with them the bias.
+    """
+    symmetric = kind == SYMMETRIC
+    logits, candidates = raw[:, 3:], [_NO_BIAS]
+    for sign in (1.0, -1.0):
+        near = 0.0 if symmetric else _circle_error(sign, raw[:, 0], true_deg)[1]
+        for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
+            wanted = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
+            candidates.append(_shift_bias(logits, wanted, symmetric))
+
+    def error(bias):
+        decided = _decided(raw, bias)[:, 0]
+        sign, offset = _FITS[kind](decided, true_deg)
+        return float(_errors(sign * decided + offset, true_deg).mean())
+
+    return min(candidates, key=error)
+
+
+def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tuple:
+    """Bias over temperature of the likeliest bias-corrected temperature scaling, by Newton.
+
+    Args:
+      logits: [pictures, 4]. wanted: classes [pictures].
+      symmetric: left and right occur equally often, so that one bias parts the sides of cos.
+    """
+    basis = _FRONT_REAR if symmetric else np.eye(4)  # [4, biases]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    slope = np.concatenate(
+        [centred[:, :, None], np.broadcast_to(basis, (len(logits), *basis.shape))], axis=2
+    )  # of each class's score in (temperature, bias)
+    start = np.eye(1 + basis.shape[1])[0]
+    values, truth = start.copy(), np.eye(4)[wanted]
+    for _ in range(_NEWTON_STEPS):
+        scores = slope @ values
+        share = np.exp(scores - scores.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        gradient = np.einsum("nk,nki->i", share - truth, slope) + _SHIFT_PENALTY * (values - start)
+        mean = np.einsum("nk,nki->ni", share, slope)
+        curve = np.einsum("nki,nk,nkj->ij", slope, share, slope) - mean.T @ mean
+        change = np.linalg.solve(curve + _SHIFT_PENALTY * np.eye(len(start)), gradient)
+        values = values - change / max(1.0, float(np.abs(change).max()))
+    bias = basis @ values[1:] / max(values[0], _LEAST_TEMPERATURE)
+    return tuple(float(value) for value in bias)
+
+
 def _fit_circle(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     """Sign and offset of least mean circular absolute error."""
     fits = [(*_circle_error(sign, raw_deg, true_deg), sign) for sign in (1.0, -1.0)]
     _, offset, sign = min(fits, key=lambda entry: entry[0])
     return sign, offset
+
+
+def _fit_symmetric(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Sign, and offset 0 or 180, of least mean circular absolute error."""
+    choices = [(sign, offset) for sign in (1.0, -1.0) for offset in _HALF_TURNS]
+    return min(choices, key=lambda c: float(_errors(c[0] * raw_deg + c[1], true_deg).mean()))
 
 
 def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
@@ -230,6 +340,9 @@ def _line_error(line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.nda
     return float(np.abs(line[0] * raw_deg + line[1] - true_deg).mean())
 
 
+_FITS = {SYMMETRIC: _fit_symmetric, CIRCULAR: _fit_circle, LINEAR: _fit_line}
+
+
 def _thinned(values: np.ndarray) -> np.ndarray:
     """At most `_MOST_COMPARED` of the values, evenly picked, so that pairs stay affordable."""
     return values[:: -(-len(values) // _MOST_COMPARED)]
@@ -239,25 +352,27 @@ def _errors(predicted_deg, true_deg) -> np.ndarray:
     return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
 
 
-def _checked(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    raw_deg, true_deg = np.asarray(raw_deg, np.float64), np.asarray(true_deg, np.float64)
-    if raw_deg.shape != true_deg.shape or raw_deg.ndim != 2 or raw_deg.shape[1] != 3:
-        raise ValueError(f"need two arrays [pictures, 3], got {raw_deg.shape}, {true_deg.shape}")
-    if len(raw_deg) < _FEWEST:
-        raise UserError(
-            f"{len(raw_deg)} labelled pictures are too few to calibrate on; "
-            f"need {_FEWEST}, better 100"
+def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    raw, true_deg = np.asarray(raw, np.float64), np.asarray(true_deg, np.float64)
+    fits = raw.ndim == 2 and raw.shape[1] in (3, 7) and true_deg.shape == (len(raw), 3)
+    if not fits:
+        raise ValueError(
+            f"need [pictures, 3 or 7] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
         )
-    for what, values in (("prediction", raw_deg), ("label", true_deg)):
+    if len(raw) < _FEWEST:
+        raise UserError(
+            f"{len(raw)} labelled pictures are too few to calibrate on; need {_FEWEST}, better 100"
+        )
+    for what, values in (("prediction", raw), ("label", true_deg)):
         wrong = int((~np.isfinite(values)).any(axis=1).sum())
         if wrong:
             raise UserError(f"cannot calibrate: {wrong} of {len(values)} {what}s are no numbers")
-    return raw_deg, true_deg
+    return raw, true_deg
 
 
 def _kind(value) -> str:
-    if value not in (CIRCULAR, LINEAR):
-        raise ValueError(f'kind {value!r} is neither "{CIRCULAR}" nor "{LINEAR}"')
+    if value not in KINDS:
+        raise ValueError(f"kind {value!r} is none of {', '.join(KINDS)}")
     return value
 
 
@@ -269,6 +384,11 @@ def _number(value) -> float:
 
 def _optional(value) -> float | None:
     return None if value is None else _number(value)
+
+
+def _quadruple(values) -> tuple:
+    first, second, third, fourth = (_number(value) for value in values)
+    return first, second, third, fourth
 
 
 def _triple(values) -> tuple:

@@ -102,6 +102,12 @@ class Options:
     analysis_width: float = _setting(
         0.25, "Width of V relative to the paper's.", low=0.03, high=2.0
     )
+    analysis_trunk: str = _setting(
+        "paper",
+        "paper: full-size convolutions, average pooling, instance norm; strided: convolutions of "
+        "stride 2, no norm, half the arithmetic.",
+        choices=("paper", "strided"),
+    )
     synthesis_width: float = _setting(
         0.125, "Width of S relative to the paper's.", low=0.03, high=2.0
     )
@@ -130,8 +136,15 @@ class Options:
     )
     volume_width: float = _setting(
         1.0,
-        "Greatest half width of the object in ball radii; below 1 for what is longer than wide, "
-        "such as vehicles (composite only).",
+        "Half width of the volume in ball radii; below 1 for what is longer than wide, such as "
+        "vehicles (composite only).",
+        low=0.1,
+        high=1.0,
+    )
+    volume_height: float = _setting(
+        1.0,
+        "Half height of the volume in ball radii; below 1 for what is longer than high "
+        "(composite only).",
         low=0.1,
         high=1.0,
     )

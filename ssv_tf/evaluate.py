@@ -73,7 +73,7 @@ def main(argv) -> None:
         labelled.predictor(run),
         split,
         stored=stored,
-        azimuth=calibration.azimuth_kind(run.options.azimuth_range_deg),
+        azimuth=calibration.azimuth_kind(run.options),
         mirror_average=values.mirror_average,
         seed=values.seed,
     )
@@ -103,7 +103,7 @@ def evaluate(
       predict: uint8 pictures -> V's own degrees.
       split: the pictures.
       stored: the calibration to use where the split has no pictures to fit one on.
-      azimuth: "circular" or "linear", the kind of fit.
+      azimuth: one of calibration.KINDS, the kind of fit.
       mirror_average: see `calibrated_deg`.
       seed: of the bootstrap.
 

@@ -15,7 +15,8 @@ def analysis_macs(analysis) -> int:
     """MACs of V's forward pass for one picture."""
     size, total = analysis.resolution, _conv(analysis.from_rgb, analysis.resolution, 2)
     for block in analysis.blocks:
-        total += _conv(block.convs[0], size, 2) + _conv(block.convs[1], size // 2, 2)
+        first = size // block.convs[0].strides
+        total += _conv(block.convs[0], first, 2) + _conv(block.convs[1], size // 2, 2)
         size //= 2
     total += _weights(analysis.top) + _weights(analysis.realness_top)
     return total + sum(_weights(layer) for layer in _dense_layers(analysis))
@@ -38,7 +39,7 @@ def synthesis_macs(synthesis) -> tuple[int, int]:
 
 
 def _composite_macs(projection: CompositeProjection) -> int:
-    macs = 8 * len(projection.points) * (1 + projection.features)
+    macs = 8 * projection.samples * len(projection.chords[2]) * (1 + projection.features)
     size = projection.rays
     for level, block in enumerate(projection.object_blocks):
         size *= 2 if level else 1

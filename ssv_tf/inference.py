@@ -22,7 +22,12 @@ def to_uint8(pictures):
 
 
 def predict_deg(analysis, pictures, batch_size=64):
-    """Uncalibrated viewpoints.
+    """Uncalibrated viewpoints: float32 degrees [n, 3] in (-180, 180]; else as `predict`."""
+    return predict(analysis, pictures, batch_size)[:, :3]
+
+
+def predict(analysis, pictures, batch_size=64):
+    """Uncalibrated viewpoints and azimuth's quadrant logits, as `Calibration.apply` takes them.
 
     Args:
       analysis: an AnalysisNetwork.
@@ -30,24 +35,32 @@ def predict_deg(analysis, pictures, batch_size=64):
       batch_size: pictures at once; changes nothing but speed.
 
     Returns:
-      float32 degrees [n, 3] in (-180, 180].
+      float32 [n, 7]: azimuth, elevation, tilt in degrees in (-180, 180], four logits.
     """
-    predict = viewpoint_function(analysis)
+    function = viewpoint_function(analysis)
     parts = []
     for start in range(0, len(pictures), batch_size):
         batch = pictures[start : start + batch_size]
         padded = np.zeros((batch_size, *pictures.shape[1:]), np.uint8)  # one shape, one trace
         padded[: len(batch)] = batch
-        parts.append(ops.convert_to_numpy(predict(to_network(padded)))[: len(batch)])
-    angles = np.concatenate(parts) if parts else np.zeros((0, 3))
-    return viewpoint.wrap_deg(np.degrees(angles)).astype(np.float32)
+        parts.append(ops.convert_to_numpy(function(to_network(padded)))[: len(batch)])
+    raw = np.concatenate(parts) if parts else np.zeros((0, 7))
+    degrees = viewpoint.wrap_deg(np.degrees(raw[:, :3]))
+    return np.concatenate([degrees, raw[:, 3:]], axis=1).astype(np.float32)
 
 
 def viewpoint_function(analysis):
-    """A compiled function: float pictures [n, r, r, 3] -> radians [n, 3]; one for a network."""
-    return compiled_for(
-        analysis, lambda network: lambda x: network.angles_rad(network.viewpoint(x))
-    )
+    """A compiled function: float pictures [n, r, r, 3] -> radians and quadrant logits [n, 7]."""
+    return compiled_for(analysis, _raw_function)
+
+
+def _raw_function(network):
+    def raw(pictures):
+        prediction = network.viewpoint(pictures)
+        logits = prediction["quadrant_logits"][:, 0]
+        return ops.concatenate([network.angles_rad(prediction), logits], axis=-1)
+
+    return raw
 
 
 def compiled_for(network, make):

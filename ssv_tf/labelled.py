@@ -12,7 +12,7 @@ from ssv_tf.data import sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.errors import FlagError, UserError
 
-# uint8 [pictures, R, R, 3] -> V's own degrees [pictures, 3].
+# uint8 [pictures, R, R, 3] -> V's own degrees and quadrant logits, as `inference.predict`.
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
@@ -57,7 +57,7 @@ def check_flags(argv, values) -> None:
 
 def predictor(run: runs.Run) -> Predict:
     """V's predictions, uncalibrated."""
-    return functools.partial(inference.predict_deg, run.analysis())
+    return functools.partial(inference.predict, run.analysis())
 
 
 def folder_pictures(options: config.Options, data_dir: str, labels: str, where: str) -> PictureSet:

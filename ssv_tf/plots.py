@@ -107,10 +107,12 @@ def azimuth_histograms(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes
 
 
 def training_curve(records: Sequence[dict[str, Any]]) -> bytes | None:
-    """Scores and losses over steps from the lines of metrics.jsonl; None where there are none."""
+    """Scores, health and losses over steps, from the lines of metrics.jsonl; None without any."""
     scores = _series(records, "score", lambda name: name.endswith("_deg"))
+    health = _series(records, "health", lambda name: not name.endswith("_deg") and name != "step")
     losses = _series(records, "train", lambda name: name.startswith(("v_", "s_")))
-    panels = [p for p in (("error (degrees)", scores), ("loss (mean)", losses)) if p[1]]
+    offered = ("error (degrees)", scores), ("health, no label", health), ("loss (mean)", losses)
+    panels = [panel for panel in offered if panel[1]]
     if not panels:
         return None
     figure = Figure(figsize=(5.2, 3.4 * len(panels)), layout="constrained")

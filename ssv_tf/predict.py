@@ -163,7 +163,7 @@ def _predictor(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
             file=sys.stderr,
         )
         fitted = Calibration.identity()
-    raw = functools.partial(inference.predict_deg, run.analysis())
+    raw = functools.partial(inference.predict, run.analysis())
     return lambda images: fitted.apply(raw(images))
 
 

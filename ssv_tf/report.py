@@ -53,6 +53,7 @@ def build(
         _section("Numbers", _numbers(result)),
         _section("Azimuth", _plots(outcome)),
         _turntable(folder),
+        _health(folder),
         _training(folder),
         _examples(outcome, pictures, seed),
         _section("Calibration", _calibration(result["calibration"])),
@@ -139,11 +140,38 @@ def _turntable(folder: Path) -> str:
     return _section("Turntable", _figure(chosen.read_bytes(), chosen.suffix[1:], caption))
 
 
+_HEALTH_MEANINGS = {
+    "health": "0 collapsed to 1: explained above chance, times coverage",
+    "explained": "share of other azimuths whose drawing is less like a real picture than the "
+    "drawing from the azimuth V gives it; 0.5 is chance",
+    "front_rear": "the same against the opposite azimuth alone",
+    "coverage": "how evenly V's azimuths of real pictures go around the circle",
+    "turning": "change of a drawing with azimuth over its change with style",
+    "drawn_error_deg": "median azimuth error of V on S's own pictures",
+    "mirror_error_deg": "how far the azimuths of a picture and its mirror image are from mirrored",
+}
+
+
+def _health(folder: Path) -> str:
+    """What the run measured without a label when it last looked."""
+    found = [r for r in records(folder / "metrics.jsonl") if r.get("kind") == "health"]
+    if not found:
+        return ""
+    last = found[-1]
+    rows = [
+        _row([name.replace("_", " "), f"{last[name]:.2f}", meaning])
+        for name, meaning in _HEALTH_MEANINGS.items()
+        if isinstance(last.get(name), (int, float))
+    ]
+    head = _row(["signal", f"step {last.get('step')}", "meaning"], cell="th")
+    return _section("Health, measured without labels", _table(head, rows))
+
+
 def _training(folder: Path) -> str:
     curve = plots.training_curve(records(folder / "metrics.jsonl"))
     if curve is None:
         return ""
-    caption = "Scores on labelled pictures and losses over training steps."
+    caption = "Scores on labelled pictures, health and losses over training steps."
     return _section("Training", f'<div class="plots">{_figure(curve, "png", caption)}</div>')
 
 

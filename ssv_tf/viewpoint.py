@@ -194,6 +194,19 @@ def _axis_rotation(angle: np.ndarray, first: int, second: int) -> np.ndarray:
     return matrix
 
 
+def quadrant_of_deg(angles_deg):
+    """Quadrant classes of angles in degrees (NumPy)."""
+    angles = np.radians(angles_deg)
+    return (np.cos(angles) < 0).astype(int) + 2 * (np.sin(angles) < 0)
+
+
+def in_quadrant_deg(angles_deg, quadrants):
+    """The angles with the same (cos^2, sin^2) that lie in the given quadrant classes (NumPy)."""
+    angles, signs = np.radians(angles_deg), np.asarray(QUADRANT_SIGNS)[quadrants]
+    cosine, sine = np.abs(np.cos(angles)), np.abs(np.sin(angles))
+    return np.degrees(np.arctan2(sine * signs[..., 1], cosine * signs[..., 0]))
+
+
 def wrap_deg(angles_deg):
     """Angles in degrees wrapped to (-180, 180] (NumPy)."""
     wrapped = 180.0 - np.mod(180.0 - np.asarray(angles_deg), 360.0)

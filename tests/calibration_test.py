@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssv_tf import calibration, metrics
+from ssv_tf import calibration, config, metrics, viewpoint
 from ssv_tf.calibration import Calibration
 from ssv_tf.errors import UserError
 
@@ -175,6 +175,103 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
         Calibration.load(tmp_path / "binary.json")
 
 
-@pytest.mark.parametrize("reach, kind", [(75, "linear"), (100, "linear"), (180, "circular")])
-def test_the_kind_follows_the_range_a_run_was_trained_on(reach, kind):
-    assert calibration.azimuth_kind(reach) == kind
+@pytest.mark.parametrize("settings, kind", [
+    ({"azimuth_range_deg": 75.0}, "linear"),
+    ({"azimuth_range_deg": 100.0}, "linear"),
+    ({"azimuth_range_deg": 180.0}, "symmetric"),
+    ({"mirror_data": False}, "circular"),
+    ({"symmetry_weight": 0.0}, "circular"),
+])  # fmt: skip
+def test_the_kind_follows_how_a_run_was_trained(settings, kind):
+    assert calibration.azimuth_kind(config.Options(**settings)) == kind
+
+
+# --- The symmetric circle ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [0.0, 180.0])
+def test_a_symmetric_circle_knows_front_from_rear_and_nothing_else(offset):
+    true = _viewpoints(100, 8)
+    raw = _raw(true, 1.0, offset)
+    raw[:, 0] += np.random.default_rng(2).normal(4.0, 20.0, 100)
+    fitted = calibration.fit(raw, true, "symmetric")
+    assert (fitted.kinds[0], fitted.scale[0], fitted.offset_deg[0]) == ("symmetric", 1.0, offset)
+    assert calibration.fit(raw, true, "circular").offset_deg[0] != offset
+
+
+def test_a_circle_that_is_not_symmetric_is_fitted_freely():
+    true = _viewpoints(100, 9)
+    fitted = calibration.fit(_raw(true, 1.0, 70.0), true, "symmetric")
+    assert fitted.kinds[0] == "circular"
+    assert fitted.offset_deg[0] == pytest.approx(70.0)
+
+
+# --- Label shift of azimuth's quadrants --------------------------------------------------------
+
+
+def _shifted(count, seed, strength=2.0):
+    """A collection that mostly shows fronts, seen by a V that learnt an even circle.
+
+    V's logits are the truth's class plus noise that often tips front and rear, and its raw circle
+    is mirrored and turned.
+    """
+    random = np.random.default_rng(seed)
+    front = random.random(count) < 0.85
+    azimuth = random.uniform(-70, 70, count) + np.where(front, 0.0, 180.0)
+    true = np.stack([azimuth, random.uniform(0, 30, count), random.uniform(-6, 6, count)], axis=1)
+    raw_true = -(azimuth - 180.0)
+    logits = strength * np.eye(4)[viewpoint.quadrant_of_deg(raw_true)]
+    logits += random.normal(0, 0.3, (count, 4))
+    logits[:, [0, 2]] += random.normal(0, 2.0, (count, 1))  # front against rear is hard to see
+    raw = true.copy()
+    raw[:, 0] = viewpoint.in_quadrant_deg(raw_true, logits.argmax(axis=1))
+    return np.concatenate([raw, logits], axis=1), true
+
+
+def test_label_shift_of_the_quadrants_is_corrected():
+    raw, true = _shifted(1100, 3)
+    plain = calibration.fit(raw[:100, :3], true[:100])
+    corrected = calibration.fit(raw[:100], true[:100])
+    assert plain.quadrant_bias == (0, 0, 0, 0)
+    bias = corrected.quadrant_bias  # the front has cos < 0 in V's own circle: classes 1 and 3
+    assert min(bias[1], bias[3]) > max(bias[0], bias[2]) + 0.5
+    before = metrics.error_deg(plain.apply(raw[100:]), true[100:])[:, 0]
+    after = metrics.error_deg(corrected.apply(raw[100:]), true[100:])[:, 0]
+    assert np.mean(after < 30) > np.mean(before < 30) + 0.04
+    assert after.mean() < 0.8 * before.mean()
+
+
+def test_logits_that_are_always_right_are_left_alone():
+    true = _viewpoints(100, 5)
+    raw = _raw(true, 1.0, 0.0)
+    logits = 20.0 * np.eye(4)[viewpoint.quadrant_of_deg(raw[:, 0])]
+    fitted = calibration.fit(np.concatenate([raw, logits], axis=1), true)
+    assert fitted.quadrant_bias == (0, 0, 0, 0)
+
+
+def test_a_linear_azimuth_has_no_quadrants_to_correct():
+    raw, true = _shifted(100, 4)
+    assert calibration.fit(raw, true, "linear").quadrant_bias == (0, 0, 0, 0)
+
+
+def test_quadrant_bias_survives_json_and_wants_logits(tmp_path):
+    raw, true = _shifted(100, 6)
+    fitted = calibration.fit(raw, true)
+    loaded = Calibration.load(fitted.save(tmp_path / "calibration.json"))
+    assert loaded == fitted
+    with pytest.raises(ValueError, match="quadrant logits"):
+        loaded.apply(raw[:, :3])
+
+
+def test_a_calibration_of_before_the_bias_is_still_read():
+    data = json.loads(Calibration.identity().to_json())
+    del data["azimuth"]["quadrant_bias"]
+    assert Calibration.from_json(json.dumps(data)) == Calibration.identity()
+
+
+@pytest.mark.parametrize("bias", [[0, 0, 0], [0, 0, 0, "x"], None, [0, 0, 0, float("nan")]])
+def test_a_broken_quadrant_bias_is_refused(bias):
+    data = json.loads(Calibration.identity().to_json())
+    data["azimuth"]["quadrant_bias"] = bias
+    with pytest.raises(UserError):
+        Calibration.from_json(json.dumps(data))

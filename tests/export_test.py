@@ -19,7 +19,9 @@ from ssv_tf.export import fold, parity, saved_model, tflite
 from ssv_tf.models.analysis import AnalysisNetwork
 
 SIZE = 32
-CALIBRATION = Calibration((-1.0, 1.2, 0.9), (150.0, 3.0, -2.0))
+CALIBRATION = Calibration(
+    (-1.0, 1.2, 0.9), (150.0, 3.0, -2.0), quadrant_bias=(0.03, -0.03, 0.02, -0.01)
+)
 
 
 def _pictures(count, side=SIZE, seed=0):
@@ -45,7 +47,8 @@ def analysis():
     import keras
 
     keras.utils.set_random_seed(3)
-    network = AnalysisNetwork(SIZE, width=0.1, style_size=8)
+    stretched = {"centre_rad": (0.0, 0.2, 0.0), "stretch": (1.0, 4.0, 8.0)}
+    network = AnalysisNetwork(SIZE, width=0.1, style_size=8, **stretched)
     network.build()
     return network
 
@@ -57,7 +60,7 @@ def folded(analysis):
 
 @pytest.fixture(scope="module")
 def reference(analysis):
-    return lambda pictures: CALIBRATION.apply(inference.predict_deg(analysis, pictures))
+    return lambda pictures: CALIBRATION.apply(inference.predict(analysis, pictures))
 
 
 @pytest.fixture(scope="module")

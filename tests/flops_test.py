@@ -1,7 +1,6 @@
 """Multiply-accumulates against sums written out by hand."""
 
 import pytest
-from keras import ops
 
 from ssv_tf import config, flops
 from ssv_tf.models import geometry, layers
@@ -49,7 +48,7 @@ def test_composite_synthesis_by_hand():
     norms = 2 * (15 * 2 * 15)
     norms += (1 + 3) * 15 * 2 * 16  # one object block, backgrounds at 8, 16, 32
     make = mapping + norms + 8**3 * 27 * 15 * 15 + 8**3 * 27 * 15 * 4
-    hits = int(ops.convert_to_numpy(geometry.ball_rays(32, 6)[1]).shape[0])
+    hits = len(geometry.ball_rays(32)[0])
     draw = 8 * 6 * hits * 4  # eight neighbours of 6 samples a ray, 3 features and density
     draw += 32**2 * 9 * 3 * 16 + 32**2 * 16 * 3
     draw += (8**2 + 16**2 + 32**2) * 9 * 16 * 16 + 32**2 * 16 * 3
@@ -98,3 +97,14 @@ def test_losses_left_out_and_lazy_penalties_are_cheaper(analysis):
     assert total(synthesis_symmetry_weight=0.0) < total()
     assert total(r1_interval=100) < total() < total(adversarial="wgan_gp")
     assert total(adversarial="wgan_gp") == total(adversarial="wgan_gp", r1_interval=2)
+
+
+def test_a_strided_trunk_halves_before_its_convolutions():
+    paper, strided = (AnalysisNetwork(32, 0.25, trunk=trunk) for trunk in ("paper", "strided"))
+    for network in (paper, strided):
+        network.build()
+    saved = flops.analysis_macs(paper) - flops.analysis_macs(strided)
+    wider = (9 - 1) * 3 * 32 * 32**2  # its first convolution looks at 3 x 3 pixels
+    first = 9 * 32 * 64 * (32**2 - 16**2) + 9 * 64 * 128 * (16**2 - 8**2)
+    first += 9 * 128 * 128 * (8**2 - 4**2)
+    assert saved == first - wider

@@ -74,6 +74,15 @@ def test_turned_volume_may_have_three_sides_and_points_far_outside():
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
+def test_a_box_is_sampled_as_the_cube_at_points_divided_by_its_half_sides():
+    volumes, extent = _normal(2, SIZE, SIZE, SIZE, 2), (0.5, 0.25, 1.0)
+    still = np.zeros((2, 3), np.float32)
+    points = RANDOM.uniform(-1.0, 1.0, (1, 60, 3)).astype(np.float32)
+    got = geometry.sample_volume(volumes, np.repeat(points, 2, axis=0), extent)
+    expected = _turned_oracle(volumes, still, points[0] / np.array(extent, np.float32))
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
 def test_zero_angles_leave_the_volume_as_it_is():
     volume = _normal(SIZE, SIZE, SIZE)
     np.testing.assert_allclose(_turn(volume, 0, 0, 0), volume, atol=1e-6)
@@ -170,10 +179,17 @@ def _pixel_plane(rays):
     return np.array([[x, -y, 0.0] for y in centres for x in centres])
 
 
+def _samples_of_the_ball(rays, samples, distance=0.0):
+    *chords, pixel = geometry.ball_rays(rays, distance)
+    still = np.zeros((1, 3), np.float32)
+    points, piece = geometry.box_samples(chords, still, samples, (1.0, 1.0, 1.0))
+    return ops.convert_to_numpy(points)[0], ops.convert_to_numpy(piece)[0], pixel
+
+
 @pytest.mark.parametrize("distance", [0.0, 1.5, 4.0])
 def test_ray_samples_fill_the_chords_of_the_unit_ball(distance):
     rays, samples = 8, 5
-    points, piece, pixel = geometry.ball_rays(rays, samples, distance)
+    points, piece, pixel = _samples_of_the_ball(rays, samples, distance)
     points = points.reshape(samples, -1, 3).astype(np.float64)
     assert np.linalg.norm(points, axis=-1).max() < 1
     assert pixel.shape == (rays * rays,) and piece.shape == (points.shape[1],)
@@ -192,7 +208,7 @@ def test_ray_samples_fill_the_chords_of_the_unit_ball(distance):
 
 def test_parallel_rays_hit_a_disc_and_measure_the_ball():
     rays = 40
-    _, piece, pixel = geometry.ball_rays(rays, 3)
+    _, piece, pixel = _samples_of_the_ball(rays, 3)
     hit = pixel < len(piece)
     np.testing.assert_array_equal(hit, (_pixel_plane(rays) ** 2).sum(1) < 1)
     volume = 3 * piece.sum() * (2 / rays) ** 2
@@ -200,9 +216,34 @@ def test_parallel_rays_hit_a_disc_and_measure_the_ball():
 
 
 def test_a_far_camera_has_almost_parallel_rays():
-    parallel, far = geometry.ball_rays(8, 4), geometry.ball_rays(8, 4, 1e4)
-    np.testing.assert_array_equal(parallel[2], far[2])
-    np.testing.assert_allclose(parallel[0], far[0], atol=1e-3)
+    parallel, far = geometry.ball_rays(8), geometry.ball_rays(8, 1e4)
+    np.testing.assert_array_equal(parallel[3], far[3])
+    for ours, others in zip(parallel[:3], far[:3], strict=True):
+        np.testing.assert_allclose(ours, others, atol=1e-3)
+
+
+def test_turned_rays_are_sampled_where_they_cross_the_box():
+    """Against a fine march along each ray: length inside the box and the ball, and its middle."""
+    *chords, _ = geometry.ball_rays(10, 3.0)
+    angles, extent = RANDOM.uniform(-np.pi, np.pi, (3, 3)).astype(np.float32), (0.4, 0.3, 1.0)
+    points, piece = (
+        ops.convert_to_numpy(x) for x in geometry.box_samples(chords, angles, 6, extent)
+    )
+    points = points.reshape(3, 6, -1, 3)
+    assert (np.abs(points) <= np.array(extent) + 1e-4)[
+        np.broadcast_to(piece[:, None, :, None] > 0, points.shape)
+    ].all()
+    march = np.linspace(-1, 1, 4001)[:, None]
+    for view, rotation in enumerate(viewpoint.rotation_matrix_numpy(angles)):
+        for ray in range(0, len(chords[2]), 7):
+            middle, along, half = (np.asarray(part[ray], np.float64) for part in chords)
+            place = march * half
+            inside = (np.abs((middle + place * along) @ rotation.T) <= extent).all(axis=1)
+            assert piece[view, ray] * 6 == pytest.approx(2 * half * inside.mean(), abs=2e-3)
+            if inside.sum() > 50:
+                centre = rotation @ (middle + place[inside].mean() * along)
+                np.testing.assert_allclose(points[view, :, ray].mean(axis=0), centre, atol=2e-3)
+    assert (piece == 0).any() and (piece > 0.1).any()
 
 
 # --- Compositing -----------------------------------------------------------------------------

@@ -219,6 +219,18 @@ def test_silhouette_is_an_opacity_inside_the_disc():
     assert opacity.std() > 0.05
 
 
+def test_nothing_lies_outside_the_box():
+    network = _lively(volume_width=0.5, volume_height=0.3)
+    front, side = _silhouette(network, _normal(2, CODE), _angles((0, 0, 0), (90, 0, 0)))[..., 0]
+    y, x = np.abs(np.mgrid[0:32, 0:32] / 16 - 1 + 1 / 32)
+    voxel = 2 / 8  # the edge of the box falls off over one voxel of the cube's eight a side
+    for opacity in (front, side):
+        assert opacity[y > 0.3 * (1 + voxel)].max() < 0.02
+    assert front[x > 0.5 * (1 + voxel)].max() < 0.02
+    assert front[(x < 0.4) & (y < 0.2)].max() > 0.2
+    assert side[(x > 0.7) & (x < 0.9) & (y < 0.2)].max() > 0.1
+
+
 def test_background_is_of_z2_alone(composite):
     z1, z2, angles = _inputs(2)
     corners = (slice(None), [0, 0, -1, -1], [0, -1, 0, -1])
@@ -258,7 +270,7 @@ def _settings_of(network):
 def test_config_of_the_analysis_network_makes_it_again():
     settings = {
         "resolution": 64, "width": 0.05, "style_size": 10, "dropout": 0.4,
-        "centre_rad": (0.0, 0.3, 0.0), "stretch": (1.0, 4.0, 9.0),
+        "trunk": "strided", "centre_rad": (0.0, 0.3, 0.0), "stretch": (1.0, 4.0, 9.0),
     }  # fmt: skip
     assert _settings_of(AnalysisNetwork(**settings)) == settings
     again = AnalysisNetwork.from_config(AnalysisNetwork(**settings, name="v").get_config())
@@ -270,6 +282,7 @@ def test_config_of_the_synthesis_network_makes_it_again():
         "resolution": 64, "width": 0.05, "code_size": 5, "mapping_layers": 3, "volume_size": 8,
         "projection": "free", "volume_features": 4, "symmetric_volume": False,
         "camera_distance": 2.5, "volume_width": 0.6, "picture_reach": 0.9,
+        "volume_height": 0.4,
     }  # fmt: skip
     assert _settings_of(SynthesisNetwork(**settings)) == settings
     again = SynthesisNetwork.from_config(SynthesisNetwork(**settings, name="s").get_config())

@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
     fake.path.mkdir()
     Calibration((-1.0, 1.0, 2.0), (10.0, 0.0, 0.0)).save(fake.path / "calibration.json")
     monkeypatch.setattr(runs, "load", lambda path, preset=None: fake)
-    monkeypatch.setattr(inference, "predict_deg", _raw)
+    monkeypatch.setattr(inference, "predict", _raw)
     return fake
 
 

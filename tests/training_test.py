@@ -86,13 +86,13 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
 
 def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
     scored = []
-    predict = loop.inference.predict_deg
+    predict = loop.inference.predict
 
     def noting(analysis, images):
         scored.append([w.numpy() for w in analysis.weights])
         return predict(analysis, images)
 
-    monkeypatch.setattr(loop.inference, "predict_deg", noting)
+    monkeypatch.setattr(loop.inference, "predict", noting)
     folder = tmp_path / "run"
     loop.train(tiny(folder, steps=2, ema_decay=0.9), quiet=True)
     run, end = runs.load(folder), np.load(folder / "checkpoints" / "step-2.npz")

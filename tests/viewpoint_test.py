@@ -224,3 +224,43 @@ def test_wrapping_just_above_180_does_not_round_to_minus_180(dtype):
     above = np.nextafter(np.array([180], dtype), np.array([200], dtype))
     assert np.abs(viewpoint.wrap_deg(above)) <= 180
     assert viewpoint.wrap_deg(above) > -180
+
+
+# --- Stretched ranges --------------------------------------------------------------------------
+
+ENCODING = viewpoint.Encoding.of_range(np.radians([-180, -5, -4]), np.radians([180, 15, 4]))
+
+
+def test_narrow_ranges_are_stretched_and_wide_ones_are_not():
+    np.testing.assert_allclose(np.degrees(ENCODING.centre_rad), (0, 5, 0), atol=1e-9)
+    np.testing.assert_allclose(ENCODING.stretch, (1.0, 7.5, 75 / 4), rtol=1e-6)
+    assert viewpoint.Encoding.of_range((-3.2, -1.5, -1.4), (3.2, 1.5, 1.4)) == viewpoint.PLAIN
+
+
+def test_stretched_angles_come_back_and_mirror():
+    low, high = np.radians([-180, -5, -4]), np.radians([180, 15, 4])
+    angles = np.random.default_rng(2).uniform(low, high, (64, 3)).astype("float32")
+    magnitudes, quadrants = (ops.convert_to_numpy(x) for x in viewpoint.encode(angles, ENCODING))
+    logits = np.log(np.maximum(magnitudes, 1e-12)), 10 * quadrants
+    back = ops.convert_to_numpy(viewpoint.decode(*logits, ENCODING))
+    np.testing.assert_allclose(back, angles, atol=2e-3)
+    mirrored = viewpoint.decode(*viewpoint.mirror_prediction(*logits), ENCODING)
+    np.testing.assert_allclose(ops.convert_to_numpy(mirrored), viewpoint.mirror(angles), atol=2e-3)
+
+
+def test_an_encoding_that_mirroring_would_break_is_refused():
+    with pytest.raises(ValueError, match="centred on 0"):
+        viewpoint.Encoding((0.1, 0.0, 0.0))
+    with pytest.raises(ValueError, match="1 or more"):
+        viewpoint.Encoding(stretch=(1.0, 0.5, 1.0))
+
+
+def test_the_four_azimuths_of_one_magnitude_are_the_quadrants_in_order():
+    azimuths = np.radians([10.0, -170.0, 95.0]).astype("float32")
+    found = np.degrees(np.stack(viewpoint.quadrant_azimuths(azimuths), axis=1))
+    np.testing.assert_allclose(found[0], [10, 170, -10, -170], atol=1e-3)
+    np.testing.assert_allclose(found[2], [85, 95, -85, -95], atol=1e-3)
+    for quadrant in range(4):
+        assert (viewpoint.quadrant_of_deg(found[:, quadrant]) == quadrant).all()
+        same = viewpoint.in_quadrant_deg(found[:, 0], np.full(3, quadrant))
+        np.testing.assert_allclose(same, found[:, quadrant], atol=1e-3)

@@ -27,23 +27,28 @@ class AnalysisNetwork(keras.Model):
       width: multiplies the paper's channels.
       style_size: length of the predicted style, z1 and z2 together.
       dropout: rate in the hidden layers of the angles.
+      trunk: "paper", as above; "strided", whose blocks halve with their first convolution and
+        normalise nothing, so that colour and brightness reach the heads, at half the cost.
       centre_rad, stretch: the viewpoint.Encoding of its angles.
     """
 
     def __init__(self, resolution=32, width=0.25, style_size=128, dropout=0.2,
+        trunk="paper",
         centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.encoding = viewpoint.Encoding(tuple(centre_rad), tuple(stretch))
-        self.resolution, self.width = resolution, width
+        self.resolution, self.width, self.trunk = resolution, width, trunk
         self.style_size, self.dropout_rate = style_size, dropout
         widths = [max(8, round(w * width)) for w in _WIDTHS]
         top = max(16, round(_TOP_WIDTH * width))
-        self.from_rgb = layers.EqualizedConv(widths[0], 1, name="from_rgb")
+        strided = trunk == "strided"
+        self.from_rgb = layers.EqualizedConv(widths[0], 3 if strided else 1, name="from_rgb")
         self.blocks = []
         for level in range(resolution.bit_length() - 3):  # down to 4 x 4
             out = widths[min(level + 1, len(widths) - 1)]
-            self.blocks.append(_HalvingBlock(out, name=f"block_{resolution >> level}"))
+            block = _StridedBlock if strided else _HalvingBlock
+            self.blocks.append(block(out, name=f"block_{resolution >> level}"))
         self.top = layers.EqualizedConv(top, 4, padding="valid", name="top")
         self.batch_spread = layers.MinibatchStandardDeviation(name="batch_spread")
         self.realness_top = layers.EqualizedConv(top, 4, padding="valid", name="realness_top")
@@ -125,6 +130,7 @@ class AnalysisNetwork(keras.Model):
             "width": self.width,
             "style_size": self.style_size,
             "dropout": self.dropout_rate,
+            "trunk": self.trunk,
             "centre_rad": self.encoding.centre_rad,
             "stretch": self.encoding.stretch,
         }
@@ -152,6 +158,31 @@ class _HalvingBlock(keras.layers.Layer):
         x = layers.leaky_relu(self.norms[0](self.convs[0](x)))
         x = ops.average_pool(x, 2, strides=2)  # Keras 3.15 on JAX fails without strides
         return layers.leaky_relu(self.norms[1](self.convs[1](x)))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class _StridedBlock(keras.layers.Layer):
+    """3x3 conv with stride 2, 3x3 conv; leaky ReLU each, no normalisation: colour is kept."""
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.convs = [
+            layers.EqualizedConv(filters, 3, strides=2 - i, name=f"conv_{i}") for i in (0, 1)
+        ]
+
+    def build(self, input_shape):
+        for conv in self.convs:
+            conv.build(input_shape)
+            input_shape = (*input_shape[:3], self.filters)
+
+    def call(self, x):
+        for conv in self.convs:
+            x = layers.leaky_relu(conv(x))
+        return x
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}

@@ -34,20 +34,20 @@ def camera_grid(size):
     return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype("float32")
 
 
-def ball_rays(rays, samples, distance=0.0, reach=1.0):
-    """Sample points along the camera's rays, where they cross the unit ball.
+def ball_rays(rays, distance=0.0, reach=1.0):
+    """The camera's rays where they cross the unit ball.
 
     The ball looks the same from every viewpoint, so nothing outside it need be turned or drawn.
 
     Args:
       rays: pixels along each side of the picture.
-      samples: points on each ray's chord, front to back, in the middle of equal pieces.
       distance: of the camera from the centre in ball radii, above 1; 0 for parallel rays.
       reach: half width of the picture in ball radii, at the ball's centre.
 
     Returns:
-      (points float32 [samples * hits, 3], piece length float32 [hits], pixel int32
-      [rays * rays]: which hit a pixel is, or `hits` where its ray misses the ball).
+      (middle of each chord float32 [hits, 3], direction away from the camera [hits, 3], half
+      length [hits], pixel int32 [rays * rays]: which hit a pixel is, or `hits` where its ray
+      misses the ball).
     """
     y, x = np.meshgrid(-reach * _centres(rays), reach * _centres(rays), indexing="ij")
     plane = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
@@ -60,11 +60,46 @@ def ball_rays(rays, samples, distance=0.0, reach=1.0):
     half_squared = 1.0 - np.sum(middle**2, axis=-1)
     hit = half_squared > 0
     half = np.sqrt(half_squared[hit])
-    places = _centres(samples)[:, None, None] * half[None, :, None]
-    points = middle[hit][None] + places * along[hit][None]  # [samples, hits, 3]
     pixel = np.where(hit, np.cumsum(hit) - 1, hit.sum()).astype("int32")
-    piece = (2.0 * half / samples).astype("float32")
-    return points.reshape(-1, 3).astype("float32"), piece, pixel
+    return (
+        middle[hit].astype("float32"),
+        along[hit].astype("float32"),
+        half.astype("float32"),
+        pixel,
+    )
+
+
+def box_samples(rays, angles_rad, samples, extent):
+    """Sample points where the turned rays cross the box that the volume fills.
+
+    Where a ray enters and leaves is found by slabs (Kay and Kajiya 1986) and held fixed in the
+    gradient.
+
+    Args:
+      rays: (middle, along, half) of `ball_rays`.
+      angles_rad: [batch, 3].
+      samples: points on each ray, front to back, in the middle of equal pieces.
+      extent: half sides (x, y, z) of the box, 1 or less.
+
+    Returns:
+      (points in object space [batch, samples * hits, 3], length of a piece [batch, hits], 0 where
+      the ray misses the box).
+    """
+    rotation = ops.cast(viewpoint.rotation_matrix(angles_rad), "float32")
+    middle, along, half = (ops.convert_to_tensor(part) for part in rays)
+    start, direction = (ops.einsum("bij,pj->bpi", rotation, part) for part in (middle, along))
+    safe = ops.where(ops.abs(direction) < 1e-6, 1e-6, direction)
+    sides = np.array(extent, "float32")
+    first, second = (-sides - start) / safe, (sides - start) / safe
+    enter = ops.max(ops.minimum(first, second), axis=-1)
+    leave = ops.min(ops.maximum(first, second), axis=-1)
+    enter, leave = ops.maximum(enter, -half), ops.minimum(leave, half)
+    piece = ops.stop_gradient(ops.maximum(leave - enter, 0.0) / samples)  # [batch, hits]
+    enter = ops.stop_gradient(ops.minimum(enter, half))
+    steps = np.arange(samples, dtype="float32")[None, :, None] + 0.5
+    place = enter[:, None] + steps * piece[:, None]  # [batch, samples, hits]
+    points = start[:, None] + place[..., None] * direction[:, None]
+    return ops.reshape(points, (-1, samples * rays[2].shape[0], 3)), piece
 
 
 def _centres(count):
@@ -75,8 +110,7 @@ def _centres(count):
 def rotate_volume(volume, angles_rad, grid):
     """Turns a feature volume by the viewpoint: trilinear samples at R . grid, zero outside.
 
-    The eight neighbours of a voxel are laid side by side first, so that a sample is one
-    contiguous gather. Differentiable in the volume and, through the weights, in the angles.
+    Differentiable in the volume and, through the weights, in the angles.
 
     Args:
       volume: [batch, depth, height, width, channels], axes as `camera_grid`'s.
@@ -86,13 +120,31 @@ def rotate_volume(volume, angles_rad, grid):
     Returns:
       [batch, points, channels].
     """
-    size, channels = volume.shape[1:4], volume.shape[4]
     rotation = ops.cast(viewpoint.rotation_matrix(angles_rad), "float32")
     points = ops.einsum("bij,pj->bpi", rotation, ops.convert_to_tensor(grid))
+    return sample_volume(volume, points)
+
+
+def sample_volume(volume, points, extent=(1.0, 1.0, 1.0)):
+    """Trilinear samples of a volume that fills a box, zero outside.
+
+    The eight neighbours of a voxel are laid side by side first, so that a sample is one
+    contiguous gather.
+
+    Args:
+      volume: [batch, depth, height, width, channels], axes as `camera_grid`'s.
+      points: (x, y, z) in object space, [batch, points, 3].
+      extent: half sides (x, y, z) of the box; 1 for the whole cube.
+
+    Returns:
+      [batch, points, channels].
+    """
+    size, channels = volume.shape[1:4], volume.shape[4]
     # Object-space (x, y, z) to fractional (depth, height, width) indices of the padded volume.
     signs = np.array([-1.0, -1.0, 1.0], "float32")
     half = np.array(size, "float32") / 2.0
-    index = points[..., ::-1] * (signs * half) + (half + 0.5)
+    per_unit = signs * half / np.array(extent[::-1], "float32")
+    index = points[..., ::-1] * per_unit + (half + 0.5)
     index = ops.clip(index, 0.0, np.array(size, "float32") + 1.0)
     corner = ops.minimum(ops.floor(index), np.array(size, "float32"))
     fraction = ops.cast(index - corner, volume.dtype)
@@ -103,7 +155,7 @@ def rotate_volume(volume, angles_rad, grid):
     flat = ops.sum(corner * stride, axis=-1) + ops.arange(batch, dtype="int32")[:, None] * cells
     rows = ops.reshape(_neighbours(volume), (-1, 8 * channels))
     picked = ops.take(rows, ops.reshape(flat, (-1,)), axis=0)
-    points_count = grid.shape[0]
+    points_count = points.shape[1]
     picked = ops.reshape(picked, (-1, points_count, 8, channels))
     return ops.sum(picked * _trilinear_weights(fraction)[..., None], axis=2)
 

@@ -40,6 +40,9 @@ class EqualizedConv(keras.layers.Layer):
       rank: 2 for [batch, height, width, channels], 3 with depth before height.
       use_bias: leave it out where a normalisation follows.
       gain: sqrt(2) before a leaky ReLU, 1 before a linear output.
+      padding: "same" or "valid".
+      bias_start: what every bias starts as.
+      strides: step of the kernel.
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class EqualizedConv(keras.layers.Layer):
         gain=2**0.5,
         padding="same",
         bias_start=0.0,
+        strides=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.strides = strides
         self.filters, self.kernel_size, self.rank = filters, kernel_size, rank
         self.use_bias, self.gain, self.padding = use_bias, gain, padding
         self.bias_start = bias_start
@@ -72,12 +77,13 @@ class EqualizedConv(keras.layers.Layer):
             self.bias = self.add_weight(shape=(self.filters,), initializer=start, name="bias")
 
     def call(self, x):
-        out = ops.conv(x, self.kernel * self.scale, padding=self.padding)
+        out = ops.conv(x, self.kernel * self.scale, self.strides, padding=self.padding)
         return out + self.bias if self.use_bias else out
 
     def get_config(self):
         names = (
             "filters", "kernel_size", "rank", "use_bias", "gain", "padding", "bias_start",
+            "strides",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

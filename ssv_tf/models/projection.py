@@ -11,7 +11,8 @@ _WIDTHS_2D = (512, 512, 256, 128)
 # A fresh volume lets half of the background through: 8 softplus(-3) = 0.4 per half volume side.
 _DENSITY_START = -3.0
 _DENSITY_SCALE = 8.0
-_EMPTIED = 10.0
+# Raw density of the empty space around the box, relative to a fresh volume's.
+_EMPTY = -6.0
 _BACKGROUND_SIZE = 4
 
 
@@ -89,11 +90,13 @@ class CompositeProjection(keras.layers.Layer):
         camera_distance=0.0,
         volume_width=1.0,
         picture_reach=1.0,
+        volume_height=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
-        self.volume_width, self.picture_reach = volume_width, picture_reach
+        self.volume_width, self.volume_height = volume_width, volume_height
+        self.picture_reach = picture_reach
         self.features, self.symmetric, self.camera_distance = features, symmetric, camera_distance
         self.rays, self.samples = min(resolution, 32), round(0.75 * volume_size)
         self.voxel_head = layers.EqualizedConv(1 + features, rank=3, gain=1.0, name="voxel_head")
@@ -111,10 +114,9 @@ class CompositeProjection(keras.layers.Layer):
 
     def build(self, input_shape):
         volume, style = input_shape[:2]
-        self.points, self.piece, self.pixel = geometry.ball_rays(
-            self.rays, self.samples, self.camera_distance, self.picture_reach
+        *self.chords, self.pixel = geometry.ball_rays(
+            self.rays, self.camera_distance, self.picture_reach
         )
-        self.outside = self._outside_width()
         self.voxel_head.build(volume)
         shape = (None, self.rays, self.rays, self.features)
         for block in self.object_blocks:
@@ -130,18 +132,11 @@ class CompositeProjection(keras.layers.Layer):
             block.build([start, style])
         self.background_rgb.build(start)
 
-    def _outside_width(self):
-        """What empties voxels further than volume_width from the mirror plane, all axes kept."""
-        x = np.abs((np.arange(self.volume_size) + 0.5) / self.volume_size * 2.0 - 1.0)
-        emptied = np.zeros((1, 1, 1, self.volume_size, 1 + self.features), "float32")
-        emptied[..., x > self.volume_width, 0] = -_EMPTIED
-        return emptied
-
     def prepare(self, volume):
         voxels = self.voxel_head(volume)
         if self.symmetric:
             voxels = 0.5 * (voxels + ops.flip(voxels, axis=3))
-        return voxels + ops.cast(self.outside, voxels.dtype)
+        return voxels
 
     def call(self, inputs):
         voxels, style1, style2, angles_rad = inputs
@@ -157,7 +152,8 @@ class CompositeProjection(keras.layers.Layer):
         return self._render(voxels, angles_rad)[1]
 
     def _render(self, voxels, angles_rad):
-        return _render(voxels, angles_rad, self.points, self.piece, self.pixel)
+        extent = (self.volume_width, self.volume_height, 1.0)
+        return _render(voxels, angles_rad, self.chords, self.pixel, self.samples, extent)
 
     def _background(self, style2):
         start = ops.cast(self.background_start, style2.dtype)
@@ -176,18 +172,25 @@ class CompositeProjection(keras.layers.Layer):
             "camera_distance": self.camera_distance,
             "volume_width": self.volume_width,
             "picture_reach": self.picture_reach,
+            "volume_height": self.volume_height,
         }
         return {**super().get_config(), **own}
 
 
 @geometry.fused
-def _render(voxels, angles_rad, points, piece, pixel):
+def _render(voxels, angles_rad, chords, pixel, samples, extent):
     """Turns and composites voxels [b, d, h, w, 1 + f]: features [b, r, r, f], opacity."""
-    hits, rays, channels = piece.shape[0], round(pixel.shape[0] ** 0.5), voxels.shape[4]
-    turned = geometry.rotate_volume(voxels, angles_rad, points)
-    turned = ops.reshape(turned, (-1, points.shape[0] // hits, hits, channels))
+    above_empty = np.zeros(voxels.shape[4], "float32")
+    above_empty[0] = -_EMPTY  # so that the zeros around the box are empty
+    voxels = voxels + ops.cast(above_empty, voxels.dtype)
+    hits, rays, channels = chords[2].shape[0], round(pixel.shape[0] ** 0.5), voxels.shape[4]
+    points, piece = geometry.box_samples(chords, angles_rad, samples, extent)
+    turned = geometry.sample_volume(voxels, points, extent)
+    turned = ops.reshape(turned, (-1, samples, hits, channels))
     raw = ops.cast(turned[..., :1], "float32")
-    density = _DENSITY_SCALE * ops.softplus(raw + _DENSITY_START) * piece[:, None]
+    density = (
+        _DENSITY_SCALE * ops.softplus(raw + (_EMPTY + _DENSITY_START)) * piece[:, None, :, None]
+    )
     drawn = ops.concatenate(
         geometry.composite(ops.cast(density, voxels.dtype), turned[..., 1:]), axis=-1
     )  # [b, hits, f + 1]

@@ -36,11 +36,13 @@ class SynthesisNetwork(keras.Model):
         volume_features: features of a voxel beside its density (composite).
         symmetric_volume: make the volume its own left-right mirror image (composite).
         camera_distance: in ball radii, 0 for parallel rays (composite).
-      volume_width: the object's greatest half width in ball radii, 1 for any (composite). Below
-        1 it says which way an object longer than wide lies, so that its length cannot settle
-        across the mirror plane, where front and rear would be each other's mirror image.
+      volume_width: half width of the box that the volume fills, in ball radii, 1 for the whole
+        ball (composite). Below 1 it says which way an object longer than wide lies, so that its
+        length cannot settle across the mirror plane, where front and rear would be each other's
+        mirror image; and the voxels lie closer.
       picture_reach: half width of the picture in ball radii (composite); below 1 where crops cut
         the object off.
+      volume_height: half height of the box, as volume_width.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class SynthesisNetwork(keras.Model):
         camera_distance=0.0,
         volume_width=1.0,
         picture_reach=1.0,
+        volume_height=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.volume_width, self.picture_reach = volume_width, picture_reach
+        self.volume_width, self.volume_height = volume_width, volume_height
+        self.picture_reach = picture_reach
         self.resolution, self.width, self.code_size = resolution, width, code_size
         self.mapping_layers, self.volume_size = mapping_layers, volume_size
         self.projection_name, self.volume_features = projection, volume_features
@@ -82,6 +86,7 @@ class SynthesisNetwork(keras.Model):
                 camera_distance,
                 volume_width,
                 picture_reach,
+                volume_height,
                 name="projection",
             )
 
@@ -128,6 +133,7 @@ class SynthesisNetwork(keras.Model):
             "camera_distance": self.camera_distance,
             "volume_width": self.volume_width,
             "picture_reach": self.picture_reach,
+            "volume_height": self.volume_height,
         }
 
 

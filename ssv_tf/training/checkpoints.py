@@ -28,12 +28,12 @@ class Checkpoints:
       keep: how many stay.
 
     Attributes:
-      best_score: the best periodic score so far, saved with the rest.
+      best_health: the best health so far, saved with the rest.
     """
 
     def __init__(self, folder, trainer, keep):
         self.folder, self.trainer, self.keep = Path(folder), trainer, keep
-        self.best_score = float("inf")
+        self.best_health = 0.0
         self._saved: int | None = None
 
     def latest(self) -> Path | None:
@@ -59,7 +59,7 @@ class Checkpoints:
                 continue
             for other in damaged:
                 other.rename(f"{other}.damaged")
-            self.best_score = float(values.pop("best_score"))
+            self.best_health = float(values.pop("best_health"))
             self._saved = int(values.pop("step"))
             self.trainer.restore(values)
             return self._saved
@@ -90,7 +90,7 @@ class Checkpoints:
                     f"weight {state[name].path} ({name}) is not a number; the last good "
                     "checkpoint remains"
                 )
-        values |= {"step": np.int64(step), "best_score": np.float64(self.best_score)}
+        values |= {"step": np.int64(step), "best_health": np.float64(self.best_health)}
         with files.atomic_stream(self.folder / f"step-{step}.npz") as stream:
             np.savez(stream, allow_pickle=False, **values)
         self._saved = step
@@ -107,7 +107,7 @@ def _read(path, state):
     """The arrays of a checkpoint by name, each of the shape `state` wants."""
     with np.load(path, allow_pickle=False) as archive:
         values = {name: archive[name] for name in archive.files}
-    for name in set(values) ^ {*state, "step", "best_score"}:
+    for name in set(values) ^ {*state, "step", "best_health"}:
         raise ValueError(f"{name} is {'not there' if name in state else 'unknown'}")
     for name, variable in state.items():
         if values[name].shape != tuple(variable.shape):

@@ -16,9 +16,10 @@ import numpy as np
 from ssv_tf import calibration, config, files, inference, metrics, runs
 from ssv_tf.data import sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, engines, monitor, turntable
+from ssv_tf.training import checkpoints, engines, health, monitor, turntable
 
 _SCORE_CALIBRATION = 100
+_ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
 # A resumed run may change these: none of them changes what the networks learn at a step.
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
@@ -44,7 +45,8 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     """
     check_folder(options, overwrite)
     pictures = load_training_pictures(options)
-    side, how, engine = options.resolution, options.training, keras.backend.backend()
+    side, how = options.resolution, options.training
+    engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
     scoring = load_scoring_pictures(options)
     folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
@@ -176,8 +178,12 @@ class _Session:
     def __init__(self, options, folder, trainer, saved, watch, scoring):
         self.options, self.folder, self.trainer = options, folder, trainer
         self.saved, self.watch, self.scoring = saved, watch, scoring
+        self.health: health.Health | None = None
+        self.signals: dict[str, float] = {}
 
     def run(self, images, first, stop):
+        if not self.options.supervised:
+            self.health = health.Health(self.options, self.trainer.objective.features, images)
         batches = self.trainer.batches(images, first)
         done = first
         while done < self.options.steps and not stop.number:
@@ -186,6 +192,8 @@ class _Session:
             self._between_steps(done)
         self._save(done)
         if not stop.number:
+            for sentence in health.verdict(self.signals, self.options):
+                self.watch.say(sentence)
             return 0
         self.watch.say(f"stopped by signal {stop.number} after step {done}; everything is saved")
         return 128 + stop.number
@@ -211,6 +219,7 @@ class _Session:
         if (done % o.picture_interval == 0 or last) and not o.supervised:
             pictures = turntable.turntable(self.trainer.synthesis_ema, o)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
+            self._check_health(done)
         if done % o.checkpoint_interval == 0:
             self._save(done)
         self.watch.pause(time.monotonic() - began)
@@ -226,11 +235,11 @@ class _Session:
     def _score(self, done):
         if self.scoring is None:
             return
-        raw = inference.predict_deg(self.trainer.analysis_ema, self.scoring.images)
+        raw = inference.predict(self.trainer.analysis_ema, self.scoring.images)
         self.watch.histogram(done, "predicted_azimuth_deg", raw[:, 0])
         known, rest = slice(0, _SCORE_CALIBRATION), slice(_SCORE_CALIBRATION, None)
         true = self.scoring.angles_deg
-        kind = calibration.azimuth_kind(self.options.azimuth_range_deg)
+        kind = calibration.azimuth_kind(self.options)
         try:
             fitted = calibration.fit(raw[known], true[known], kind)
         except UserError as error:
@@ -246,17 +255,23 @@ class _Session:
         self.watch.record(done, values, "score")
         shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
         self.watch.say(f"step {done}: {shown}")
-        self._keep_best(done, values)
 
-    def _keep_best(self, done, values):
-        score = values["azimuth_median_deg"]
-        if score >= self.saved.best_score:
+    def _check_health(self, done):
+        """Measures health without a label, and keeps the newest networks that are about as
+        healthy as the best."""
+        if self.health is None:
             return
-        self.saved.best_score = score
+        self.signals = self.health.measure(self.trainer.analysis_ema, self.trainer.synthesis_ema)
+        self.watch.record(done, self.signals, "health")
+        self.watch.show("health", self.signals["health"])
+        text = json.dumps({"step": done, **self.signals}, indent=1) + "\n"
+        files.write_atomically(self.folder / "models" / "health.json", text)
+        if self.signals["health"] < self.saved.best_health - _ABOUT_AS_HEALTHY:
+            return
+        self.saved.best_health = max(self.saved.best_health, self.signals["health"])
         best = self.folder / "models" / "best"
         runs.save_models(best, self.trainer.analysis_ema, self.trainer.synthesis_ema)
-        text = json.dumps({"step": done, **values}, indent=1) + "\n"
-        files.write_atomically(best / "score.json", text)
+        files.write_atomically(best / "health.json", text)
 
 
 class _Stop:

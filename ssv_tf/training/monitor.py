@@ -37,6 +37,7 @@ class Monitor:
         self._sums: dict[str, tuple[float, int]] = {}
         self._count, self._began = 0, time.monotonic()
         self._paused = 0.0
+        self._lasting: dict[str, float] = {}
 
     def add(self, parts: dict[str, float]) -> None:
         """Takes one step's losses."""
@@ -52,10 +53,15 @@ class Monitor:
         means = {name: total / count for name, (total, count) in self._sums.items()}
         means["seconds_per_step"] = seconds / max(self._count, 1)
         self.record(step, means)
-        self.bar.set_postfix_str(" ".join(f"{k}={means[k]:.3g}" for k in _SHOWN if k in means))
+        shown = self._lasting | {name: means[name] for name in _SHOWN if name in means}
+        self.bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in shown.items()))
         self._sums, self._count = {}, 0
         self._began, self._paused = time.monotonic(), 0.0
         return means
+
+    def show(self, name: str, value: float) -> None:
+        """Keeps a value on the progress bar until it is shown anew."""
+        self._lasting[name] = value
 
     def pause(self, seconds: float) -> None:
         """Takes time that no step used (pictures, scores, checkpoints) out of the step time."""

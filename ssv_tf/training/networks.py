@@ -27,6 +27,7 @@ def build_analysis(options):
         options.analysis_width,
         2 * options.code_size,
         options.dropout,
+        options.analysis_trunk,
         encoding.centre_rad,
         encoding.stretch,
         name="analysis",
@@ -49,6 +50,7 @@ def build_synthesis(options):
         options.camera_distance,
         options.volume_width,
         options.picture_reach,
+        options.volume_height,
         name="synthesis",
     )
     synthesis.build()

@@ -1,0 +1,198 @@
+"""Is a run healthy? Measured without a label, from V, S and a sample of the collection.
+
+A low viewpoint loss proves nothing: V and S may have agreed on a code that no real picture holds.
+What cannot be agreed on is whether a *real* picture looks more like S's drawing from the azimuth V
+gives it than like the drawings from elsewhere on the circle.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from ssv_tf import inference, losses, viewpoint
+from ssv_tf.training import augment
+from ssv_tf.training.objective import viewpoint_range_rad
+
+SAMPLE = 128  # real pictures looked at, and pictures drawn
+_AROUND = 12  # azimuths tried for each real picture, the predicted one first
+_BATCH = 32
+# Where the verdicts lie; RESULTS.md has the runs they were set by.
+HEALTHY, COLLAPSED = 0.6, 0.3
+_TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
+
+
+class Health:
+    """Measures a run's health, always on the same sample and the same random numbers.
+
+    Args:
+      options: config.Options.
+      features: frozen perceptual features, [b, r, r, 3] -> [b, n].
+      pictures: uint8 [n, r, r, 3] of the collection.
+    """
+
+    def __init__(self, options, features, pictures):
+        self.options, self.features = options, features
+        rng = np.random.default_rng([options.seed, 7])
+        chosen = rng.permutation(len(pictures))[:SAMPLE]
+        self.real = inference.to_network(pictures[chosen])
+        low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
+        self.low, self.high = low, high
+        self.angles = (low + (high - low) * rng.random((SAMPLE, 3))).astype("float32")
+        self.styles = rng.normal(size=(SAMPLE, 2 * options.code_size)).astype("float32")
+        self._tools: dict = {}
+        self.draws = {
+            name: _numbers(rng, kind, shape)
+            for name, (kind, shape) in augment.draw_shapes(SAMPLE, options.resolution).items()
+        }
+
+    def measure(self, analysis, synthesis) -> dict[str, float]:
+        """The signals of one moment.
+
+        Returns:
+          drawn_error_deg: median azimuth error of V on S's augmented pictures.
+          turning: how far the drawing from another azimuth is from the drawing of another style,
+            1 - cosine over 1 - cosine; near 0 where S does not turn what it draws.
+          coverage: entropy of the azimuths V gives real pictures, 1 where they go all around.
+          mirror_error_deg: median |V(x) + V(mirror(x))| of real pictures' azimuths.
+          explained: share of other azimuths whose drawing is less like the real picture than the
+            drawing from the azimuth V gives it; 0.5 is chance.
+          front_rear: the same against the half circle alone.
+          health: 0 to 1, see `health_of`.
+        """
+        tools = self._compiled(analysis, synthesis)
+        drawn = _batched(tools["draw"], self.styles, self.angles)
+        shown = ops.convert_to_numpy(augment.augment(drawn, self.draws, self.options.augment))
+        seen_deg = np.degrees(_batched(tools["angles"], shown)[:, 0])
+        error = np.abs(viewpoint.wrap_deg(seen_deg - np.degrees(self.angles[:, 0])))
+        real_rad, style, wanted = (
+            _batched(tools[name], self.real) for name in ("angles", "style", "features")
+        )
+        mirrored = _batched(tools["angles"], self.real[:, :, ::-1])
+        alike, turned = self._around(tools, real_rad, style, wanted)
+        values = {
+            "drawn_error_deg": float(np.median(error)),
+            "turning": turned,
+            "coverage": self._coverage(np.concatenate([real_rad[:, 0], -real_rad[:, 0]])),
+            "mirror_error_deg": float(
+                np.median(np.abs(viewpoint.wrap_deg(np.degrees(mirrored[:, 0] + real_rad[:, 0]))))
+            ),
+            "explained": float(np.mean(_beaten(alike[:, :1], alike[:, 1:]))),
+        }
+        if self.options.azimuth_range_deg >= 180:
+            opposite = alike[:, _AROUND // 2, None]
+            values["front_rear"] = float(np.mean(_beaten(alike[:, :1], opposite)))
+        return values | {"health": health_of(values)}
+
+    def _compiled(self, analysis, synthesis):
+        """Compiled functions of these networks; made once, as a run always brings the same."""
+        if self._tools.get("of") != (id(analysis), id(synthesis)):
+            functions = {
+                "draw": lambda style, angles: synthesis([*ops.split(style, 2, axis=-1), angles]),
+                "angles": lambda pictures: analysis.angles_rad(analysis.viewpoint(pictures)),
+                "style": lambda pictures: analysis(pictures)["style"],
+                "features": self.features,
+                "make": lambda style: synthesis.make(*ops.split(style, 2, axis=-1)),
+                "drawn_features": lambda *made_and_angles: self.features(
+                    synthesis.draw(made_and_angles[:-1], made_and_angles[-1])
+                ),
+            }
+            networks = (analysis, synthesis, self.features)
+            variables = [variable for network in networks for variable in network.variables]
+            self._tools = {
+                name: inference.compiled(function, variables)
+                for name, function in functions.items()
+            }
+            self._tools["of"] = (id(analysis), id(synthesis))
+        return self._tools
+
+    def _around(self, tools, real_rad, style, wanted):
+        """Likeness of each real picture to S's drawings all around [n, 12]; and `turning`."""
+
+        def all_around(style, angles):
+            made = tools["make"](style)
+            found = [tools["drawn_features"](*made, angles[:, turn]) for turn in range(_AROUND)]
+            return ops.stack(found, axis=1)
+
+        angles = np.repeat(real_rad[:, None], _AROUND, axis=1)
+        angles[..., 0] = self._turned(angles[..., 0], np.arange(_AROUND) / _AROUND)
+        found = _batched(all_around, style, angles)  # [n, 12, features]
+        drawings = np.moveaxis(found, 1, 0)
+        columns = [ops.convert_to_numpy(losses.likeness(wanted, f)) for f in drawings]
+        quarter, other = drawings[_AROUND // 4], np.roll(drawings[0], 1, axis=0)
+        by_view = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], quarter))
+        by_style = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], other))
+        return np.stack(columns, axis=1), float(by_view.mean() / max(by_style.mean(), 1e-6))
+
+    def _turned(self, azimuth, share):
+        low, wide = self.low[0], self.high[0] - self.low[0]
+        return (low + np.mod(azimuth - low + share * wide, wide)).astype("float32")
+
+    def _coverage(self, azimuths):
+        low, high = math.degrees(self.low[0]), math.degrees(self.high[0])
+        counts, _ = np.histogram(np.degrees(azimuths), bins=_AROUND, range=(low, high + 1e-3))
+        share = counts / max(counts.sum(), 1)
+        entropy = -np.sum(share * np.log(np.maximum(share, 1e-12)))
+        return float(entropy / math.log(_AROUND))
+
+
+def health_of(values: dict[str, float]) -> float:
+    """One number from 0 (collapsed) to 1 out of the signals of `measure`."""
+    explained = np.clip(2.0 * values["explained"] - 1.0, 0.0, 1.0)
+    return float(explained * np.clip(values["coverage"], 0.0, 1.0))
+
+
+def verdict(values: dict[str, float], options) -> list[str]:
+    """What a finished run has to be told, a sentence each; empty where it is healthy.
+
+    Args:
+      values: what `Health.measure` gave last, or nothing.
+      options: config.Options of the run.
+    """
+    if not values or values["health"] >= HEALTHY:
+        return []
+    found = [
+        f"warning: this run has {'collapsed' if values['health'] < COLLAPSED else 'not settled'} "
+        f"(health {values['health']:.2f}, healthy is {HEALTHY} or more): do not use its angles "
+        "before you have looked at pictures/"
+    ]
+    if values["turning"] < _TURNING:
+        found.append(
+            "S hardly turns what it draws: try --projection=composite, --augment=1 and a lower "
+            "--synthesis_viewpoint_weight"
+        )
+    if values["coverage"] < _COVERAGE:
+        found.append(
+            "V gives most pictures the same azimuth: try more --steps, or lower rates "
+            f"(--analysis_rate={options.analysis_rate / 2:g} "
+            f"--synthesis_rate={options.synthesis_rate / 2:g})"
+        )
+    if values["drawn_error_deg"] > _DRAWN_ERROR_DEG:
+        found.append(
+            "V does not find the azimuth even in S's own pictures: try more --steps or a higher "
+            "--viewpoint_weight"
+        )
+    if len(found) == 1:
+        found.append(
+            "S's drawings do not resemble the pictures they answer: try more --steps, a lower "
+            "--gradient_penalty_weight, a --volume_width that fits the object, or another seed"
+        )
+    return found
+
+
+def _beaten(own, others):
+    return (own > others) + 0.5 * (own == others)
+
+
+def _numbers(rng, kind, shape):
+    numbers = rng.normal(size=shape) if kind == "normal" else rng.uniform(-1.0, 1.0, shape)
+    return numbers.astype("float32")
+
+
+def _batched(function, *arrays):
+    """The function's answers for rows of the arrays, in batches of one shape."""
+    parts, count = [], len(arrays[0])
+    for start in range(0, count, _BATCH):
+        rows = np.minimum(np.arange(start, start + _BATCH), count - 1)
+        parts.append(ops.convert_to_numpy(function(*(np.asarray(a)[rows] for a in arrays))))
+    return np.concatenate(parts)[:count]
