@@ -258,7 +258,8 @@ class _Session:
 
     def _check_health(self, done):
         """Measures health without a label, and keeps the newest networks that are about as
-        healthy as the best."""
+        healthy as the best.
+        """
         if self.health is None:
             return
         self.signals = self.health.measure(self.trainer.analysis_ema, self.trainer.synthesis_ema)
