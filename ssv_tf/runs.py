@@ -3,7 +3,7 @@
 runs/NAME/
   options.json  calibration.json  metrics.jsonl
   models/analysis.keras models/synthesis.keras   the last, S averaged
-  models/best/...                                the best by score, where one is measured
+  models/best/...                                the newest of about the best health
   pictures/  checkpoints/  tensorboard/
 """
 
@@ -36,7 +36,7 @@ class Run:
 
     @property
     def models_dir(self) -> Path:
-        """Where the models to use lie: the best by score if there is one, else the last."""
+        """Where the models to use lie: the best by health if there is one, else the last."""
         best = self.path / "models" / "best"
         return best if (best / "analysis.keras").is_file() else self.path / "models"
 

@@ -43,7 +43,7 @@ def _command(*words):
 
 
 def test_there_are_the_rows_of_both_questions():
-    assert len(ROWS) == 21
+    assert len(ROWS) == 24
     assert {"no_realness_in_v", "only_symmetry", "asymmetric_volume", "quadrant"} <= set(ROWS)
 
 

@@ -51,6 +51,7 @@ CASES = {
     "adaptive_norm_3d": Case(lambda: layers.AdaptiveInstanceNorm(3), ((6, 6, 6, 3), _STYLE)),
     "minibatch_deviation": Case(layers.MinibatchStandardDeviation, ((4, 4, 3),)),
     "halving_block": Case(lambda: analysis._HalvingBlock(6, name="block"), ((8, 8, 3),)),
+    "strided_block": Case(lambda: analysis._StridedBlock(6, name="block"), ((8, 8, 3),)),
     "angle_head": Case(lambda: analysis._AngleHead(16, 0.2, name="head"), ((7,),)),
     "mapping": Case(lambda: synthesis.MappingNetwork(9, 3), (_STYLE,)),
     "styled_conv_2d": Case(lambda: layers.StyledConv(6, 2), ((8, 8, 3), _STYLE)),

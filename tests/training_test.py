@@ -65,8 +65,11 @@ def test_run_folder_holds_all_it_promises(tmp_path):
     assert list((folder / "pictures").glob("turntable_*.png"))
     assert list((folder / "tensorboard").iterdir())
     assert {p.name for p in (folder / "models").iterdir()} == {
-        "analysis.keras", "synthesis.keras", "best",
+        "analysis.keras", "synthesis.keras", "health.json", "best",
     }  # fmt: skip
+    health = [x for x in lines if x["kind"] == "health"]
+    assert json.loads((folder / "models" / "health.json").read_text())["step"] == 4
+    assert health and 0 <= health[-1]["health"] <= 1 and 0 <= health[-1]["explained"] <= 1
     assert config.from_json((folder / "options.json").read_text()) == tiny(folder)
 
 
@@ -80,7 +83,7 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
         np.testing.assert_array_equal(whole, broken)
     ends = [np.load(tmp_path / name / "checkpoints" / "step-4.npz") for name in ("whole", "broken")]
     assert np.abs(ends[0]["prior/0000"]).max() > 0
-    for name in set(ends[0].files) - {"best_score"}:
+    for name in set(ends[0].files) - {"best_health"}:
         np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
 
 
