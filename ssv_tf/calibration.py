@@ -44,7 +44,7 @@ _SHIFT_PENALTY = 1.0  # half of the squared distance from temperature 1 and bias
 _LEAST_TEMPERATURE = 0.05  # logits that say nothing must not make the bias endless
 _NEWTON_STEPS = 50
 _HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
-_FRONT_REAR = np.array([[1.0], [-1.0], [1.0], [-1.0]])
+_FRONT_REAR = np.array(viewpoint.QUADRANT_SIGNS)[:, :1]  # the sign of cos
 _FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
 
 
@@ -145,7 +145,7 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
 
     Args:
       raw: [pictures, 3], V's predictions in degrees; or [pictures, 7] with azimuth's quadrant
-        logits, which are then corrected too where the azimuth is "circular".
+        logits, which are then corrected too unless the azimuth is "linear".
       true_deg: [pictures, 3], labels; any multiple of 360 may be added.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
         offset fits far better, "circular") or "linear" (the paper's line, limited range).

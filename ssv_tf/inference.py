@@ -21,11 +21,6 @@ def to_uint8(pictures):
     return np.clip(np.round((np.asarray(pictures) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
-def predict_deg(analysis, pictures, batch_size=64):
-    """Uncalibrated viewpoints: float32 degrees [n, 3] in (-180, 180]; else as `predict`."""
-    return predict(analysis, pictures, batch_size)[:, :3]
-
-
 def predict(analysis, pictures, batch_size=64):
     """Uncalibrated viewpoints and azimuth's quadrant logits, as `Calibration.apply` takes them.
 

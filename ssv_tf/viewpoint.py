@@ -81,6 +81,14 @@ def mirror(angles):
     return angles * ops.convert_to_tensor(_MIRROR_SIGNS, dtype=angles.dtype)
 
 
+def even_where_mirrored(values):
+    """Values over symmetric ranges [3, n], averaged with their reverse for angles that mirroring
+    negates (azimuth and tilt).
+    """
+    signs = ops.convert_to_tensor(_MIRROR_SIGNS, dtype=values.dtype)[:, None]
+    return ops.where(signs < 0, 0.5 * (values + ops.flip(values, axis=1)), values)
+
+
 def encode(angles_rad, encoding=PLAIN):
     """Magnitudes and quadrant of each angle (SSV section 3.1).
 
@@ -128,8 +136,8 @@ def _constants(encoding, dtype):
 
 def quadrant_azimuths(azimuth_rad):
     """The azimuths that share (cos^2, sin^2) with `azimuth_rad`, in order of quadrant class."""
-    first = ops.arctan2(ops.abs(ops.sin(azimuth_rad)), ops.abs(ops.cos(azimuth_rad)))
-    return [first, math.pi - first, -first, first - math.pi]
+    cosine, sine = ops.abs(ops.cos(azimuth_rad)), ops.abs(ops.sin(azimuth_rad))
+    return [ops.arctan2(sine * up, cosine * right) for right, up in QUADRANT_SIGNS]
 
 
 def mirror_prediction(magnitude_logits, quadrant_logits):

@@ -1,5 +1,6 @@
 """Each row changes what it says; runs are trained, skipped, failed and put into a table."""
 
+import functools
 import json
 import os
 import re
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import tiny
-from absl import flags
+from in_process import run_command
 
-from ssv_tf import ablate, ablation_table, cli, config, files
+from ssv_tf import ablate, ablation_table, config, files
 from ssv_tf.errors import FlagError
 
+run_ablate = functools.partial(run_command, ablate)
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs" / "ablations"
 ROWS = sorted(path.stem for path in CONFIGS.glob("*.flags") if path.stem != ablate.BASE)
@@ -23,20 +25,6 @@ TINY = "".join(f"--{name}={value}\n" for name, value in (tiny.NETWORKS | {"steps
 @pytest.fixture(autouse=True)
 def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)  # flag files name each other from there
-
-
-def _command(*words):
-    """Exit code of the command, run in this process with flags of its own."""
-    kept = set(flags.FLAGS)
-    ablate.define_flags()
-    try:
-        cli._guarded(ablate.main)(cli._parse(["ablate", *map(str, words)]))
-        return 0
-    except SystemExit as end:
-        return end.code
-    finally:
-        for name in set(flags.FLAGS) - kept:
-            delattr(flags.FLAGS, name)
 
 
 # --- The rows --------------------------------------------------------------------------------
@@ -122,7 +110,7 @@ def trained(monkeypatch):
 def test_every_row_is_trained_with_every_seed_once(configs, trained, tmp_path):
     names, _ = trained
     words = f"--configs={configs}", f"--out={tmp_path / 'out'}", "--seeds=0,3"
-    assert _command(*words) == 0
+    assert run_ablate(*words) == 0
     assert names == ["base_0", "no_style_0", "plain_0", "base_3", "no_style_3", "plain_3"]
     table = (tmp_path / "out" / "table.md").read_text()
     cells = ["12.3 / 12.3", "0.70 / 0.70", "0.20 / 0.20", "6.3 / 6.3", "3.9 / 3.9"]
@@ -131,7 +119,7 @@ def test_every_row_is_trained_with_every_seed_once(configs, trained, tmp_path):
     kept = json.loads((tmp_path / "out" / "table.json").read_text())
     assert kept["rows"][1]["changed"] == {"style_weight": [0.8, 0.0]}
     assert kept["rows"][1]["seeds"]["3"]["numbers"]["half_circle_share"] == pytest.approx(0.2)
-    assert _command(*words) == 0 and len(names) == 6, "finished ones are not trained again"
+    assert run_ablate(*words) == 0 and len(names) == 6, "finished ones are not trained again"
 
 
 def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(
@@ -140,35 +128,35 @@ def test_a_failed_run_is_told_and_tried_again_and_stops_no_other(
     names, failing = trained
     failing["base_0"] = "error: step 3: v_style not a number"
     words = f"--configs={configs}", f"--out={tmp_path}", f"--table={tmp_path / 'own.md'}"
-    assert _command(*words) == 1
+    assert run_ablate(*words) == 1
     assert names == ["base_0", "no_style_0", "plain_0"]
     table = (tmp_path / "own.md").read_text()
     assert "| base |  | failed | failed |" in table
     assert "- base, seed 0: `error: step 3: v_style not a number`" in table
     assert "1 of 3 failed: base_0" in capsys.readouterr().err
     failing.clear()
-    assert _command(*words) == 0 and names[3:] == ["base_0"]
+    assert run_ablate(*words) == 0 and names[3:] == ["base_0"]
     assert "failed" not in (tmp_path / "own.md").read_text()
 
 
 def test_a_score_that_fails_is_a_failed_run(configs, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(ablate, "score_run", lambda run_dir: {}["weights"])
-    assert _command(f"--configs={configs}", f"--out={tmp_path}", "--only=plain") == 1
+    assert run_ablate(f"--configs={configs}", f"--out={tmp_path}", "--only=plain") == 1
     assert "`KeyError: 'weights'`" in (tmp_path / "table.md").read_text()
 
 
 def test_a_row_whose_settings_changed_since_is_not_finished(configs, trained, tmp_path):
     names, _ = trained
     words = f"--configs={configs}", f"--out={tmp_path}", "--only=plain"
-    assert _command(*words) == 0
+    assert run_ablate(*words) == 0
     with (configs / "plain.flags").open("a") as stream:
         stream.write("--pair_weight=0\n")
-    assert _command(*words) == 0 and names == ["plain_0"] * 2
+    assert run_ablate(*words) == 0 and names == ["plain_0"] * 2
 
 
 def test_only_some_rows_leave_the_others_in_the_table(configs, trained, tmp_path):
     for name in ("plain", "base"):
-        assert _command(f"--configs={configs}", f"--out={tmp_path}", f"--only={name}") == 0
+        assert run_ablate(f"--configs={configs}", f"--out={tmp_path}", f"--only={name}") == 0
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines if line.startswith("| ")] == [
         "| row", "| base", "| plain",
@@ -187,14 +175,14 @@ def test_only_some_rows_leave_the_others_in_the_table(configs, trained, tmp_path
 )
 def test_a_wrong_flag_is_one_line(configs, trained, tmp_path, capsys, words, said):
     given = [f"--configs={configs}", f"--out={tmp_path / 'out'}", *words]
-    assert _command(*given) == 2
+    assert run_ablate(*given) == 2
     assert said in capsys.readouterr().err and not trained[0]
 
 
 def test_a_file_that_is_no_table_is_kept(configs, trained, tmp_path):
     path = tmp_path / "thesis.md"
     path.write_text("years of work")
-    assert _command(f"--configs={configs}", f"--out={tmp_path / 'o'}", f"--table={path}") == 2
+    assert run_ablate(f"--configs={configs}", f"--out={tmp_path / 'o'}", f"--table={path}") == 2
     assert path.read_text() == "years of work"
 
 
@@ -242,13 +230,13 @@ def test_a_real_run_goes_from_its_flag_file_into_the_table(configs, tmp_path):
     with (configs / "base.flags").open("a") as stream:
         stream.write("--limit=16\n--supervised\n")  # V alone: half the time
     words = f"--configs={configs}", f"--out={tmp_path / 'out'}", "--only=base"
-    assert _command(*words) == 0, (tmp_path / "out" / "logs" / "base_0.log").read_text()
+    assert run_ablate(*words) == 0, (tmp_path / "out" / "logs" / "base_0.log").read_text()
     found = json.loads((tmp_path / "out" / "results" / "base_0.json").read_text())
     assert found["status"] == "done" and found["score"]["pictures"] == 1000
     assert found["score"]["calibrated_on"] == 100 and found["numbers"]["minutes"] > 0
     assert found["score"]["training"] == config.SUPERVISED
     options = json.loads((tmp_path / "out" / "base" / "seed_0" / "options.json").read_text())
     assert (options["steps"], options["limit"], options["seed"]) == (2, 16, 0)
-    assert _command(*words) == 0
+    assert run_ablate(*words) == 0
     log = (tmp_path / "out" / "logs" / "base_0.log").read_text()
     assert log.count("training on 16 pictures") == 1, "what is finished is not trained again"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
+from in_process import run_command
 from PIL import Image
 
-from ssv_tf import calibrate, calibration, cli, config, evaluate, labelled, report, runs
+from ssv_tf import calibrate, calibration, config, evaluate, labelled, report, runs
 from ssv_tf.calibration import Calibration
 from ssv_tf.data import sources
 from ssv_tf.data.collection import PictureSet
@@ -91,22 +91,8 @@ def photos(tmp_path):
     return [f"--data_dir={folder}", f"--labels={labels}"]
 
 
-def _command(module, *words):
-    """Exit code of a command, run in this process with its own flags."""
-    kept = set(flags.FLAGS)
-    module.define_flags()
-    try:
-        cli._guarded(module.main)(cli._parse(["command", *map(str, words)]))
-        return 0
-    except SystemExit as end:
-        return end.code
-    finally:
-        for name in set(flags.FLAGS) - kept:
-            delattr(flags.FLAGS, name)
-
-
 def test_calibrate_on_the_embedded_cars_finds_sign_and_offset(run, capsys):
-    assert _command(calibrate, "--run=x") == 0
+    assert run_command(calibrate, "--run=x") == 0
     out = capsys.readouterr().out
     path = run.path / "calibration.json"
     assert str(path) in out and "calibrated on 100 pictures" in out
@@ -119,16 +105,16 @@ def test_calibrate_on_the_embedded_cars_finds_sign_and_offset(run, capsys):
 
 def test_calibrate_never_overwrites_unasked(run, capsys):
     (run.path / "calibration.json").write_text("mine")
-    assert _command(calibrate, "--run=x") == 2
+    assert run_command(calibrate, "--run=x") == 2
     assert "calibration.json exists" in capsys.readouterr().err
     assert (run.path / "calibration.json").read_text() == "mine"
-    assert _command(calibrate, "--run=x", "--overwrite") == 0
+    assert run_command(calibrate, "--run=x", "--overwrite") == 0
     assert Calibration.load(run.path / "calibration.json").scale[0] == -1.0
 
 
 def test_calibrate_on_a_folder_writes_where_it_is_told(run, photos, tmp_path, capsys):
     out = tmp_path / "other" / "c.json"
-    assert _command(calibrate, "--run=x", *photos, "--count=20", f"--out={out}") == 0
+    assert run_command(calibrate, "--run=x", *photos, "--count=20", f"--out={out}") == 0
     assert Calibration.load(out).pictures == 20
     assert "only 20 pictures" in capsys.readouterr().err
     assert not (run.path / "calibration.json").exists()
@@ -136,12 +122,12 @@ def test_calibrate_on_a_folder_writes_where_it_is_told(run, photos, tmp_path, ca
 
 def test_calibrate_uses_a_line_where_the_run_was_trained_on_a_limited_range(run):
     run.options = config.Options(azimuth_range_deg=80.0)
-    assert _command(calibrate, "--run=x") == 0
+    assert run_command(calibrate, "--run=x") == 0
     assert Calibration.load(run.path / "calibration.json").kinds[0] == "linear"
 
 
 def test_a_preset_keeps_its_calibration(run, capsys):
-    assert _command(calibrate, "--preset=cars") == 2
+    assert run_command(calibrate, "--preset=cars") == 2
     assert "--preset needs --out" in capsys.readouterr().err
 
 
@@ -150,7 +136,7 @@ def test_evaluate_on_embedded_cars_with_the_stored_calibration(run, tmp_path, ca
         run.path / "calibration.json"
     )
     out = tmp_path / "score.json"
-    assert _command(evaluate, "--run=x", "--calibrate_on=0", f"--json={out}") == 0
+    assert run_command(evaluate, "--run=x", "--calibrate_on=0", f"--json={out}") == 0
     result = json.loads(out.read_text())
     assert (result["pictures"], result["calibrated_on"]) == (60, 33)
     assert result["azimuth"]["median_error_deg"] == pytest.approx(20, abs=1.5)
@@ -161,7 +147,7 @@ def test_evaluate_on_embedded_cars_with_the_stored_calibration(run, tmp_path, ca
 
 
 def test_evaluate_without_a_stored_calibration_says_what_to_do(run, capsys):
-    assert _command(evaluate, "--run=x", "--calibrate_on=0") == 1
+    assert run_command(evaluate, "--run=x", "--calibrate_on=0") == 1
     error = capsys.readouterr().err
     assert "has no calibration.json" in error and "ssv_tf.calibrate" in error
 
@@ -169,13 +155,13 @@ def test_evaluate_without_a_stored_calibration_says_what_to_do(run, capsys):
 def test_evaluate_on_a_folder_leaves_calibration_and_bad_pictures_out(run, photos, tmp_path):
     out, page = tmp_path / "new" / "score.json", tmp_path / "new" / "report.html"
     words = ("--run=x", *photos, "--calibrate_on=30", f"--json={out}", f"--report={page}")
-    assert _command(evaluate, *words) == 0
+    assert run_command(evaluate, *words) == 0
     result = json.loads(out.read_text())
     assert (result["pictures"], result["skipped"], result["calibrated_on"]) == (50, 1, 30)
     assert result["azimuth"]["median_error_deg"] < 2
     assert result["azimuth"]["baseline"]["median_error_deg"] > 50
     assert "suspect.png" not in page.read_text() and "<svg" not in page.read_text()
-    assert _command(evaluate, *words) == 2, "nothing is overwritten"
+    assert run_command(evaluate, *words) == 2, "nothing is overwritten"
 
 
 def test_the_draw_follows_the_seed(run, photos, tmp_path):
@@ -183,7 +169,7 @@ def test_the_draw_follows_the_seed(run, photos, tmp_path):
     for seed in (0, 0, 1):
         out = tmp_path / f"{len(scores)}.json"
         words = (*photos, "--calibrate_on=30", f"--seed={seed}", f"--json={out}")
-        assert _command(evaluate, "--run=x", *words) == 0
+        assert run_command(evaluate, "--run=x", *words) == 0
         scores.append(json.loads(out.read_text())["azimuth"]["mean_error_deg"])
     assert scores[0] == scores[1] != scores[2]
 
@@ -191,14 +177,14 @@ def test_the_draw_follows_the_seed(run, photos, tmp_path):
 def test_where_chooses_rows_by_column(run, photos, tmp_path):
     out = tmp_path / "score.json"
     words = (*photos, "--where=class_id%4==1", "--calibrate_on=12", f"--json={out}")
-    assert _command(evaluate, "--run=x", *words) == 0
+    assert run_command(evaluate, "--run=x", *words) == 0
     assert json.loads(out.read_text())["pictures"] == 20 - 12
 
 
 def test_a_folder_may_be_scored_whole_with_the_stored_calibration(run, photos, tmp_path):
-    assert _command(calibrate, "--run=x") == 0
+    assert run_command(calibrate, "--run=x") == 0
     out = tmp_path / "score.json"
-    assert _command(evaluate, "--run=x", *photos, "--calibrate_on=0", f"--json={out}") == 0
+    assert run_command(evaluate, "--run=x", *photos, "--calibrate_on=0", f"--json={out}") == 0
     result = json.loads(out.read_text())
     assert result["pictures"] == 80
     assert result["baseline_fitted_on"] == "the test pictures themselves"
@@ -219,7 +205,7 @@ def test_a_folder_may_be_scored_whole_with_the_stored_calibration(run, photos, t
     ],
 )
 def test_bad_input_is_one_line_and_a_code(run, photos, capsys, words, code, reason):
-    assert _command(evaluate, "--run=x", *photos, *words) == code
+    assert run_command(evaluate, "--run=x", *photos, *words) == code
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("error: ") and reason in error[-1]
     assert not any("Traceback" in line for line in error)
@@ -227,7 +213,7 @@ def test_bad_input_is_one_line_and_a_code(run, photos, capsys, words, code, reas
 
 def test_a_run_on_other_pictures_needs_labels_of_its_own(run, capsys):
     run.options = config.Options(data="/photos")
-    assert _command(evaluate, "--run=x") == 2
+    assert run_command(evaluate, "--run=x") == 2
     assert "trained on /photos, which brings no labels" in capsys.readouterr().err
 
 

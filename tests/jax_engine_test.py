@@ -144,7 +144,7 @@ options = config.from_json(open(folder + "/options.json").read())
 for name in ("whole", "broken"):
     loop.train(dataclasses.replace(options, run_dir=f"{folder}/{name}", steps=4), quiet=True)
 pictures, analysis = np.load(folder + "/pictures.npy"), runs.load(folder + "/whole").analysis()
-np.save(folder + "/predicted.npy", inference.predict_deg(analysis, pictures))
+np.save(folder + "/predicted.npy", inference.predict(analysis, pictures)[:, :3])
 """
 
 
@@ -192,7 +192,7 @@ def test_training_by_command_resume_devices_and_tensorflow(tmp_path, environment
         np.testing.assert_array_equal(whole[name], broken[name], err_msg=name)
 
     # TensorFlow predicts the same from the saved model, and goes on with the run.
-    predicted = inference.predict_deg(runs.load(tmp_path / "whole").analysis(), pictures)
+    predicted = inference.predict(runs.load(tmp_path / "whole").analysis(), pictures)[:, :3]
     apart = np.abs(predicted - np.load(tmp_path / "predicted.npy"))
     assert np.minimum(apart, 360 - apart).max() < 0.05
     options = dataclasses.replace(TRAINING, run_dir=str(tmp_path / "whole"), steps=4)

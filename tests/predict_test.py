@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from evaluate_test import FakeRun, _command, _picture
+from evaluate_test import FakeRun, _picture
+from in_process import run_command
 from PIL import Image
 
 from ssv_tf import inference, predict, runs
@@ -47,7 +48,7 @@ def _rows(text):
 
 
 def test_a_folder_becomes_csv_on_stdout_with_two_decimals(run, photos, capsys):
-    assert _command(predict, "--run=x", photos) == 0
+    assert run_command(predict, "--run=x", photos) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines()[0] == "filename,azimuth_deg,elevation_deg,tilt_deg"
     rows = _rows(shown.out)
@@ -63,23 +64,23 @@ def test_a_folder_becomes_csv_on_stdout_with_two_decimals(run, photos, capsys):
 
 def test_json_and_csv_files_agree_and_are_not_overwritten(run, photos, tmp_path, capsys):
     table, data = tmp_path / "o" / "t.csv", tmp_path / "o" / "t.json"
-    assert _command(predict, "--run=x", f"--out={table}", photos) == 0
+    assert run_command(predict, "--run=x", f"--out={table}", photos) == 0
     assert capsys.readouterr().out == f"{table}\n"
-    assert _command(predict, "--run=x", f"--out={data}", photos) == 0
+    assert run_command(predict, "--run=x", f"--out={data}", photos) == 0
     for row, entry in zip(_rows(table.read_text()), json.loads(data.read_text()), strict=True):
         assert list(entry) == list(predict.COLUMNS)
         assert row["filename"] == entry["filename"]
         assert float(row["azimuth_deg"]) == entry["azimuth_deg"]
     before = table.read_text()
-    assert _command(predict, "--run=x", f"--out={table}", photos / "a.png") == 2
+    assert run_command(predict, "--run=x", f"--out={table}", photos / "a.png") == 2
     assert table.read_text() == before
-    assert _command(predict, "--run=x", f"--out={table}", "--overwrite", photos / "a.png") == 0
+    assert run_command(predict, "--run=x", f"--out={table}", "--overwrite", photos / "a.png") == 0
     assert len(_rows(table.read_text())) == 1
 
 
 def test_files_and_globs_are_taken_once_in_order(run, photos, capsys):
     words = (photos / "b.jpg", photos / "*.png", f"{photos}/**/a.png", photos / "none*.png")
-    assert _command(predict, "--run=x", *words) == 0
+    assert run_command(predict, "--run=x", *words) == 0
     shown = capsys.readouterr()
     names = [row["filename"].removeprefix(f"{photos}/") for row in _rows(shown.out)]
     assert names == ["b.jpg", "a.png", "sub/a.png"]
@@ -89,14 +90,14 @@ def test_files_and_globs_are_taken_once_in_order(run, photos, capsys):
 def test_a_file_whose_name_looks_like_a_glob_is_found(run, photos, capsys):
     odd = photos / 'a[1], "b".png'
     Image.fromarray(_picture(0, 0)).save(odd)
-    assert _command(predict, "--run=x", odd) == 0
+    assert run_command(predict, "--run=x", odd) == 0
     assert _rows(capsys.readouterr().out)[0]["filename"] == str(odd)
 
 
 def test_no_readable_picture_is_exit_code_1(run, photos, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     words = (photos / "bad.png", tmp_path / "missing.jpg", tmp_path / "empty")
-    assert _command(predict, "--run=x", *words) == 1
+    assert run_command(predict, "--run=x", *words) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "error: none of the 3 pictures could be read" in shown.err
@@ -112,13 +113,13 @@ def test_no_readable_picture_is_exit_code_1(run, photos, tmp_path, capsys):
     ],
 )
 def test_wrong_flags_are_exit_code_2(run, capsys, words, reason):
-    assert _command(predict, "--run=x", *words) == 2
+    assert run_command(predict, "--run=x", *words) == 2
     assert reason in capsys.readouterr().err
 
 
 def test_an_uncalibrated_run_is_warned_about(run, photos, capsys):
     (run.path / "calibration.json").unlink()
-    assert _command(predict, "--run=x", photos / "b.jpg") == 0
+    assert run_command(predict, "--run=x", photos / "b.jpg") == 0
     shown = capsys.readouterr()
     assert shown.err.startswith("warning: ") and "no calibration.json" in shown.err
     assert float(_rows(shown.out)[0]["azimuth_deg"]) == pytest.approx(90, abs=3)
@@ -126,13 +127,13 @@ def test_an_uncalibrated_run_is_warned_about(run, photos, capsys):
 
 def test_pictures_are_drawn_one_each_and_never_over_others(run, photos, tmp_path, capsys):
     out = tmp_path / "drawn"
-    assert _command(predict, "--run=x", f"--draw_dir={out}", photos) == 0
+    assert run_command(predict, "--run=x", f"--draw_dir={out}", photos) == 0
     names = sorted(path.name for path in out.iterdir())
     assert names == ["a_axes.png", "a_axes_2.png", "b_axes.png"]
     with Image.open(out / "b_axes.png") as image:
         assert image.width == 320 and image.height > 320
     stamp = (out / "a_axes.png").read_bytes()
-    assert _command(predict, "--run=x", f"--draw_dir={out}", photos / "b.jpg") == 2
+    assert run_command(predict, "--run=x", f"--draw_dir={out}", photos / "b.jpg") == 2
     assert "b_axes.png exists" in capsys.readouterr().err
     assert (out / "a_axes.png").read_bytes() == stamp
 

@@ -17,7 +17,7 @@ from ssv_tf.training.objective import viewpoint_range_rad
 SAMPLE = 128  # real pictures looked at, and pictures drawn
 _AROUND = 12  # azimuths tried for each real picture, the predicted one first
 _BATCH = 32
-# Where the verdicts lie; RESULTS.md has the runs they were set by.
+# Where the verdicts lie: provisional, by a handful of development runs.
 HEALTHY, COLLAPSED = 0.6, 0.3
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 
@@ -54,7 +54,7 @@ class Health:
           turning: how far the drawing from another azimuth is from the drawing of another style,
             1 - cosine over 1 - cosine; near 0 where S does not turn what it draws.
           coverage: entropy of the azimuths V gives real pictures, 1 where they go all around.
-          mirror_error_deg: median |V(x) + V(mirror(x))| of real pictures' azimuths.
+          mirror_error_deg: median |V(mirror(x)) - mirror(V(x))| of real pictures' azimuths.
           explained: share of other azimuths whose drawing is less like the real picture than the
             drawing from the azimuth V gives it; 0.5 is chance.
           front_rear: the same against the half circle alone.
@@ -68,14 +68,15 @@ class Health:
         real_rad, style, wanted = (
             _batched(tools[name], self.real) for name in ("angles", "style", "features")
         )
-        mirrored = _batched(tools["angles"], self.real[:, :, ::-1])
+        of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
+        mirrored = np.asarray(viewpoint.mirror(real_rad))[:, 0]
         alike, turned = self._around(tools, real_rad, style, wanted)
         values = {
             "drawn_error_deg": float(np.median(error)),
             "turning": turned,
-            "coverage": self._coverage(np.concatenate([real_rad[:, 0], -real_rad[:, 0]])),
+            "coverage": self._coverage(np.concatenate([real_rad[:, 0], mirrored])),
             "mirror_error_deg": float(
-                np.median(np.abs(viewpoint.wrap_deg(np.degrees(mirrored[:, 0] + real_rad[:, 0]))))
+                np.median(np.abs(viewpoint.wrap_deg(np.degrees(of_mirrored - mirrored))))
             ),
             "explained": float(np.mean(_beaten(alike[:, :1], alike[:, 1:]))),
         }

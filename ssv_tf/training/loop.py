@@ -20,7 +20,8 @@ from ssv_tf.training import checkpoints, engines, health, monitor, turntable
 
 _SCORE_CALIBRATION = 100
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
-# A resumed run may change these: none of them changes what the networks learn at a step.
+# A resumed run may change these: none of them changes what the networks learn at a step, but that
+# the rates fall towards the new number of steps.
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
     "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",

@@ -10,6 +10,8 @@ import math
 
 from keras import ops
 
+from ssv_tf import viewpoint
+
 BINS = 24
 _MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
 
@@ -56,10 +58,7 @@ def change(share, realness, log_density, mirrored):
     chosen = ops.one_hot(index, BINS, dtype=log_density.dtype)
     better = ops.stop_gradient(realness - ops.mean(realness))[:, :, None]
     total = ops.mean(chosen * better, axis=0) / _probability(log_density)
-    if not mirrored:
-        return total
-    azimuth, elevation, tilt = ops.unstack(total, 3, axis=0)
-    return ops.stack([_even(azimuth), elevation, _even(tilt)], axis=0)
+    return viewpoint.even_where_mirrored(total) if mirrored else total
 
 
 def moved(log_density, change_of, rate):
@@ -67,10 +66,6 @@ def moved(log_density, change_of, rate):
     log_density = log_density + rate * change_of
     log_density = log_density - ops.log(ops.mean(ops.exp(log_density), axis=-1, keepdims=True))
     return ops.clip(log_density, -_MOST, _MOST)
-
-
-def _even(values):
-    return 0.5 * (values + ops.flip(values, axis=0))
 
 
 def _probability(log_density):

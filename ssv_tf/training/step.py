@@ -31,11 +31,11 @@ def make_strategy(devices=""):
     return tf.distribute.MirroredStrategy(wanted)
 
 
-def make_trainer(options):
-    """A Trainer on the devices that the options name."""
+def make_trainer(options, kind=None):
+    """A Trainer, or another `kind` of it, on the devices that the options name."""
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return Trainer(options, make_strategy(options.devices))
+    return (kind or Trainer)(options, make_strategy(options.devices))
 
 
 class Trainer(networks.Networks):
@@ -45,6 +45,8 @@ class Trainer(networks.Networks):
       options: config.Options.
       strategy: a tf.distribute strategy; everything is built under its scope.
     """
+
+    angles_rad = None  # of the pictures, where a kind of trainer is given labels
 
     def __init__(self, options, strategy):
         self.strategy = strategy
@@ -58,7 +60,9 @@ class Trainer(networks.Networks):
     def batches(self, images, first):
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
         o = self.options
-        dataset = training_dataset(images, o.batch_size, o.seed, first, o.mirror_data)
+        dataset = training_dataset(
+            images, o.batch_size, o.seed, first, o.mirror_data, angles=self.angles_rad
+        )
         return iter(self.strategy.experimental_distribute_dataset(dataset))
 
     def halves(self, real):

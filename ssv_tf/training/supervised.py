@@ -5,12 +5,12 @@ of learning without labels. S is built and saved as it was drawn, and never trai
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
 
 from ssv_tf import losses
-from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.training import augment
 from ssv_tf.training import step as engine
 from ssv_tf.training.objective import angle_encoding
@@ -30,9 +30,8 @@ def targets_rad(angles_deg: np.ndarray, options) -> np.ndarray:
 
 def make_trainer(options, angles_deg: np.ndarray):
     """A Trainer on the devices that the options name, with the labels of its pictures [n, 3]."""
-    if options.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    return Trainer(options, engine.make_strategy(options.devices), targets_rad(angles_deg, options))
+    angles_rad = targets_rad(angles_deg, options)
+    return engine.make_trainer(options, functools.partial(Trainer, angles_rad=angles_rad))
 
 
 class Trainer(engine.Trainer):
@@ -49,14 +48,6 @@ class Trainer(engine.Trainer):
         self.angles_rad = angles_rad
         compiled = self.step
         self.step = lambda batch, number, penalise: compiled(batch, number, False)
-
-    def batches(self, images, first):
-        """Endless batches for `step`, from step `first` on: pictures and their angles."""
-        o = self.options
-        dataset = training_dataset(
-            images, o.batch_size, o.seed, first, o.mirror_data, angles=self.angles_rad
-        )
-        return iter(self.strategy.experimental_distribute_dataset(dataset))
 
     def _replica_step(self, real, step, penalise):
         return self.train_analysis(real, step, penalise)
