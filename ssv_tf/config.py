@@ -190,6 +190,17 @@ class Options:
     quadrant_weight: float = _setting(
         0.0, "V: azimuth's quadrant by the best of four drawings (image consistency).", low=0.0
     )
+    teacher_weight: float = _setting(
+        0.0,
+        "V: azimuth's quadrant as V's average tells it of real pictures, where it is sure.",
+        low=0.0,
+    )
+    teacher_confidence: float = _setting(
+        0.8,
+        "Probability above which the average of V is sure (--teacher_weight).",
+        low=0.25,
+        high=1.0,
+    )
     synthesis_style_weight: float = _setting(0.8, "S: style consistency.", low=0.0)
     synthesis_viewpoint_weight: float = _setting(0.3, "S: viewpoint consistency.", low=0.0)
     pair_weight: float = _setting(

@@ -132,6 +132,20 @@ def quadrant_distance(prediction, target):
     return ops.mean(_divergence(target, prediction["quadrant_logits"][:, 0]))
 
 
+def quadrant_of_teacher(prediction, teacher_probabilities, confidence):
+    """Self-training of azimuth's quadrant on real pictures (FixMatch, Sohn et al. 2020, eq. 4).
+
+    Args:
+      prediction: V's, of an augmented picture.
+      teacher_probabilities: quadrants of the plain picture by V's average, [batch, 4].
+      confidence: where the best of them is not above this, a picture does not count.
+    """
+    sure = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
+    wanted = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
+    surprise = _divergence(wanted, prediction["quadrant_logits"][:, 0])
+    return ops.mean(sure * surprise)
+
+
 def synthesis_symmetry(picture, mirrored_viewpoint_picture):
     """SSV section 3.2, symmetry: S(z, mirror(v)) looks like mirror(S(z, v)), held fixed.
 

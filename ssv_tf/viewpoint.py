@@ -157,6 +157,11 @@ def mirror_prediction(magnitude_logits, quadrant_logits):
     return magnitude_logits, ops.stack(mirrored, axis=1)
 
 
+def mirror_azimuth_quadrants(quadrants):
+    """Azimuth's quadrant probabilities [batch, 4] as they are for the mirrored picture."""
+    return ops.take(quadrants, _FLIPPED, axis=-1)
+
+
 def rotation_matrix(angles_rad):
     """R = R_az . R_el . R_tilt: camera space to object space.
 

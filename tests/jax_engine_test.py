@@ -17,7 +17,12 @@ pytest.importorskip("jax")
 
 OPTIONS = config.Options(**tiny.NETWORKS, dropout=0.0, r1_interval=1, image_weight=0.4)
 CASES = {
-    "composite": {"prior_rate": 0.01, "quadrant_weight": 0.1},
+    "composite": {
+        "prior_rate": 0.01,
+        "quadrant_weight": 0.1,
+        "teacher_weight": 0.3,
+        "teacher_confidence": 0.25,
+    },
     "free": {"projection": "free", "adversarial": "wgan_gp"},
 }
 

@@ -53,7 +53,7 @@ def objective(networks):
 
     def make(**settings):
         options = dataclasses.replace(OPTIONS, **settings)
-        return Objective(options, *networks, _features, _realness_gradient)
+        return Objective(options, *networks, _features, _realness_gradient, networks[0])
 
     return make
 
@@ -336,3 +336,37 @@ def test_dropout_of_the_frozen_analysis_network_is_off(objective):
     made.analysis.build()
     draws = _drawn(made.synthesis_draws(8))
     assert float(made.synthesis_loss(draws)[0]) == float(made.synthesis_loss(draws)[0])
+
+
+# --- The teacher -----------------------------------------------------------------------------
+
+
+class _Teacher:
+    """Sure that bright pictures show quadrant 0 and dark ones quadrant 3; the left half decides."""
+
+    def viewpoint(self, pictures):
+        light = tf.reduce_mean(pictures[:, :, :16], axis=(1, 2, 3))
+        logits = 20.0 * tf.where(light[:, None] > 0, [1.0, 0, 0, 0], [0, 0, 0, 1.0])
+        return {"quadrant_logits": tf.stack([logits] * 3, axis=1)}
+
+
+def test_teacher_answers_for_the_picture_and_its_mirror_image(objective):
+    taught = objective(teacher_weight=1.0)
+    taught.teacher = _Teacher()
+    pictures = np.ones((BATCH, 32, 32, 3), np.float32)
+    pictures[1] = -1.0
+    pictures[2, :, 16:] = -1.0  # its mirror image is dark on the left
+    told = np.asarray(taught._taught(tf.constant(pictures)))
+    # Mirroring swaps the classes 0 and 2, and 1 and 3.
+    np.testing.assert_allclose(told[0], [0.5, 0, 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(told[1], [0, 0.5, 0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(told[2], [0.5, 0.5, 0, 0], atol=1e-6)
+
+
+def test_the_teacher_teaches_both_views_and_is_counted(objective, real):
+    without, _ = _analysis_loss(objective(), real)
+    loss, parts = _analysis_loss(objective(teacher_weight=2.0, teacher_confidence=0.25), real)
+    assert float(parts["sure"]) == 1.0 and float(parts["v_teacher"]) > 0
+    np.testing.assert_allclose(loss, without + 2.0 * parts["v_teacher"], rtol=1e-5)
+    _, unsure = _analysis_loss(objective(teacher_weight=2.0, teacher_confidence=1.0), real)
+    assert float(unsure["sure"]) == 0.0 and float(unsure["v_teacher"]) == 0.0

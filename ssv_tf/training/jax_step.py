@@ -243,7 +243,7 @@ class Trainer:
         """Keras computes with `values` inside."""
         variables = self._variables()
         pairs = list(zip(self.objective.features.variables, fixed, strict=True))
-        for name in ("analysis", "dropout", "drawing", "mapping"):
+        for name in ("analysis", "dropout", "drawing", "mapping", "analysis_average"):
             pairs += zip(variables[name], values[name], strict=True)
         return keras.StatelessScope(state_mapping=pairs)
 

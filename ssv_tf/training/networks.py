@@ -91,7 +91,9 @@ class Networks:
         features = perceptual.perceptual_features(
             o.perceptual, o.resolution, o.perceptual_weights or None
         )
-        self.objective = Objective(o, self.analysis, self.synthesis, features, realness_gradient)
+        self.objective = Objective(
+            o, self.analysis, self.synthesis, features, realness_gradient, self.analysis_ema
+        )
         self.log_prior = keras.Variable(
             prior.start(), trainable=False, aggregation="mean", name="log_prior"
         )

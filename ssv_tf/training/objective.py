@@ -23,10 +23,12 @@ class Objective:
       analysis, synthesis: the networks.
       features: frozen perceptual features, [b, r, r, 3] -> [b, n].
       realness_gradient: function (realness, pictures) -> gradient of sum(realness(pictures)).
+      teacher: V's average, for --teacher_weight.
     """
 
-    def __init__(self, options, analysis, synthesis, features, realness_gradient):
+    def __init__(self, options, analysis, synthesis, features, realness_gradient, teacher=None):
         self.options, self.analysis, self.synthesis = options, analysis, synthesis
+        self.teacher = teacher
         self.features, self.realness_gradient = features, realness_gradient
         self.low_rad, self.high_rad = viewpoint_range_rad(options)
         self.encoding = analysis.encoding
@@ -126,6 +128,16 @@ class Objective:
             parts["prior_change"] = prior.change(
                 self._shares(angles), on_fake["realness"], draws["prior"], o.mirror_data
             )
+        if o.teacher_weight:
+            wanted = self._taught(real)
+            flipped = viewpoint.mirror_azimuth_quadrants(wanted)
+            c = o.teacher_confidence
+            parts["v_teacher"] = 0.5 * (
+                losses.quadrant_of_teacher(on_real, wanted, c)
+                + losses.quadrant_of_teacher(on_mirrored, flipped, c)
+            )
+            parts["sure"] = ops.mean(ops.cast(ops.max(wanted, axis=-1) > c, "float32"))
+            loss += o.teacher_weight * parts["v_teacher"]
         # 4. Image consistency through the frozen S, on half of the batch (the same expectation).
         if o.image_weight:
             half = real.shape[0] // 2
@@ -155,6 +167,14 @@ class Objective:
         parts["v_penalty"] = losses.r1_penalty(gradient)
         lazy = o.gradient_penalty_weight * o.r1_interval
         return parts["v_adversarial"] + lazy * parts["v_penalty"]
+
+    def _taught(self, real):
+        """Azimuth's quadrant of real pictures as V's average sees them and their mirror images."""
+        both = ops.concatenate([real, losses.mirror_pictures(real)], axis=0)
+        seen = _split(self.teacher.viewpoint(both), 2)
+        straight, mirrored = (ops.softmax(one["quadrant_logits"][:, 0], axis=-1) for one in seen)
+        mirrored = viewpoint.mirror_azimuth_quadrants(mirrored)
+        return ops.stop_gradient(0.5 * (straight + mirrored))
 
     def _image_consistency(self, real, on_real):
         angles = self.analysis.angles_rad(on_real)
