@@ -70,6 +70,7 @@ def _degrees_function(analysis, calibration: Calibration):
     offset = np.asarray(calibration.offset_deg, np.float32)
     bias = np.zeros((1, 3, 4), np.float32)
     bias[0, 0] = calibration.quadrant_bias
+    warp = calibration.azimuth_warp
 
     def degrees(picture):
         images = tf.cast(picture, tf.float32) / 127.5 - 1.0
@@ -77,6 +78,8 @@ def _degrees_function(analysis, calibration: Calibration):
         with tf.name_scope(DECODING):
             quadrants = logits["quadrant_logits"] + bias
             raw_rad = decode(logits["magnitude_logits"], quadrants, analysis.encoding)
+            if warp != (1.0, 1.0):
+                raw_rad = warped(raw_rad, warp)
             return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
 
     return degrees
@@ -102,6 +105,19 @@ def decode(
     vector = tf.sqrt(tf.nn.softmax(magnitude_logits, axis=-1)) * signs
     stretched = tf.atan2(vector[..., 1], vector[..., 0])
     return stretched / tf.constant(encoding.stretch) + tf.constant(encoding.centre_rad)
+
+
+def warped(raw_rad: tf.Tensor, exponents: tuple[float, float]) -> tf.Tensor:
+    """`calibration.warped` of the azimuths of raw_rad [batch, 3], in [-pi, pi].
+
+    Elevation and tilt go along with exponents of 1: a quantiser would take a slice for its own.
+    """
+    a, b = (tf.constant([exponent, 1.0, 1.0], tf.float32) for exponent in exponents)
+    angle, quarter = tf.abs(raw_rad), np.float32(np.pi / 2)
+    share = tf.clip_by_value(1.0 - tf.abs(angle / quarter - 1.0), 0.0, 1.0)
+    moved = quarter * (1.0 - tf.pow(1.0 - tf.pow(share, a), b))
+    moved = tf.where(angle > quarter, 2.0 * quarter - moved, moved)
+    return tf.where(raw_rad < 0.0, -moved, moved)
 
 
 def wrap_deg(angles_deg: tf.Tensor) -> tf.Tensor:

@@ -35,8 +35,9 @@ _OVERHEAD_BYTES = 256 * 1024
 # What "int8" keeps in float: a variance in 8 bits costs degrees, and so does a softmax in
 # steps of 1/256 before a square root.
 _FLOAT_OPERATIONS = [
-    "ADD", "ARG_MAX", "ATAN2", "AVERAGE_POOL_2D", "FLOOR_MOD", "GATHER", "LEAKY_RELU", "MEAN",
-    "MUL", "NEG", "PACK", "RESHAPE", "RSQRT", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE",
+    "ABS", "ADD", "ARG_MAX", "ATAN2", "AVERAGE_POOL_2D", "DIV", "FLOOR_MOD", "GATHER", "GREATER",
+    "LEAKY_RELU", "LESS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PACK", "POW", "RELU_0_TO_1",
+    "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE",
     "STRIDED_SLICE", "SUB",
 ]  # fmt: skip
 

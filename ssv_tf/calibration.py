@@ -6,6 +6,11 @@ a straight line per angle on 100 labelled pictures (SSV section 4). A line canno
 circle, so there the azimuth gets a sign and an offset instead. A V that learnt to answer mirrored
 pictures with mirrored azimuths leaves one question only: whether its 0 is the front or the rear.
 
+How far V's circle and the true one agree between those ends depends on the proportions of the
+object that S made up: where it is too short, a car a little from head-on looks turned too far. A
+monotone curve from the mirror plane (0) to side-on (90) straightens that (the distribution function
+of Kumaraswamy 1980), where the labelled pictures ask for it plainly.
+
 Every fit shrugs off a fifth of half-circle (front-rear) mistakes, which V makes until late.
 
 V also learnt how often each quadrant of azimuth occurs from S's pictures, not from the collection.
@@ -40,6 +45,10 @@ _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are th
 # Beyond this a range of +-azimuth is treated as the full circle.
 _LIMITED_AZIMUTH_DEG = 100.0
 _NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+_NO_WARP = (1.0, 1.0)
+_WARPS = np.exp(np.linspace(-0.8, 0.8, 33))  # exponents that are tried
+_WARP_PENALTY_DEG = 1.0  # for each squared logarithm of an exponent
+_WARP_WORTH = 0.9  # of the error without a warp: above it there is none
 _SHIFT_PENALTY = 1.0  # half of the squared distance from temperature 1 and bias 0, in nats
 _LEAST_TEMPERATURE = 0.05  # logits that say nothing must not make the bias endless
 _NEWTON_STEPS = 50
@@ -59,6 +68,8 @@ class Calibration:
       residual_deg: median absolute error on the fitted pictures, per angle; None if unknown.
       pictures: how many pictures were fitted.
       quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
+      azimuth_warp: exponents of `warped`, which comes before scale and offset; (1, 1) changes
+        nothing, and only a symmetric azimuth has another.
     """
 
     scale: tuple[float, float, float]
@@ -67,6 +78,7 @@ class Calibration:
     residual_deg: tuple[float | None, float | None, float | None] = (None, None, None)
     pictures: int = 0
     quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
+    azimuth_warp: tuple[float, float] = _NO_WARP
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -84,6 +96,9 @@ class Calibration:
           float64 [..., 3].
         """
         raw_deg = _decided(np.asarray(raw, np.float64), self.quadrant_bias)
+        if self.azimuth_warp != _NO_WARP:
+            azimuth = warped(raw_deg[..., :1], self.azimuth_warp)
+            raw_deg = np.concatenate([azimuth, raw_deg[..., 1:]], axis=-1)
         return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
 
     def to_json(self) -> str:
@@ -97,7 +112,8 @@ class Calibration:
             }
             for i, name in enumerate(viewpoint.ANGLES)
         }
-        angles[viewpoint.ANGLES[0]]["quadrant_bias"] = self.quadrant_bias
+        own = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
+        angles[viewpoint.ANGLES[0]] |= own
         head = {"version": _VERSION, "convention": CONVENTION}
         return json.dumps(head | angles | {"pictures": self.pictures}, indent=2) + "\n"
 
@@ -120,6 +136,7 @@ class Calibration:
                 residual_deg=_triple(_optional(entry.get("residual_deg")) for entry in entries),
                 pictures=int(data.get("pictures", 0)),
                 quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
+                azimuth_warp=_exponents(entries[0].get("warp", _NO_WARP)),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -138,6 +155,24 @@ class Calibration:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path}: {error}") from error
         return cls.from_json(text, str(path))
+
+
+def warped(azimuth_deg: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:
+    """Azimuths moved along their quarter of the circle; 0, +-90 and 180 stay.
+
+    The share u of the way from the mirror plane (0 or 180) to side-on becomes 1 - (1 - u^a)^b.
+    """
+    a, b = exponents
+    azimuth_deg = viewpoint.wrap_deg(azimuth_deg)
+    angle = np.abs(azimuth_deg)
+    share = _from_mirror_plane(azimuth_deg) / 90.0
+    moved = 90.0 * (1.0 - (1.0 - share**a) ** b)
+    return np.copysign(np.where(angle > 90.0, 180.0 - moved, moved), azimuth_deg)
+
+
+def _from_mirror_plane(azimuth_deg):
+    """Degrees from the nearer of 0 and 180, at most 90."""
+    return 90.0 - np.abs(np.abs(viewpoint.wrap_deg(azimuth_deg)) - 90.0)
 
 
 def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calibration:
@@ -173,7 +208,8 @@ def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
-    calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias)
+    warp = _fit_warp(raw_deg[:, 0], true_deg[:, 0]) if azimuth == SYMMETRIC else _NO_WARP
+    calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp)
     residual = np.median(_errors(calibration.apply(raw), true_deg), axis=0)
     return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
 
@@ -296,6 +332,20 @@ def _fit_symmetric(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, fl
     return min(choices, key=lambda c: float(_errors(c[0] * raw_deg + c[1], true_deg).mean()))
 
 
+def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Exponents of `warped` of least mean error, whatever quadrants V took for others."""
+    own, wanted = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
+
+    def error(exponents):
+        return float(np.abs(warped(own, exponents) - wanted).mean())
+
+    def cost(exponents):
+        return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
+
+    best = min(((float(a), float(b)) for a in _WARPS for b in _WARPS), key=cost)
+    return best if error(best) < _WARP_WORTH * error(_NO_WARP) else _NO_WARP
+
+
 def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     """Mean circular error of the best offset for this sign, and that offset."""
     rest = viewpoint.wrap_deg(true_deg - sign * raw_deg)
@@ -389,6 +439,13 @@ def _optional(value) -> float | None:
 def _quadruple(values) -> tuple:
     first, second, third, fourth = (_number(value) for value in values)
     return first, second, third, fourth
+
+
+def _exponents(values) -> tuple[float, float]:
+    first, second = (_number(value) for value in values)
+    if min(first, second) <= 0:
+        raise ValueError(f"warp {values!r} must be above 0")
+    return first, second
 
 
 def _triple(values) -> tuple:

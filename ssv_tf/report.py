@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf import config, drawing, metrics, plots, viewpoint
+from ssv_tf import calibration, config, drawing, metrics, plots, viewpoint
 
 _PICTURE_SIDE = 160  # pixels; the pictures may be private, so no more than V saw is shown
 _LARGEST_TURNTABLE = 8_000_000  # bytes
@@ -230,7 +230,12 @@ def _calibration(data: dict[str, Any]) -> str:
              "" if residual is None else f"{residual:.1f}°"]
         )  # fmt: skip
     head = _row(["", "kind", "scale", "offset", "median error, fitted pictures"], cell="th")
-    return _table(head, map(_row, rows))
+    table = _table(head, map(_row, rows))
+    warp = tuple(data[viewpoint.ANGLES[0]].get("warp", (1.0, 1.0)))
+    if warp == (1.0, 1.0):
+        return table
+    low, high = calibration.warped(np.array([30.0, 60.0]), warp)
+    return f"{table}<p>Azimuth's quarters are warped: 30° becomes {low:.0f}°, 60° {high:.0f}°.</p>"
 
 
 def _settings(options: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The fit finds sign, offset and slope through noise and half-circle mistakes."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -273,5 +274,76 @@ def test_a_calibration_of_before_the_bias_is_still_read():
 def test_a_broken_quadrant_bias_is_refused(bias):
     data = json.loads(Calibration.identity().to_json())
     data["azimuth"]["quadrant_bias"] = bias
+    with pytest.raises(UserError):
+        Calibration.from_json(json.dumps(data))
+
+
+# --- The warp of azimuth ---------------------------------------------------------------------
+
+
+def _from_ends(azimuth_deg):
+    return 90.0 - np.abs(np.abs(viewpoint.wrap_deg(azimuth_deg)) - 90.0)
+
+
+def _stretched_circle(count, seed, power=0.6):
+    """V takes a car a little from head-on for one turned far: its share of a quarter is u^power."""
+    random = np.random.default_rng(seed)
+    true = _viewpoints(count, seed)
+    azimuth = true[:, 0]
+    seen = 90.0 * (_from_ends(azimuth) / 90.0) ** power
+    seen = np.where(np.abs(azimuth) > 90.0, 180.0 - seen, seen) * np.sign(azimuth)
+    raw = true.copy()
+    raw[:, 0] = viewpoint.wrap_deg(180.0 - seen + random.normal(0, 2.0, count))
+    return raw, true
+
+
+def test_a_warp_keeps_the_ends_and_the_order():
+    degrees = np.array([0.0, 90.0, 180.0, -90.0])
+    np.testing.assert_allclose(calibration.warped(degrees, (1.7, 0.6)), degrees, atol=1e-9)
+    around = np.linspace(-179, 179, 359)
+    warped = calibration.warped(around, (1.7, 0.6))
+    assert np.all(np.diff(warped) > 0) and np.abs(warped - around).max() > 5
+    np.testing.assert_allclose(warped, -warped[::-1], atol=1e-9)
+    np.testing.assert_allclose(calibration.warped(around, (1.0, 1.0)), around, atol=1e-9)
+
+
+def test_a_stretched_circle_is_straightened():
+    raw, true = _stretched_circle(1100, 8)
+    fitted = calibration.fit(raw[:100], true[:100], "symmetric")
+    assert fitted.kinds[0] == "symmetric" and fitted.azimuth_warp != (1.0, 1.0)
+    before = dataclasses.replace(fitted, azimuth_warp=(1.0, 1.0))
+    errors = [np.median(metrics.error_deg(c.apply(raw[100:]), true[100:])[:, 0])
+              for c in (before, fitted)]  # fmt: skip
+    assert errors[0] > 8 and errors[1] < 4
+
+
+def test_half_circles_mistaken_do_not_bend_the_warp():
+    raw, true = _stretched_circle(400, 9)
+    raw[:100, 0] += 180.0
+    warp = calibration.fit(raw, true, "symmetric").azimuth_warp
+    clean = calibration.fit(raw[100:], true[100:], "symmetric").azimuth_warp
+    np.testing.assert_allclose(np.log(warp), np.log(clean), atol=0.15)
+
+
+def test_a_circle_that_fits_is_not_warped():
+    raw, true = _stretched_circle(100, 10, power=1.0)
+    assert calibration.fit(raw, true, "symmetric").azimuth_warp == (1.0, 1.0)
+    raw, true = _stretched_circle(100, 10)
+    for kind in ("circular", "linear"):
+        assert calibration.fit(raw, true, kind).azimuth_warp == (1.0, 1.0)
+
+
+def test_a_warp_survives_json_and_one_of_before_is_read(tmp_path):
+    fitted = calibration.fit(*_stretched_circle(100, 11), "symmetric")
+    assert Calibration.load(fitted.save(tmp_path / "calibration.json")) == fitted
+    data = json.loads(Calibration.identity().to_json())
+    del data["azimuth"]["warp"]
+    assert Calibration.from_json(json.dumps(data)) == Calibration.identity()
+
+
+@pytest.mark.parametrize("warp", [[1], [1, 0], [1, -2], [1, "x"], None, [1, float("nan")]])
+def test_a_broken_warp_is_refused(warp):
+    data = json.loads(Calibration.identity().to_json())
+    data["azimuth"]["warp"] = warp
     with pytest.raises(UserError):
         Calibration.from_json(json.dumps(data))

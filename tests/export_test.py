@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ssv_tf import config, files, inference, viewpoint
+from ssv_tf import calibration, config, files, inference, viewpoint
 from ssv_tf.calibration import Calibration
 from ssv_tf.data import folder
 from ssv_tf.errors import FlagError, UserError
@@ -20,8 +20,9 @@ from ssv_tf.models.analysis import AnalysisNetwork
 
 SIZE = 32
 CALIBRATION = Calibration(
-    (-1.0, 1.2, 0.9), (150.0, 3.0, -2.0), quadrant_bias=(0.03, -0.03, 0.02, -0.01)
-)
+    (-1.0, 1.2, 0.9), (150.0, 3.0, -2.0),
+    quadrant_bias=(0.03, -0.03, 0.02, -0.01), azimuth_warp=(1.3, 0.8),
+)  # fmt: skip
 
 
 def _pictures(count, side=SIZE, seed=0):
@@ -81,6 +82,14 @@ def test_decoding_is_that_of_the_package():
     quadrants = random.normal(0, 4, (500, 3, 4)).astype(np.float32)
     wanted = np.asarray(viewpoint.decode(magnitudes, quadrants))
     np.testing.assert_allclose(fold.decode(magnitudes, quadrants), wanted, atol=1e-5)
+
+
+def test_warp_is_that_of_the_calibration_and_of_azimuth_alone():
+    degrees = np.linspace(-180, 180, 721)[1:]
+    wanted = np.stack([calibration.warped(degrees, (1.3, 0.8)), degrees, degrees], axis=1)
+    raw_rad = tf.constant(np.radians(np.stack([degrees] * 3, axis=1)), tf.float32)
+    answers = np.degrees(fold.warped(raw_rad, (1.3, 0.8)))
+    np.testing.assert_allclose(answers, wanted, atol=1e-2)
 
 
 def test_wrapping_keeps_180_and_turns_minus_180():
