@@ -195,6 +195,9 @@ class Options:
         "V: azimuth's quadrant as V's average tells it of real pictures, where it is sure.",
         low=0.0,
     )
+    teacher_from: float = _setting(
+        0.4, "Share of the steps after which the average of V teaches.", low=0.0, high=1.0
+    )
     teacher_confidence: float = _setting(
         0.8,
         "Probability above which the average of V is sure (--teacher_weight).",

@@ -66,8 +66,8 @@ def gradients(folder):
     trainer = jax_step.make_trainer(options)
     trainer.restore(part("state/"))
     values, fixed = trainer._values, trainer._fixed
-    of_v, v_parts, _ = jax.jit(trainer.analysis_gradients, static_argnums=4)(
-        values, fixed, given["real"], part("v_draw/"), True)
+    of_v, v_parts, _ = jax.jit(trainer.analysis_gradients, static_argnums=(4, 5))(
+        values, fixed, given["real"], part("v_draw/"), True, options.teacher_weight > 0)
     of_s, s_parts = jax.jit(trainer.synthesis_gradients)(values, fixed, part("s_draw/"))
     leaves = {"v": of_v, "s": [*of_s[0], *of_s[1]]}
     arrays = {f"{n}/{i:03d}": g for n, gs in leaves.items() for i, g in enumerate(gs)}
@@ -105,7 +105,9 @@ def tensorflow_numbers(folder, options):
     np.savez(folder / "given.npz", **given)
     (folder / "options.json").write_text(options.to_json())
     extra = {"prior": np.asarray(trainer.log_prior)} if options.prior_rate else {}
-    of_v, v_parts = trainer._analysis_gradients_of(real, v_draws | extra, True)
+    of_v, v_parts = trainer._analysis_gradients_of(
+        real, v_draws | extra, True, options.teacher_weight > 0
+    )
     of_s, s_parts = trainer._synthesis_gradients_of(s_draws | extra)
     wanted = {f"v/{i:03d}": np.asarray(g) for i, g in enumerate(of_v)}
     wanted |= {f"s/{i:03d}": np.asarray(g) for i, g in enumerate(of_s)}

@@ -73,9 +73,9 @@ def _drawn(shapes, seed=2):
     }
 
 
-def _analysis_loss(objective, real, penalise=False, **changed):
+def _analysis_loss(objective, real, penalise=False, taught=False, **changed):
     draws = _drawn(objective.analysis_draws(BATCH)) | changed
-    return objective.analysis_loss(real, objective.draw_fakes(draws), draws, penalise)
+    return objective.analysis_loss(real, objective.draw_fakes(draws), draws, penalise, taught)
 
 
 def _analysis_gradients(objective, real, sources, penalise=False):
@@ -365,8 +365,11 @@ def test_teacher_answers_for_the_picture_and_its_mirror_image(objective):
 
 def test_the_teacher_teaches_both_views_and_is_counted(objective, real):
     without, _ = _analysis_loss(objective(), real)
-    loss, parts = _analysis_loss(objective(teacher_weight=2.0, teacher_confidence=0.25), real)
+    taught = objective(teacher_weight=2.0, teacher_confidence=0.25)
+    loss, parts = _analysis_loss(taught, real, taught=True)
     assert float(parts["sure"]) == 1.0 and float(parts["v_teacher"]) > 0
     np.testing.assert_allclose(loss, without + 2.0 * parts["v_teacher"], rtol=1e-5)
-    _, unsure = _analysis_loss(objective(teacher_weight=2.0, teacher_confidence=1.0), real)
+    np.testing.assert_allclose(_analysis_loss(taught, real)[0], without, rtol=1e-6)
+    doubter = objective(teacher_weight=2.0, teacher_confidence=1.0)
+    _, unsure = _analysis_loss(doubter, real, taught=True)
     assert float(unsure["sure"]) == 0.0 and float(unsure["v_teacher"]) == 0.0

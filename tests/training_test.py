@@ -324,3 +324,9 @@ def test_sigterm_saves_then_leaves(tmp_path):
     assert "everything is saved" in output
     assert (folder / "models" / "analysis.keras").is_file()
     assert list((folder / "checkpoints").glob("step-*.npz"))
+
+
+def test_the_teacher_comes_late():
+    options = config.Options(steps=100, teacher_weight=0.5, teacher_from=0.4)
+    assert [networks.is_taught(options, n) for n in (0, 39, 40, 99)] == [False, False, True, True]
+    assert not networks.is_taught(dataclasses.replace(options, teacher_weight=0.0), 99)

@@ -83,7 +83,7 @@ class Trainer:
         self._take_state()
         compiled = functools.partial(jax.jit, donate_argnums=0, out_shardings=self._everywhere)
         self._halves = {
-            "analysis": compiled(self.train_analysis, static_argnums=4),
+            "analysis": compiled(self.train_analysis, static_argnums=(4, 5)),
             "synthesis": compiled(self.train_synthesis),
         }
 
@@ -94,10 +94,11 @@ class Trainer:
         o = self.options
         return training_batches(images, o.batch_size, o.seed, first, o.mirror_data)
 
-    def step(self, real, number, penalise):
+    def step(self, real, number, penalise, taught=False):
         """One training step, as the TensorFlow engine's: dict of scalars."""
         number = np.uint32(number)
-        parts = self._train("analysis", jax.device_put(real, self._by_row), number, penalise)
+        real = jax.device_put(real, self._by_row)
+        parts = self._train("analysis", real, number, penalise, taught)
         change = parts.pop("prior_change", None)
         return parts | self._train("synthesis", number, change)
 
@@ -111,7 +112,7 @@ class Trainer:
         real, number = jax.device_put(real, self._by_row), np.uint32(1)
         return {
             "step": lambda: self.step(real, number, False),
-            "analysis": lambda: self._train("analysis", real, number, False),
+            "analysis": lambda: self._train("analysis", real, number, False, False),
             "synthesis": lambda: self._train("synthesis", number, None),
         }
 
@@ -168,14 +169,14 @@ class Trainer:
 
     # --- The pure step: values in, values out ------------------------------------------------
 
-    def train_analysis(self, values, fixed, real, number, penalise):
+    def train_analysis(self, values, fixed, real, number, penalise, taught=False):
         """V's half of a step: (values, parts)."""
         draws = self._draws(self.objective.analysis_draws(self.options.batch_size), number, 0)
 
         def micro(dropout, rows):
             own = values | {"dropout": dropout}
             gradients, parts, dropout = self.analysis_gradients(
-                own, fixed, rows[0], rows[1], penalise
+                own, fixed, rows[0], rows[1], penalise, taught
             )
             return dropout, (gradients, parts)
 
@@ -214,14 +215,14 @@ class Trainer:
             for name, own in weights.items()
         }
 
-    def analysis_gradients(self, values, fixed, real, draws, penalise):
+    def analysis_gradients(self, values, fixed, real, draws, penalise, taught=False):
         """Gradients of V's loss for V's weights, its parts, and the dropout's next seeds."""
         draws = self._with_prior(draws, values)
 
         def loss_of(weights):
             with self._scope(values | {"analysis": weights}, fixed) as scope:
                 fake = self.objective.draw_fakes(draws)
-                loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
+                loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, taught)
                 seeds = self._variables()["dropout"]
                 return loss, (parts, [scope.get_current_value(seed) for seed in seeds])
 

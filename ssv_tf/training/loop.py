@@ -16,7 +16,7 @@ import numpy as np
 from ssv_tf import calibration, config, files, inference, metrics, runs
 from ssv_tf.data import sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, engines, health, monitor, turntable
+from ssv_tf.training import checkpoints, engines, health, monitor, networks, turntable
 
 _SCORE_CALIBRATION = 100
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
@@ -201,7 +201,8 @@ class _Session:
 
     def _step(self, batch, number):
         penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
-        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise)
+        taught = networks.is_taught(self.options, number)
+        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise, taught)
         values = {name: float(value) for name, value in parts.items()}
         bad = sorted(name for name, value in values.items() if not math.isfinite(value))
         if bad:

@@ -133,6 +133,11 @@ def split_synthesis(synthesis):
     return [w for w in synthesis.trainable_weights if id(w) not in known], mapping
 
 
+def is_taught(options, step: int) -> bool:
+    """Whether V's average teaches in a step: before it knows front from rear it must not."""
+    return options.teacher_weight > 0 and step >= options.teacher_from * options.steps
+
+
 def check_slices(options, devices: int) -> int:
     """How many slices a batch is cut into: devices times micro-batches.
 

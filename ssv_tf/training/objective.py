@@ -90,13 +90,14 @@ class Objective:
         angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         return self.synthesis([*self.codes(style), angles])
 
-    def analysis_loss(self, real, fake, draws, penalise):
+    def analysis_loss(self, real, fake, draws, penalise, taught=False):
         """V's loss with S frozen.
 
         Args:
           real: [b, r, r, 3]. fake: `draw_fakes(draws)`.
           draws: as `analysis_draws`.
           penalise: whether this step carries the lazy R1 penalty.
+          taught: whether V's average teaches in this step.
 
         Returns:
           (loss, parts by name, unweighted).
@@ -128,7 +129,7 @@ class Objective:
             parts["prior_change"] = prior.change(
                 self._shares(angles), on_fake["realness"], draws["prior"], o.mirror_data
             )
-        if o.teacher_weight:
+        if taught:
             wanted = self._taught(real)
             flipped = viewpoint.mirror_azimuth_quadrants(wanted)
             c = o.teacher_confidence

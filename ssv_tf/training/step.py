@@ -80,19 +80,20 @@ class Trainer(networks.Networks):
             return function
         return tf.function(function, jit_compile=True, autograph=False)
 
-    def _step(self, real, step, penalise):
+    def _step(self, real, step, penalise, taught=False):
         """One training step.
 
         Args:
           real: [b, r, r, 3] in [-1, 1], this replica's part.
           step: int64 scalar, 0 for the first.
           penalise: Python bool, whether V's lazy R1 penalty is due.
+          taught: Python bool, whether V's average teaches.
 
         Returns:
           dict of scalars: each loss unweighted, averaged over devices and micro-batches, and the
           two gradient norms.
         """
-        parts = self.strategy.run(self._replica_step, args=(real, step, penalise))
+        parts = self.strategy.run(self._replica_step, args=(real, step, penalise, taught))
         if self.options.prior_rate:
             change = parts.pop("prior_change")
             change = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, change, axis=None)
@@ -103,16 +104,16 @@ class Trainer(networks.Networks):
             for name, value in parts.items()
         }
 
-    def _replica_step(self, real, step, penalise):
-        parts = self.train_analysis(real, step, penalise)
+    def _replica_step(self, real, step, penalise, taught):
+        parts = self.train_analysis(real, step, penalise, taught)
         return parts | self.train_synthesis(step)
 
-    def train_analysis(self, real, step, penalise):
+    def train_analysis(self, real, step, penalise, taught=False):
         """V's half of a step, in replica context."""
         micro = tf.split(real, self.options.accumulate)
         draws = self._draws(self.objective.analysis_draws(self.options.batch_size), step, 0)
         pairs = [
-            self._analysis_gradients(x, draw, penalise)
+            self._analysis_gradients(x, draw, penalise, taught)
             for x, draw in zip(micro, draws, strict=True)
         ]
         gradients, parts = _averaged(pairs)
@@ -130,12 +131,12 @@ class Trainer(networks.Networks):
         self._apply(self.optimizers[2], gradients[count:], self.mapping_weights)
         return parts
 
-    def _analysis_gradients_of(self, real, draws, penalise):
+    def _analysis_gradients_of(self, real, draws, penalise, taught):
         fake = self.objective.draw_fakes(draws)
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
-            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
+            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, taught)
         return _gradients(tape, loss, weights), parts
 
     def _synthesis_gradients_of(self, draws):

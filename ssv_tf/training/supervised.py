@@ -47,26 +47,25 @@ class Trainer(engine.Trainer):
         super().__init__(dataclasses.replace(options, prior_rate=0.0), strategy)
         self.angles_rad = angles_rad
         compiled = self.step
-        self.step = lambda batch, number, penalise: compiled(batch, number, False)
+        self.step = lambda batch, number, *_: compiled(batch, number, False)
 
-    def _replica_step(self, real, step, penalise):
-        return self.train_analysis(real, step, penalise)
+    def _replica_step(self, real, step, *_):
+        return self.train_analysis(real, step)
 
-    def train_analysis(self, real, step, penalise):
+    def train_analysis(self, real, step, *_):
         """V's step on this replica's (pictures [b, r, r, 3], angles [b, 3])."""
         o = self.options
         micro = zip(*(tf.split(part, o.accumulate) for part in real), strict=True)
         draws = self._draws(augment.draw_shapes(o.batch_size, o.resolution), step, 0)
         pairs = [
-            self._analysis_gradients(own, draw, penalise)
-            for own, draw in zip(micro, draws, strict=True)
+            self._analysis_gradients(own, draw) for own, draw in zip(micro, draws, strict=True)
         ]
         gradients, parts = engine._averaged(pairs)
         parts["v_gradient"] = tf.linalg.global_norm(gradients)
         self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
         return parts
 
-    def _analysis_gradients_of(self, real, draws, penalise):
+    def _analysis_gradients_of(self, real, draws, penalise=False, taught=False):
         pictures, angles_rad = real
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:

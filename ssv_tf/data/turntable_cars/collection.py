@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ AZIMUTH_RANGE_DEG = (-180.0, 180.0)
 ELEVATION_RANGE_DEG = (0.0, 30.0)
 TILT_RANGE_DEG = (-8.0, 8.0)
 
+_WORKER = "ssv_tf.data.turntable_cars.worker"
 _ANGLE_STREAM = 0
 _SMALLEST_SHARE = 64  # pictures for which a second process is worth starting
 
@@ -102,8 +103,51 @@ def render_range(
     seeds = [picture_seed(seed, split, index) for index in indices]
     angles = np.array([draw_angles_deg(item) for item in seeds], np.float32).reshape(count, 3)
     images = np.empty((count, resolution, resolution, 3), np.uint8)
-    _render_into(images, seeds, rotations(angles), _processes(workers, count))
+    render_into(images, seeds, rotations(angles), _render_image, _WORKER, workers)
     return images, angles, [draw_car_of(item).shape for item in seeds]
+
+
+def _render_image(seed_tuple, resolution, rotation):
+    return render_picture(seed_tuple, resolution, rotation)[0]
+
+
+def render_into(
+    images: np.ndarray,
+    seeds: Sequence[tuple[int, ...]],
+    matrices: np.ndarray,
+    render: Callable[[tuple, int, np.ndarray], np.ndarray],
+    worker: str,
+    workers: int | None = None,
+) -> None:
+    """Renders pictures, in processes of their own where there are many.
+
+    Args:
+      images: uint8 [count, R, R, 3], filled.
+      seeds: seed tuple of each picture.
+      matrices: [count, ...], rotations of each picture.
+      render: (seed tuple, R, its matrices) -> uint8 [R, R, 3].
+      worker: module that serves the same `render` (see `worker.serve`).
+      workers: processes; None for one per CPU this process may use.
+
+    Raises:
+      UserError: a worker failed.
+    """
+    processes = _processes(workers, len(images))
+    resolution = images.shape[1]
+    if processes == 1:
+        for i, (item, matrix) in enumerate(zip(seeds, matrices, strict=True)):
+            images[i] = render(item, resolution, matrix)
+        return
+    bounds = np.linspace(0, len(seeds), processes + 1).astype(int)
+    shares = [slice(*pair) for pair in itertools.pairwise(bounds)]
+    jobs = [(seeds[share], resolution, matrices[share]) for share in shares]
+    running = [_start_worker(worker) for _ in shares]
+    try:
+        _exchange_all(running, jobs, [images[share] for share in shares])
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def _processes(workers, count):
@@ -111,24 +155,6 @@ def _processes(workers, count):
         affinity = getattr(os, "sched_getaffinity", None)  # not on every system
         workers = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(workers, count // _SMALLEST_SHARE))
-
-
-def _render_into(images, seeds, matrices, processes):
-    resolution = images.shape[1]
-    if processes == 1:
-        for i, (item, matrix) in enumerate(zip(seeds, matrices, strict=True)):
-            images[i] = render_picture(item, resolution, matrix)[0]
-        return
-    bounds = np.linspace(0, len(seeds), processes + 1).astype(int)
-    shares = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    jobs = [(seeds[share], resolution, matrices[share]) for share in shares]
-    running = [_start_worker() for _ in shares]
-    try:
-        _exchange_all(running, jobs, [images[share] for share in shares])
-    finally:
-        for worker in running:
-            worker.kill()
-            worker.wait()
 
 
 def _exchange_all(running, jobs, outputs):
@@ -141,15 +167,15 @@ def _exchange_all(running, jobs, outputs):
     for thread in threads:
         thread.join()
     if any([worker.wait() for worker in running]):
-        raise UserError("a process that renders cars failed; its message is above")
+        raise UserError("a process that renders pictures failed; its message is above")
 
 
-def _start_worker():
+def _start_worker(module):
     root = str(Path(ssv_tf.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     single = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return subprocess.Popen(
-        [sys.executable, "-m", "ssv_tf.data.turntable_cars.worker"],
+        [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **single, "PYTHONPATH": path},

@@ -38,10 +38,10 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Mesh:
-    """A car's triangles, counter-clockwise seen from outside.
+    """An object's triangles, counter-clockwise seen from outside.
 
     Attributes:
-      vertices: [V, 3], metres; origin at the car's centre, axes as object space.
+      vertices: [V, 3], metres; origin at the object's centre, axes as object space.
       places: [V, 3], the same points before nose and tail are rounded, y from the ground:
         where `paint` looks up what is drawn there.
       triangles: [T, 3] vertex numbers.
@@ -70,12 +70,13 @@ class _Station:
 def build_mesh(car: Car) -> Mesh:
     """Builds body, wheels and mirrors of `car`."""
     pieces = [_body(car), *_wheels(car), *_mirrors(car)]
-    places, triangles, normals, parts = _join(pieces)
+    places, triangles, normals, parts = join_pieces(pieces)
     vertices = _rounded(places, car) - [0.0, car.height / 2, 0.0]
     return Mesh(vertices, places, triangles, normals, parts)
 
 
-def _join(pieces):
+def join_pieces(pieces):
+    """One mesh of pieces (places, triangles, normals, parts): the same four, concatenated."""
     offsets = np.cumsum([0, *(len(piece[0]) for piece in pieces)])
     return (
         np.concatenate([piece[0] for piece in pieces]),
@@ -96,7 +97,7 @@ def _rounded(places, car):
 def _body(car):
     stations = _stations(car)
     rings = np.stack([_ring(car, station) for station in stations])  # [stations, points, 3]
-    faces, normals = _loft_faces(rings)
+    faces, normals = loft_faces(rings)
     parts = np.stack([_ring_parts(station) for station in stations[:-1]])
     caps = [
         _cap(rings[0], first=0, towards=1.0, part=Part.FRONT),
@@ -188,8 +189,16 @@ def _ring_parts(station):
     return np.array(half + half[::-1])
 
 
-def _loft_faces(rings):
-    """Two triangles per quad of the grid of rings, with smoothed corner normals."""
+def loft_faces(rings):
+    """Two triangles per quad of the grid of rings, with smoothed corner normals.
+
+    Args:
+      rings: [stations, points, 3], each counter-clockwise as seen from before the first, its
+        second half the mirror image of the first.
+
+    Returns:
+      (triangles [2 * (stations - 1) * (points - 1), 3], normals [the same, 3, 3]).
+    """
     count, points = rings.shape[:2]
     number = np.arange(count * points).reshape(count, points)
     a, b = number[:-1, :-1], number[:-1, 1:]

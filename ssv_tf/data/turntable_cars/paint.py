@@ -5,6 +5,7 @@ that every car is symmetric left-right.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def draw_look(rng: np.random.Generator, car: Car) -> Look:
 
 
 class Canvas:
-    """Visible points of a car and the colours painted on them so far.
+    """Visible points of an object and the colours painted on them so far.
 
     Attributes:
       parts: [n] `Part` numbers.
@@ -103,14 +104,14 @@ class Canvas:
       gloss: [n] strength of reflections.
     """
 
-    def __init__(self, parts: np.ndarray, places: np.ndarray, look: Look):
+    def __init__(self, parts: np.ndarray, places: np.ndarray, colour: np.ndarray, gloss: float):
         self.parts = parts
         self.x, self.y, self.z = np.abs(places[:, 0]), places[:, 1], places[:, 2]
-        self.colour = np.tile(look.paint, (len(parts), 1))
+        self.colour = np.tile(colour, (len(parts), 1))
         self.glow = np.zeros(len(parts))
-        self.gloss = np.full(len(parts), look.gloss)
+        self.gloss = np.full(len(parts), gloss)
 
-    def on(self, *parts: Part) -> np.ndarray:
+    def on(self, *parts: IntEnum) -> np.ndarray:
         """Mask of the points on any of `parts`."""
         return np.isin(self.parts, parts)
 
@@ -127,7 +128,7 @@ class Canvas:
 
 def paint(parts: np.ndarray, places: np.ndarray, car: Car, look: Look) -> Canvas:
     """Paints the visible points: parts [n], places [n, 3] -> colour, gloss and glow of each."""
-    canvas = Canvas(parts, places, look)
+    canvas = Canvas(parts, places, look.paint, look.gloss)
     canvas.fill(canvas.on(Part.UNDERSIDE), _BLACK, gloss=0.0)
     _flanks(canvas, car, look)
     _cabin(canvas, car, look)

@@ -4,6 +4,8 @@ Angles arrive as a rotation matrix (`viewpoint.rotation_matrix_numpy`: camera to
 that this module decides no signs and its processes need neither Keras nor TensorFlow.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ssv_tf.data.turntable_cars.mesh import Mesh, build_mesh
@@ -68,17 +70,50 @@ def render_linear(
     car: Car, look: Look, scene: Scene, resolution: int, rotation: np.ndarray
 ) -> np.ndarray:
     """Light on the film, float64 [resolution, resolution, 3], linear, before exposure."""
+    return expose(
+        build_mesh(car),
+        car.length,
+        lambda parts, places: paint(parts, places, car, look),
+        lambda rays, eye: background(scene, rays, eye, car),
+        scene,
+        resolution,
+        rotation,
+    )
+
+
+def expose(
+    mesh: Mesh,
+    length: float,
+    painted: Callable[[np.ndarray, np.ndarray], Canvas],
+    behind: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    scene: Scene,
+    resolution: int,
+    rotation: np.ndarray,
+) -> np.ndarray:
+    """Light that any object and what lies behind it throw on the film.
+
+    Args:
+      mesh: the object; the camera looks at its origin.
+      length: of the object, in the mesh's unit; `scene` gives the camera in such lengths.
+      painted: parts [n] and places [n, 3] of the visible points -> their colours.
+      behind: rays [resolution, resolution, 3] and eye [3], object space -> linear colours.
+      scene: light and camera.
+      resolution: pixels of a side.
+      rotation: [3, 3], camera space to object space.
+
+    Returns:
+      float64 [resolution, resolution, 3], linear, before exposure.
+    """
     size = resolution * _SUPERSAMPLING
     focal = scene.fill * scene.distance * size
-    eye_distance = scene.distance * car.length
+    eye_distance = scene.distance * length
     eye = rotation @ [0.0, 0.0, eye_distance]
     rays = _rays(resolution, focal / _SUPERSAMPLING, scene.shift, rotation)
-    film = background(scene, rays, eye, car)
+    film = behind(rays, eye)
     film = np.repeat(np.repeat(film, _SUPERSAMPLING, 0), _SUPERSAMPLING, 1).reshape(-1, 3)
-    mesh = build_mesh(car)
     points, depths = _project(mesh.vertices @ rotation, eye_distance, focal, scene.shift, size)
     seen = rasterise(points, depths, mesh.triangles, size)
-    film[seen.pixels] = _surface(mesh, seen, car, look, scene, eye)
+    film[seen.pixels] = _surface(mesh, seen, painted, scene, eye)
     shape = (resolution, _SUPERSAMPLING, resolution, _SUPERSAMPLING, 3)
     return film.reshape(shape).mean(axis=(1, 3))
 
@@ -108,14 +143,14 @@ def _project(camera_points, eye_distance, focal, shift, size):
     return flat + (0.5 + shift) * size, depths
 
 
-def _surface(mesh: Mesh, seen, car, look, scene, eye):
+def _surface(mesh: Mesh, seen, painted, scene, eye):
     """Colours of the visible points: [n, 3], linear."""
     corners = mesh.triangles[seen.triangles]
     weights = seen.weights[:, None, :]
     places = (weights @ mesh.places[corners])[:, 0]
     points = (weights @ mesh.vertices[corners])[:, 0]
     normals = _unit((weights @ mesh.normals[seen.triangles])[:, 0])
-    canvas = paint(mesh.parts[seen.triangles], places, car, look)
+    canvas = painted(mesh.parts[seen.triangles], places)
     return _shade(canvas, normals, _unit(eye - points), scene)
 
 

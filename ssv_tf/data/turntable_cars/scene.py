@@ -63,11 +63,15 @@ class Scene:
 
 def draw_scene(rng: np.random.Generator, car: Car) -> Scene:
     """Draws light, surroundings and camera for `car`."""
+    return draw_surroundings(rng, 0.75 * np.sqrt(car.length / 4.5))
+
+
+def draw_surroundings(rng: np.random.Generator, fill: float) -> Scene:
+    """Draws light, surroundings and a camera that fills about the share `fill` of the width."""
     kind = ("ground", "texture", "plain")[rng.choice(3, p=[0.5, 0.3, 0.2])]
     height, turn = np.radians(rng.uniform(20, 80)), rng.uniform(-np.pi, np.pi)
     level = np.cos(height)
     sun = np.array([level * np.sin(turn), np.sin(height), level * np.cos(turn)])
-    nominal = 0.75 * np.sqrt(car.length / 4.5)
     return Scene(
         kind=kind,
         sun=sun,
@@ -77,7 +81,7 @@ def draw_scene(rng: np.random.Generator, car: Car) -> Scene:
         ground=_draw_colour(rng, 0.25, 0.75, 0.07),
         backdrop=_draw_backdrop(rng, plain=kind == "plain"),
         distance=float(np.exp(rng.uniform(np.log(1.8), np.log(4.5)))),
-        fill=nominal * rng.uniform(0.88, 1.12),
+        fill=fill * rng.uniform(0.88, 1.12),
         shift=rng.uniform(-0.035, 0.035, 2),
         exposure=rng.uniform(0.8, 1.2),
         white=rng.uniform(0.95, 1.05, 3),
@@ -142,12 +146,12 @@ def background(scene: Scene, rays: np.ndarray, eye: np.ndarray, car: Car) -> np.
     x, z = eye[0] + reach * rays[..., 0], eye[2] + reach * rays[..., 2]
     shade = np.where(down, _shadow(x, z, scene, car), 1.0)[..., None]
     if scene.kind != "ground":
-        return _stretched(scene.backdrop, size) * shade
+        return stretched(scene.backdrop, size) * shade
     return np.where(down[..., None], _floor(scene, x, z, reach), _above(scene, rays)) * shade
 
 
-def _stretched(picture, size):
-    """The backdrop at `size` pixels, linear."""
+def stretched(picture: np.ndarray, size: int) -> np.ndarray:
+    """The backdrop at `size` pixels, linear: [size, size, 3]."""
     smooth = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
     return _linear(np.asarray(smooth))
 
@@ -169,7 +173,7 @@ def _above(scene, rays):
     height = rays[..., 1] / np.linalg.norm(rays, axis=-1)
     lift = np.clip(height / 0.7, 0, 1)[..., None]
     sky = scene.sky * (1 - 0.35 * lift * np.array([1.0, 0.7, 0.4]))
-    behind = _stretched(scene.backdrop, rays.shape[0])
+    behind = stretched(scene.backdrop, rays.shape[0])
     return np.where((height < scene.horizon_height)[..., None], behind, sky)
 
 

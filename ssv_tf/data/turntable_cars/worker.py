@@ -8,6 +8,7 @@ in every worker would do. A job is pickled on stdin, pictures come back raw on s
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,12 +16,18 @@ from ssv_tf.data.turntable_cars.render import render_picture
 
 
 def main() -> None:
-    """Reads (seed_tuples, resolution, rotations); writes each picture's bytes."""
+    """Renders cars."""
+    serve(
+        lambda seed_tuple, resolution, rotation: render_picture(seed_tuple, resolution, rotation)[0]
+    )
+
+
+def serve(render: Callable[[tuple, int, np.ndarray], np.ndarray]) -> None:
+    """Reads (seed_tuples, resolution, rotations); writes the bytes of each rendered picture."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
     seed_tuples, resolution, rotations = pickle.load(sys.stdin.buffer)
     for seed_tuple, rotation in zip(seed_tuples, np.asarray(rotations), strict=True):
-        picture, _ = render_picture(seed_tuple, resolution, rotation)
-        sys.stdout.buffer.write(picture.tobytes())
+        sys.stdout.buffer.write(render(seed_tuple, resolution, rotation).tobytes())
     sys.stdout.buffer.flush()
 
 
