@@ -42,7 +42,16 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }
 
-COMMANDS = ["train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate"]
+COMMANDS = [
+    "train",
+    "calibrate",
+    "evaluate",
+    "predict",
+    "synthesize",
+    "benchmark",
+    "ablate",
+    "bundle",
+]
 
 CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),

@@ -16,7 +16,8 @@ import ssv_tf
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate", "export",
+    "train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate", "bundle",
+    "export",
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ SAMPLE = 128  # real pictures looked at, and pictures drawn
 _AROUND = 12  # azimuths tried for each real picture, the predicted one first
 _BATCH = 32
 # Where the verdicts lie: provisional, by a handful of development runs.
-HEALTHY, COLLAPSED = 0.6, 0.3
+HEALTHY, COLLAPSED = 0.45, 0.25
+_COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 
 
@@ -140,7 +141,7 @@ class Health:
 def health_of(values: dict[str, float]) -> float:
     """One number from 0 (collapsed) to 1 out of the signals of `measure`."""
     explained = np.clip(2.0 * values["explained"] - 1.0, 0.0, 1.0)
-    return float(explained * np.clip(values["coverage"], 0.0, 1.0))
+    return float(explained * np.clip(values["coverage"] / _COVERAGE_ENOUGH, 0.0, 1.0))
 
 
 def verdict(values: dict[str, float], options) -> list[str]:
