@@ -200,15 +200,18 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
 
 
 def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
-    kinds, bias = (azimuth, LINEAR, LINEAR), _NO_BIAS
+    kinds, bias, warp = (azimuth, LINEAR, LINEAR), _NO_BIAS, _NO_WARP
+    straight = raw
+    if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
+        warp = _fit_warp(raw[:, 0], true_deg[:, 0])
+        straight = np.concatenate([warped(raw[:, :1], warp), raw[:, 1:]], axis=1)
     if raw.shape[1] > 3 and azimuth != LINEAR:
-        bias = _fit_quadrants(raw, true_deg[:, 0], azimuth)
-    raw_deg = _decided(raw, bias)
-    fits = [_FITS[kind](raw_deg[:, i], true_deg[:, i]) for i, kind in enumerate(kinds)]
+        bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
+    straight_deg = _decided(straight, bias)
+    fits = [_FITS[kind](straight_deg[:, i], true_deg[:, i]) for i, kind in enumerate(kinds)]
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
-    warp = _fit_warp(raw_deg[:, 0], true_deg[:, 0]) if azimuth == SYMMETRIC else _NO_WARP
     calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp)
     residual = np.median(_errors(calibration.apply(raw), true_deg), axis=0)
     return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
