@@ -32,7 +32,7 @@ def _in_the_repository(monkeypatch):
 
 def test_there_are_the_rows_of_both_questions():
     assert len(ROWS) == 26
-    assert {"no_realness_in_v", "only_symmetry", "asymmetric_volume", "no_teacher"} <= set(ROWS)
+    assert {"no_realness_in_v", "only_symmetry", "asymmetric_volume", "teacher"} <= set(ROWS)
 
 
 @pytest.mark.parametrize("name", ROWS)
