@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssv_tf import viewpoint
-from ssv_tf.calibration import Calibration
+from ssv_tf.calibration import NO_WARP, Calibration
 
 INPUT = "picture"
 OUTPUT = "viewpoint_deg"
@@ -78,7 +78,7 @@ def _degrees_function(analysis, calibration: Calibration):
         with tf.name_scope(DECODING):
             quadrants = logits["quadrant_logits"] + bias
             raw_rad = decode(logits["magnitude_logits"], quadrants, analysis.encoding)
-            if warp != (1.0, 1.0):
+            if warp != NO_WARP:
                 raw_rad = warped(raw_rad, warp)
             return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
 

@@ -91,7 +91,7 @@ def _explained(seeds: Sequence[int]) -> list[str]:
     return [
         f"Seeds {', '.join(map(str, seeds))}, in this order in every cell. Errors in degrees on",
         f"the embedded cars' test split, calibrated on {CALIBRATE_ON} others; the checkpoint is",
-        "the best of the periodic scores. Half circle: share of all pictures that are half a",
+        "chosen by health, without labels. Half circle: share of all pictures that are half a",
         "circle off, give or take 30 degrees. Minutes: of the training steps alone.",
     ]
 

@@ -21,7 +21,9 @@ from ssv_tf import cli, config, model_card, runs
 from ssv_tf.errors import FlagError, UserError
 
 # Settings that name folders and files of whoever trained.
-_PRIVATE = ("run_dir", "score_data", "score_labels", "train_labels", "perceptual_weights")
+_PRIVATE = (
+    "run_dir", "where_table", "score_data", "score_labels", "train_labels", "perceptual_weights",
+)  # fmt: skip
 _OWN_DATA = "photos"
 
 

@@ -69,7 +69,7 @@ def table(fitted: calibration.Calibration) -> str:
             f"{name:<10}{fitted.kinds[i]:>10}{fitted.scale[i]:>9.3f} "
             f"{fitted.offset_deg[i]:>6.1f} deg{shown:>15}"
         )
-    if fitted.azimuth_warp != (1.0, 1.0):
+    if fitted.azimuth_warp != calibration.NO_WARP:
         low, high = calibration.warped(np.array([30.0, 60.0]), fitted.azimuth_warp)
         lines.append(f"azimuth's quarters are warped: 30 becomes {low:.0f}, 60 becomes {high:.0f}")
     return "\n".join(lines)

@@ -45,7 +45,7 @@ _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are th
 # Beyond this a range of +-azimuth is treated as the full circle.
 _LIMITED_AZIMUTH_DEG = 100.0
 _NO_BIAS = (0.0, 0.0, 0.0, 0.0)
-_NO_WARP = (1.0, 1.0)
+NO_WARP = (1.0, 1.0)
 _WARPS = np.exp(np.linspace(-0.8, 0.8, 33))  # exponents that are tried
 _WARP_PENALTY_DEG = 1.0  # for each squared logarithm of an exponent
 _WARP_WORTH = 0.9  # of the error without a warp: above it there is none
@@ -78,7 +78,7 @@ class Calibration:
     residual_deg: tuple[float | None, float | None, float | None] = (None, None, None)
     pictures: int = 0
     quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
-    azimuth_warp: tuple[float, float] = _NO_WARP
+    azimuth_warp: tuple[float, float] = NO_WARP
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -96,7 +96,7 @@ class Calibration:
           float64 [..., 3].
         """
         raw_deg = _decided(np.asarray(raw, np.float64), self.quadrant_bias)
-        if self.azimuth_warp != _NO_WARP:
+        if self.azimuth_warp != NO_WARP:
             azimuth = warped(raw_deg[..., :1], self.azimuth_warp)
             raw_deg = np.concatenate([azimuth, raw_deg[..., 1:]], axis=-1)
         return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
@@ -136,7 +136,7 @@ class Calibration:
                 residual_deg=_triple(_optional(entry.get("residual_deg")) for entry in entries),
                 pictures=int(data.get("pictures", 0)),
                 quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
-                azimuth_warp=_exponents(entries[0].get("warp", _NO_WARP)),
+                azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -200,7 +200,7 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
 
 
 def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
-    kinds, bias, warp = (azimuth, LINEAR, LINEAR), _NO_BIAS, _NO_WARP
+    kinds, bias, warp = (azimuth, LINEAR, LINEAR), _NO_BIAS, NO_WARP
     straight = raw
     if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
         warp = _fit_warp(raw[:, 0], true_deg[:, 0])
@@ -346,7 +346,7 @@ def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
         return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
 
     best = min(((float(a), float(b)) for a in _WARPS for b in _WARPS), key=cost)
-    return best if error(best) < _WARP_WORTH * error(_NO_WARP) else _NO_WARP
+    return best if error(best) < _WARP_WORTH * error(NO_WARP) else NO_WARP
 
 
 def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:

@@ -14,6 +14,12 @@ _SCORES = (
     ("elevation, mean error", "elevation", "mean_error_deg", "{:.1f} deg"),
     ("tilt, mean error", "tilt", "mean_error_deg", "{:.1f} deg"),
 )
+# What `metrics.large_errors` counts, in words.
+_MISTAKES = {
+    "half_circle": "half a circle off",
+    "mirrored_front_back": "front for rear",
+    "mirrored_left_right": "left for right",
+}
 # A mean error this close to the best constant's has learnt nothing that is worth having.
 _NOT_LEARNT = 0.95
 
@@ -95,12 +101,11 @@ def _limits(options: config.Options, score: dict[str, Any]) -> list[str]:
     large = score["azimuth"]["large_errors"]
     share = large["pictures"] / score["pictures"]
     if large["pictures"]:
-        kinds = {"half_circle": "half a circle off", "mirrored_front_back": "front for rear",
-                 "mirrored_left_right": "left for right"}  # fmt: skip
-        known = {key: value for key, value in large.items() if key in kinds}
-        worst = max(known, key=known.__getitem__) if known else ""
-        tail = f"; commonest: {kinds[worst]} ({known[worst]:.0%} of them)" if worst else ""
-        found.append(f"{share:.0%} of the azimuths are more than 30 degrees off{tail}.")
+        worst = max(_MISTAKES, key=large.__getitem__)
+        found.append(
+            f"{share:.0%} of the azimuths are more than 30 degrees off; commonest: "
+            f"{_MISTAKES[worst]} ({large[worst]:.0%} of them)."
+        )
     for angle in viewpoint.ANGLES:
         own, constant = score[angle], score[angle]["baseline"]
         if own["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:

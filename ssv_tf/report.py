@@ -231,8 +231,8 @@ def _calibration(data: dict[str, Any]) -> str:
         )  # fmt: skip
     head = _row(["", "kind", "scale", "offset", "median error, fitted pictures"], cell="th")
     table = _table(head, map(_row, rows))
-    warp = tuple(data[viewpoint.ANGLES[0]].get("warp", (1.0, 1.0)))
-    if warp == (1.0, 1.0):
+    warp = tuple(data[viewpoint.ANGLES[0]].get("warp", calibration.NO_WARP))
+    if warp == calibration.NO_WARP:
         return table
     low, high = calibration.warped(np.array([30.0, 60.0]), warp)
     return f"{table}<p>Azimuth's quarters are warped: 30° becomes {low:.0f}°, 60° {high:.0f}°.</p>"

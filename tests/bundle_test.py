@@ -16,6 +16,7 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 SECRET = "/home/somebody/secret"
 OPTIONS = config.Options(
     data=SECRET, run_dir=SECRET, score_data=SECRET, score_labels=SECRET, perceptual_weights=SECRET,
+    where_table=SECRET,
     analysis_width=0.03, synthesis_width=0.03, code_size=4, crop="height",
 )  # fmt: skip
 WORDS = ("--data=Some pictures.", "--licence=Free.", "--limits=Only for tests.")
