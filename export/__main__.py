@@ -173,7 +173,11 @@ def _export(run, stage: Path, formats: list[str], pictures, values):
     def keras_degrees(images):
         return calibration.apply(inference.predict(analysis, images))
 
-    rows = parity.parity_table(keras_degrees, paths, compared)
+    def keras_confidence(images):
+        return calibration.confidence_of(inference.predict(analysis, images))
+
+    sure = keras_confidence if calibration.confidence else None
+    rows = parity.parity_table(keras_degrees, paths, compared, sure)
     rows = [{"training": run.options.training} | row for row in rows]
     warnings += parity.doubts(rows)
     mark = f"{run.options.training}\n\n" if run.options.supervised else ""

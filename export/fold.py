@@ -5,9 +5,12 @@ import tensorflow as tf
 
 from ssv_tf import viewpoint
 from ssv_tf.calibration import NO_WARP, Calibration
+from ssv_tf.confidence import LEAST_DOUBT
 
 INPUT = "picture"
 OUTPUT = "viewpoint_deg"
+# Probability that the azimuth is right, [batch, 1]; there where the calibration has it.
+CONFIDENCE = "confidence"
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
 
@@ -22,19 +25,22 @@ class FoldedViewpoint(tf.Module):
         folded(pictures)  # uint8 [n, r, r, 3] -> float32 degrees [n, 3]
 
     Args:
-      analysis: an AnalysisNetwork; its weights are shared, not copied.
+      analysis: an AnalysisNetwork or a StudentNetwork; its weights are shared, not copied.
       calibration: None leaves the angles as V says them.
 
     Attributes:
       resolution: side of the picture in pixels.
+      outputs: names of the answers: "viewpoint_deg", and "confidence" where the calibration has it.
       weights: the tf.Variables that the viewpoint needs.
     """
 
     def __init__(self, analysis, calibration: Calibration | None = None):
         super().__init__()
+        calibration = calibration or Calibration.identity()
         self.resolution = int(analysis.resolution)
         # A plain function hides the network, whose other heads a SavedModel would else keep.
-        self._degrees = _degrees_function(analysis, calibration or Calibration.identity())
+        self._answers = _answers_function(analysis, calibration)
+        self.outputs = (OUTPUT, CONFIDENCE) if calibration.confidence else (OUTPUT,)
         self.weights = list(self.trace(tf.float32, batch=None).graph.variables)
 
     @property
@@ -51,28 +57,32 @@ class FoldedViewpoint(tf.Module):
         Returns:
           float32 [batch, 3]: azimuth, elevation, tilt in (-180, 180].
         """
-        return self._degrees(picture)
+        return self._answers(picture)[OUTPUT]
+
+    def answers(self, picture: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`outputs` by name: viewpoint_deg [batch, 3], confidence [batch, 1] in 0..1."""
+        return self._answers(picture)
 
     def trace(self, dtype: tf.DType, batch: int | None) -> tf.types.experimental.ConcreteFunction:
-        """A graph {"picture"} -> {"viewpoint_deg"} for one type and batch size (None: any)."""
+        """A graph {"picture"} -> `answers` for one type and batch size (None: any)."""
         shape = (batch, self.resolution, self.resolution, 3)
-        degrees = self._degrees
+        answers = self._answers
 
         @tf.function
         def predict(picture):
-            return {OUTPUT: degrees(picture)}
+            return answers(picture)
 
         return predict.get_concrete_function(tf.TensorSpec(shape, dtype, name=INPUT))
 
 
-def _degrees_function(analysis, calibration: Calibration):
+def _answers_function(analysis, calibration: Calibration):
     scale = np.asarray(calibration.scale, np.float32) * np.float32(180.0 / np.pi)
     offset = np.asarray(calibration.offset_deg, np.float32)
     bias = np.zeros((1, 3, 4), np.float32)
     bias[0, 0] = calibration.quadrant_bias
     warp = calibration.azimuth_warp
 
-    def degrees(picture):
+    def answers(picture):
         images = tf.cast(picture, tf.float32) / 127.5 - 1.0
         logits = analysis.viewpoint(images)
         with tf.name_scope(DECODING):
@@ -80,9 +90,32 @@ def _degrees_function(analysis, calibration: Calibration):
             raw_rad = decode(logits["magnitude_logits"], quadrants, analysis.encoding)
             if warp != NO_WARP:
                 raw_rad = warped(raw_rad, warp)
-            return wrap_deg(raw_rad * scale + offset)  # [batch, 3]
+            found = {OUTPUT: wrap_deg(raw_rad * scale + offset)}  # [batch, 3]
+            if calibration.confidence:
+                head = logits.get("confidence_logit")
+                found[CONFIDENCE] = confident(quadrants[:, 0], head, calibration.confidence)
+            return found
 
-    return degrees
+    return answers
+
+
+def confident(quadrant_logits: tf.Tensor, head: tf.Tensor | None, fitted) -> tf.Tensor:
+    """`confidence.Confidence.apply` in operations that TFLite has.
+
+    Args:
+      quadrant_logits: azimuth's with their bias, [batch, 4].
+      head: a student's own log odds [batch, 1], or None.
+      fitted: confidence.Confidence.
+
+    Returns:
+      [batch, 1] in 0..1.
+    """
+    top = tf.reduce_max(tf.nn.softmax(quadrant_logits, axis=-1), axis=-1, keepdims=True)
+    margin = tf.math.log(top) - tf.math.log(tf.maximum(1.0 - top, LEAST_DOUBT))
+    log_odds = margin * fitted.margin_slope + fitted.offset
+    if head is not None:
+        log_odds += head * fitted.head_slope
+    return tf.sigmoid(log_odds)
 
 
 def decode(
@@ -125,7 +158,7 @@ def wrap_deg(angles_deg: tf.Tensor) -> tf.Tensor:
     return 180.0 - tf.math.floormod(180.0 - angles_deg, 360.0)
 
 
-def by_name(viewpoint_deg: tf.Tensor) -> dict[str, tf.Tensor]:
-    """{"viewpoint_deg": [batch, 3], "azimuth_deg": [batch], ...}."""
-    parts = {f"{name}_deg": viewpoint_deg[:, i] for i, name in enumerate(viewpoint.ANGLES)}
-    return {OUTPUT: viewpoint_deg, **parts}
+def by_name(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`FoldedViewpoint.answers` and "azimuth_deg" [batch], "elevation_deg", "tilt_deg"."""
+    degrees = answers[OUTPUT]
+    return answers | {f"{name}_deg": degrees[:, i] for i, name in enumerate(viewpoint.ANGLES)}

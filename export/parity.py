@@ -9,6 +9,7 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.errors import UserError
+from ssv_tf.export.fold import CONFIDENCE, OUTPUT
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -21,7 +22,10 @@ _TIMED = 50
 
 
 def parity_table(
-    keras_fn: Predict, files: Mapping[str, str | Path], pictures: np.ndarray
+    keras_fn: Predict,
+    files: Mapping[str, str | Path],
+    pictures: np.ndarray,
+    confidence_fn: Predict | None = None,
 ) -> list[dict]:
     """Compares exported files with Keras.
 
@@ -29,11 +33,12 @@ def parity_table(
       keras_fn: uint8 [n, r, r, 3] -> calibrated degrees [n, 3], the reference.
       files: format -> path of a .tflite file or a SavedModel folder.
       pictures: uint8 [n, r, r, 3], real ones.
+      confidence_fn: uint8 [n, r, r, 3] -> confidence [n] by Keras, for files that tell it.
 
     Returns:
       a row for each file: format, file, bytes, pictures, latency_ms (mean, one picture a call;
       TFLite on one thread), and for each angle median_deg, p95_deg, max_deg of the absolute
-      difference from Keras, round the circle.
+      difference from Keras, round the circle; confidence: median, p95, max of the same.
 
     Raises:
       UserError: there are no pictures, or a file cannot be run.
@@ -41,12 +46,14 @@ def parity_table(
     if not len(pictures):
         raise UserError("no pictures to compare the exported files on")
     wanted = np.asarray(keras_fn(pictures))
-    return [_row(name, Path(path), wanted, pictures) for name, path in files.items()]
+    sure = None if confidence_fn is None else np.asarray(confidence_fn(pictures))
+    return [_row(name, Path(path), wanted, sure, pictures) for name, path in files.items()]
 
 
-def _row(name: str, path: Path, wanted: np.ndarray, pictures: np.ndarray) -> dict:
+def _row(name: str, path: Path, wanted, sure, pictures: np.ndarray) -> dict:
     predict = _predictor(path)
-    apart = np.abs(viewpoint.wrap_deg(predict(pictures) - wanted))
+    answers = predict.answers(pictures)
+    apart = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - wanted))
     row = {
         "format": name,
         "file": path.name,
@@ -60,10 +67,17 @@ def _row(name: str, path: Path, wanted: np.ndarray, pictures: np.ndarray) -> dic
             "p95_deg": float(np.percentile(apart[:, i], 95)),
             "max_deg": float(apart[:, i].max()),
         }
+    if sure is not None:
+        off = np.abs(answers[CONFIDENCE][:, 0] - sure)
+        row[CONFIDENCE] = {
+            "median": float(np.median(off)),
+            "p95": float(np.percentile(off, 95)),
+            "max": float(off.max()),
+        }
     return row
 
 
-def _predictor(path: Path) -> Predict:
+def _predictor(path: Path):
     from ssv_tf.export import saved_model, tflite
 
     return saved_model.Predictor(path) if path.is_dir() else tflite.Predictor(path, threads=1)
@@ -112,6 +126,7 @@ def to_json(rows: list[dict]) -> str:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table, its columns aligned; reads as plain text too."""
     head = ["format", "kB", "ms", *(f"{a} median / p95 / max" for a in viewpoint.ANGLES)]
+    head += ["confidence p95"] if CONFIDENCE in rows[0] else []
     cells = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     lines = [_line(line, widths) for line in cells]
@@ -122,11 +137,13 @@ def to_markdown(rows: list[dict]) -> str:
 
 def _cells(row: dict) -> list[str]:
     angles = (row[angle] for angle in viewpoint.ANGLES)
+    sure = [f"{row[CONFIDENCE]['p95']:.3f}"] if CONFIDENCE in row else []
     return [
         row["format"],
         f"{row['bytes'] / 1000:.0f}",
         f"{row['latency_ms']:.2f}",
         *(f"{a['median_deg']:.3f} / {a['p95_deg']:.3f} / {a['max_deg']:.2f}" for a in angles),
+        *sure,
     ]
 
 

@@ -39,7 +39,8 @@ class Fit:
 def write(folded: FoldedViewpoint, path: str | os.PathLike, fit: Fit | None = None) -> Path:
     """Writes the SavedModel, loads it back, compares, and only then gives it its name.
 
-    Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n]:
+    Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n], and
+    confidence [n, 1] where the calibration has it:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
       serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size.
                        The EXIF orientation is not applied, and one unreadable picture fails its
@@ -66,14 +67,14 @@ def _signatures(folded: FoldedViewpoint, fit: Fit) -> dict:
 
     @tf.function
     def serving_default(picture):
-        return by_name(folded(picture))
+        return by_name(folded.answers(picture))
 
     @tf.function
     def serving_jpeg(jpeg_bytes):
         def read(content):
             return fit_square(decode_picture(content), side, fit)
 
-        return by_name(folded(tf.map_fn(read, jpeg_bytes, fn_output_signature=square)))
+        return by_name(folded.answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square)))
 
     pictures = tf.TensorSpec((None, side, side, 3), tf.float32, name=INPUT)
     contents = tf.TensorSpec((None,), tf.string, name=JPEG_INPUT)
@@ -184,7 +185,12 @@ class Predictor:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
-        return self._function(**{INPUT: tf.constant(pictures, tf.float32)})[OUTPUT].numpy()
+        return self.answers(pictures)[OUTPUT]
+
+    def answers(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything the signature answers, by name."""
+        found = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
+        return {name: value.numpy() for name, value in found.items()}
 
 
 def _check(path: Path, folded: FoldedViewpoint) -> None:

@@ -36,9 +36,9 @@ _OVERHEAD_BYTES = 256 * 1024
 # steps of 1/256 before a square root.
 _FLOAT_OPERATIONS = [
     "ABS", "ADD", "ARG_MAX", "ATAN2", "AVERAGE_POOL_2D", "DIV", "FLOOR_MOD", "GATHER", "GREATER",
-    "LEAKY_RELU", "LESS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PACK", "POW", "RELU_0_TO_1",
-    "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE",
-    "STRIDED_SLICE", "SUB",
+    "LEAKY_RELU", "LESS", "LOG", "LOGISTIC", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PACK",
+    "POW", "REDUCE_MAX", "RELU_0_TO_1", "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SOFTMAX",
+    "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB",
 ]  # fmt: skip
 
 
@@ -208,6 +208,10 @@ class Predictor:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
+        return self.answers(pictures)[OUTPUT]
+
+    def answers(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything the file answers by name: viewpoint_deg [n, 3], maybe confidence [n, 1]."""
         dtype = self._input["dtype"]
         rows = [self._runner(**{INPUT: picture[None].astype(dtype)}) for picture in pictures]
-        return np.concatenate([row[OUTPUT] for row in rows])
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ssv_tf import confidence as sureness
 from ssv_tf import files, viewpoint
 from ssv_tf.errors import UserError
 
@@ -70,6 +71,8 @@ class Calibration:
       quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
       azimuth_warp: exponents of `warped`, which comes before scale and offset; (1, 1) changes
         nothing, and only a symmetric azimuth has another.
+      confidence: turns a prediction into the probability that its azimuth is right; None where
+        too few pictures, or no quadrant logits, were there to fit it on.
     """
 
     scale: tuple[float, float, float]
@@ -79,6 +82,7 @@ class Calibration:
     pictures: int = 0
     quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
     azimuth_warp: tuple[float, float] = NO_WARP
+    confidence: sureness.Confidence | None = None
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -89,7 +93,7 @@ class Calibration:
         """Calibrated degrees in (-180, 180].
 
         Args:
-          raw: [..., 3] degrees, or [..., 7] with azimuth's quadrant logits behind them, as
+          raw: [..., 3] degrees, or [..., 7 or 8] with azimuth's quadrant logits behind them, as
             `inference.predict` gives them; needed where there is a `quadrant_bias`.
 
         Returns:
@@ -100,6 +104,12 @@ class Calibration:
             azimuth = warped(raw_deg[..., :1], self.azimuth_warp)
             raw_deg = np.concatenate([azimuth, raw_deg[..., 1:]], axis=-1)
         return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
+
+    def confidence_of(self, raw: np.ndarray) -> np.ndarray | None:
+        """Probabilities [...] that the azimuths of predictions [..., 7 or 8] are right, or None."""
+        if self.confidence is None or np.shape(raw)[-1] < 7:
+            return None
+        return self.confidence.apply(raw, self.quadrant_bias)
 
     def to_json(self) -> str:
         """The calibration as JSON text."""
@@ -115,7 +125,10 @@ class Calibration:
         own = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
         angles[viewpoint.ANGLES[0]] |= own
         head = {"version": _VERSION, "convention": CONVENTION}
-        return json.dumps(head | angles | {"pictures": self.pictures}, indent=2) + "\n"
+        tail: dict[str, Any] = {"pictures": self.pictures}
+        if self.confidence is not None:
+            tail["confidence"] = self.confidence.to_dict()
+        return json.dumps(head | angles | tail, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "calibration") -> "Calibration":
@@ -137,6 +150,7 @@ class Calibration:
                 pictures=int(data.get("pictures", 0)),
                 quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
                 azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
+                confidence=sureness.from_dict(data.get("confidence")),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -179,8 +193,9 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
     """Fits a calibration on labelled pictures.
 
     Args:
-      raw: [pictures, 3], V's predictions in degrees; or [pictures, 7] with azimuth's quadrant
-        logits, which are then corrected too unless the azimuth is "linear".
+      raw: [pictures, 3], V's predictions in degrees; or [pictures, 7 or 8] with azimuth's quadrant
+        logits, which are then corrected too unless the azimuth is "linear", and with a head's
+        word on itself. From 30 pictures on, they also give a `confidence`.
       true_deg: [pictures, 3], labels; any multiple of 360 may be added.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
         offset fits far better, "circular") or "linear" (the paper's line, limited range).
@@ -193,10 +208,21 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
     """
     raw, true_deg = _checked(raw, true_deg)
     if _kind(azimuth) != SYMMETRIC:
-        return _fitted(raw, true_deg, azimuth)
+        return _with_confidence(_fitted(raw, true_deg, azimuth), raw, true_deg)
     free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
     free_error, error = (_errors(c.apply(raw), true_deg)[:, 0].mean() for c in (free, symmetric))
-    return free if free_error < _FAR_BETTER * error else symmetric
+    chosen = free if free_error < _FAR_BETTER * error else symmetric
+    return _with_confidence(chosen, raw, true_deg)
+
+
+def _with_confidence(fitted: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> Calibration:
+    if raw.shape[1] < 7 or len(raw) < _FEW:
+        return fitted
+    errors = _errors(fitted.apply(raw), true_deg)[:, 0]
+    limited = fitted.kinds[0] == LINEAR
+    within = sureness.WITHIN_LIMITED_DEG if limited else sureness.WITHIN_DEG
+    confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within)
+    return dataclasses.replace(fitted, confidence=confidence)
 
 
 def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
@@ -267,9 +293,9 @@ def _decided(raw: np.ndarray, bias) -> np.ndarray:
     raw_deg = raw[..., :3]
     if tuple(bias) == _NO_BIAS:
         return raw_deg
-    if raw.shape[-1] != 7:
+    if raw.shape[-1] < 7:
         raise ValueError(f"a quadrant bias needs quadrant logits: [..., 7], got {raw.shape}")
-    quadrant = np.argmax(raw[..., 3:] + np.asarray(bias), axis=-1)
+    quadrant = np.argmax(raw[..., sureness.LOGITS] + np.asarray(bias), axis=-1)
     azimuth = viewpoint.in_quadrant_deg(raw_deg[..., 0], quadrant)
     return np.concatenate([azimuth[..., None], raw_deg[..., 1:]], axis=-1)
 
@@ -280,7 +306,7 @@ def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
     Without the bias the sign and the offset may be fitted wrong, and with them the bias.
     """
     symmetric = kind == SYMMETRIC
-    logits, candidates = raw[:, 3:], [_NO_BIAS]
+    logits, candidates = raw[:, sureness.LOGITS], [_NO_BIAS]
     for sign in (1.0, -1.0):
         near = 0.0 if symmetric else _circle_error(sign, raw[:, 0], true_deg)[1]
         for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
@@ -407,10 +433,10 @@ def _errors(predicted_deg, true_deg) -> np.ndarray:
 
 def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     raw, true_deg = np.asarray(raw, np.float64), np.asarray(true_deg, np.float64)
-    fits = raw.ndim == 2 and raw.shape[1] in (3, 7) and true_deg.shape == (len(raw), 3)
+    fits = raw.ndim == 2 and raw.shape[1] in (3, 7, 8) and true_deg.shape == (len(raw), 3)
     if not fits:
         raise ValueError(
-            f"need [pictures, 3 or 7] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
+            f"need [pictures, 3, 7 or 8] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
         )
     if len(raw) < _FEWEST:
         raise UserError(

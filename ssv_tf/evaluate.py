@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ssv_tf import calibration, cli, config, files, labelled, metrics, report, runs, viewpoint
+from ssv_tf import (
+    calibration,
+    cli,
+    confidence,
+    config,
+    files,
+    labelled,
+    metrics,
+    report,
+    runs,
+    viewpoint,
+)
 from ssv_tf.calibration import Calibration
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.errors import UserError
@@ -29,11 +40,13 @@ class Outcome:
       result: goes to JSON; `metrics.score` and how it was made.
       test: the scored pictures.
       predicted_deg: [pictures, 3], calibrated.
+      confidence: [pictures], that the azimuth is right; None where the calibration has none.
     """
 
     result: dict[str, Any]
     test: PictureSet
     predicted_deg: np.ndarray
+    confidence: np.ndarray | None = None
 
 
 def define_flags() -> None:
@@ -104,14 +117,17 @@ def evaluate(
       split: the pictures.
       stored: the calibration to use where the split has no pictures to fit one on.
       azimuth: one of calibration.KINDS, the kind of fit.
-      mirror_average: see `calibrated_deg`.
+      mirror_average: see `with_mirrored`.
       seed: of the bootstrap.
 
     Raises:
       UserError: too few pictures to calibrate on.
     """
     fitted = stored or _fit(predict, split.calibration, azimuth)
-    predicted = calibrated_deg(predict, split.test.images, fitted, mirror_average)
+    raw = predict(split.test.images)
+    predicted, sure = fitted.apply(raw), fitted.confidence_of(raw)
+    if mirror_average:
+        predicted = with_mirrored(predict, split.test.images, fitted, predicted)
     result = {
         "convention": calibration.CONVENTION,
         "calibrated_on": fitted.pictures,
@@ -125,23 +141,20 @@ def evaluate(
         skipped=len(split.test.skipped),
         seed=seed,
     )
-    return Outcome(result, split.test, predicted)
+    if sure is not None and fitted.confidence is not None:
+        errors = metrics.error_deg(predicted, labelled.angles_deg(split.test))[:, 0]
+        result["confidence"] = confidence.score(sure, errors, fitted.confidence.within_deg)
+    return Outcome(result, split.test, predicted, sure)
 
 
-def calibrated_deg(
-    predict: labelled.Predict,
-    images: np.ndarray,
-    fitted: Calibration,
-    mirror_average: bool = False,
+def with_mirrored(
+    predict: labelled.Predict, images: np.ndarray, fitted: Calibration, degrees: np.ndarray
 ) -> np.ndarray:
-    """Calibrated degrees [pictures, 3] of uint8 images [pictures, R, R, 3].
+    """Calibrated degrees [pictures, 3] averaged with those of the mirrored pictures.
 
-    With `mirror_average` the mirrored picture is predicted too. In calibrated angles, mirroring
-    back is exact ((a, e, t) -> (-a, e, -t)) whatever offset V chose for itself.
+    In calibrated angles, mirroring back is exact ((a, e, t) -> (-a, e, -t)) whatever offset V
+    chose for itself.
     """
-    degrees = fitted.apply(predict(images))
-    if not mirror_average:
-        return degrees
     mirrored = np.asarray(viewpoint.mirror(fitted.apply(predict(images[:, :, ::-1]))))
     return circular_mean(degrees, mirrored)
 
@@ -170,7 +183,10 @@ def table(result: dict[str, Any]) -> str:
         constant = own["baseline"]
         lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
         lines.append(_line("  random guess", own["random_guess"]))
-    return "\n".join([*lines, _large_errors_line(result["azimuth"]["large_errors"])])
+    lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
+    if "confidence" in result:
+        lines.append(_confidence_line(result["confidence"]))
+    return "\n".join(lines)
 
 
 def _line(label: str, numbers: dict[str, Any], interval: str = "") -> str:
@@ -185,6 +201,15 @@ def _large_errors_line(large: dict[str, Any]) -> str:
         f"circle, {100 * large['mirrored_front_back']:.0f} % mirrored front-back, "
         f"{100 * large['mirrored_left_right']:.0f} % mirrored left-right, "
         f"{100 * large['other']:.0f} % other"
+    )
+
+
+def _confidence_line(sure: dict[str, Any]) -> str:
+    half, whole = sure["risk_coverage"][4], sure["risk_coverage"][-1]
+    return (
+        f"confidence: the surer half is within {sure['within_deg']:.0f} in {half['right']:.2f} of "
+        f"cases (all: {whole['right']:.2f}), median {half['median_error_deg']:.1f}; expected "
+        f"calibration error {sure['expected_calibration_error']:.3f}"
     )
 
 

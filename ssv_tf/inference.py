@@ -30,7 +30,8 @@ def predict(analysis, pictures, batch_size=64):
       batch_size: pictures at once; changes nothing but speed.
 
     Returns:
-      float32 [n, 7]: azimuth, elevation, tilt in degrees in (-180, 180], four logits.
+      float32 [n, 7]: azimuth, elevation, tilt in degrees in (-180, 180], four logits; [n, 8] of a
+      student, with the log odds that its azimuth is right.
     """
     function = viewpoint_function(analysis)
     parts = []
@@ -45,15 +46,17 @@ def predict(analysis, pictures, batch_size=64):
 
 
 def viewpoint_function(analysis):
-    """A compiled function: float pictures [n, r, r, 3] -> radians and quadrant logits [n, 7]."""
+    """A compiled function: float pictures [n, r, r, 3] -> radians, then logits as `predict`."""
     return compiled_for(analysis, _raw_function)
 
 
 def _raw_function(network):
     def raw(pictures):
         prediction = network.viewpoint(pictures)
-        logits = prediction["quadrant_logits"][:, 0]
-        return ops.concatenate([network.angles_rad(prediction), logits], axis=-1)
+        parts = [network.angles_rad(prediction), prediction["quadrant_logits"][:, 0]]
+        if "confidence_logit" in prediction:
+            parts.append(prediction["confidence_logit"])
+        return ops.concatenate(parts, axis=-1)
 
     return raw
 

@@ -88,6 +88,33 @@ def confusion(counts: Sequence[Sequence[int]]) -> bytes:
     return _png(figure)
 
 
+def reliability(bins: Sequence[dict[str, Any]]) -> bytes:
+    """Share of right azimuths over confidence, from `confidence.reliability`'s bins."""
+    figure, axes = _figure(4.6, 4.2)
+    axes.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1.2, label="calibrated")
+    points = [(row["confidence"], row["right"]) for row in bins]
+    axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", lw=1.3, label="measured")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def risk_coverage(rows: Sequence[dict[str, float]]) -> bytes:
+    """Median error and share right of the surest answers, from `confidence.risk_coverage`."""
+    figure, axes = _figure(5.2, 3.6)
+    coverage = [row["coverage"] for row in rows]
+    axes.plot(coverage, [row["median_error_deg"] for row in rows], color=BLUE, marker="o")
+    axes.set(xlabel="share of pictures answered, the surest first", xlim=(0, 1.02))
+    axes.set(ylim=(0, None))
+    axes.set_ylabel("median azimuth error (degrees)", color=BLUE)
+    right = axes.twinx()
+    right.plot(coverage, [1 - row["right"] for row in rows], color=RED, marker="s")
+    right.set(ylim=(0, None))
+    right.set_ylabel("share that is wrong", color=RED)
+    right.spines[["top"]].set_visible(False)
+    return _png(figure)
+
+
 def azimuth_histograms(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
     """Shares of predicted beside true azimuths, by 30 degrees: a collapse shows at once."""
     figure, axes = _figure(5.2, 3.4)

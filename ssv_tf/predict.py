@@ -7,7 +7,6 @@ Pictures that cannot be read are named on stderr, skipped and counted.
 
 import csv
 import dataclasses
-import functools
 import glob
 import io
 import json
@@ -25,21 +24,32 @@ from ssv_tf.data import folder
 from ssv_tf.errors import FlagError, UserError
 
 COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
+# The last column, where the run's calibration can tell it.
+CONFIDENCE = "confidence"
 
 _AT_ONCE = 512  # pictures in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One line of the table: the file and its calibrated degrees [3]."""
+    """One line of the table.
+
+    Attributes:
+      path: the file.
+      degrees: calibrated, [3].
+      confidence: probability that the azimuth is right; None where the calibration cannot tell.
+    """
 
     path: Path
     degrees: np.ndarray
+    confidence: float | None = None
 
     def row(self) -> dict[str, str | float]:
-        """The line, degrees to two decimals (-0.00 is 0.00)."""
+        """The line, degrees to two decimals (-0.00 is 0.00), confidence to three."""
         rounded = (round(float(angle), 2) + 0.0 for angle in self.degrees)
-        return dict(zip(COLUMNS, (_printable(self.path), *rounded), strict=True))
+        cells: list[str | float] = [_printable(self.path), *rounded]
+        row = dict(zip(COLUMNS, cells, strict=True))
+        return row if self.confidence is None else row | {CONFIDENCE: round(self.confidence, 3)}
 
 
 def define_flags() -> None:
@@ -107,7 +117,8 @@ def predict_files(
 
     Args:
       paths: picture files.
-      predict: uint8 [pictures, R, R, 3] -> calibrated degrees [pictures, 3].
+      predict: uint8 [pictures, R, R, 3] -> calibrated degrees [pictures, 3], or [pictures, 4]
+        with the confidence.
       read: file -> uint8 [R, R, 3]; raises `folder.BadPicture`.
       at_once: pictures held in memory.
 
@@ -123,18 +134,25 @@ def predict_files(
             except folder.BadPicture as error:
                 bad += 1
                 _say_skipped(_printable(path), str(error))
-        degrees = predict(np.stack(images)) if images else np.zeros((0, 3))
-        yield [Prediction(*pair) for pair in zip(good, degrees, strict=True)], bad
+        answers = predict(np.stack(images)) if images else np.zeros((0, 3))
+        yield [_prediction(*pair) for pair in zip(good, answers, strict=True)], bad
+
+
+def _prediction(path: Path, answer: np.ndarray) -> Prediction:
+    return Prediction(path, answer[:3], float(answer[3]) if len(answer) > 3 else None)
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
     """The table as CSV text with a header."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    sure = any(prediction.confidence is not None for prediction in predictions)
+    writer.writerow([*COLUMNS, CONFIDENCE] if sure else COLUMNS)
     for prediction in predictions:
-        name, *degrees = prediction.row().values()
-        writer.writerow([name, *(f"{angle:.2f}" for angle in degrees)])
+        row = prediction.row()
+        name, *degrees = (row[column] for column in COLUMNS)
+        last = [f"{row[CONFIDENCE]:.3f}"] if sure else []
+        writer.writerow([name, *(f"{angle:.2f}" for angle in degrees), *last])
     return stream.getvalue()
 
 
@@ -163,8 +181,15 @@ def _predictor(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
             file=sys.stderr,
         )
         fitted = Calibration.identity()
-    raw = functools.partial(inference.predict, run.analysis())
-    return lambda images: fitted.apply(raw(images))
+    network = run.analysis()
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        raw = inference.predict(network, images)
+        sure = fitted.confidence_of(raw)
+        degrees = fitted.apply(raw)
+        return degrees if sure is None else np.concatenate([degrees, sure[:, None]], axis=1)
+
+    return predict
 
 
 def _reader(options: config.Options) -> Callable[[Path], np.ndarray]:

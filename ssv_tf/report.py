@@ -52,6 +52,7 @@ def build(
         _summary(result),
         _section("Numbers", _numbers(result)),
         _section("Azimuth", _plots(outcome)),
+        _confidence(result.get("confidence")),
         _turntable(folder),
         _health(folder),
         _training(folder),
@@ -127,6 +128,22 @@ def _plots(outcome: Any) -> str:
     )
     shown = "".join(_figure(png, "png", caption) for png, caption in figures)
     return f'{causes}<div class="plots">{shown}</div>'
+
+
+def _confidence(score: dict[str, Any] | None) -> str:
+    """Whether the confidence is a probability, and what refusing the unsure brings."""
+    if not score:
+        return ""
+    within = f"{score['within_deg']:.0f}°"
+    figures = [
+        (plots.reliability(score["bins"]),
+         f"Right means within {within}. A dot is a tenth of the pictures; expected calibration "
+         f"error {score['expected_calibration_error']:.3f}."),
+        (plots.risk_coverage(score["risk_coverage"]),
+         "What is left wrong where the least sure answers are refused."),
+    ]  # fmt: skip
+    shown = "".join(_figure(png, "png", caption) for png, caption in figures)
+    return _section("Confidence", f'<div class="plots">{shown}</div>')
 
 
 def _turntable(folder: Path) -> str:

@@ -5,10 +5,13 @@ runs/NAME/
   models/analysis.keras models/synthesis.keras   the last, S averaged
   models/best/...                                the newest of about the best health
   pictures/  checkpoints/  tensorboard/
+
+A student's (`ssv_tf.distill`) has distill.json, and a StudentNetwork as its analysis.keras.
 """
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import tempfile
@@ -40,18 +43,32 @@ class Run:
         best = self.path / "models" / "best"
         return best if (best / "analysis.keras").is_file() else self.path / "models"
 
-    def analysis(self):
-        """The trained AnalysisNetwork."""
-        from ssv_tf.models import analysis
+    @property
+    def student(self) -> str | None:
+        """The name of the teacher where the run is a student of another, else None."""
+        path = self.path / "distill.json"
+        if not path.is_file():
+            return None
+        try:
+            return str(json.loads(path.read_text())["teacher"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
 
-        return _load_model(self.models_dir / "analysis.keras", analysis.AnalysisNetwork)
+    def analysis(self):
+        """The trained AnalysisNetwork; of a student, the StudentNetwork."""
+        from ssv_tf.models import analysis, student
+
+        kinds = analysis.AnalysisNetwork, student.StudentNetwork
+        return _load_model(self.models_dir / "analysis.keras", *kinds)
 
     def synthesis(self):
         """The trained SynthesisNetwork, averaged weights.
 
         Raises:
-          UserError: the run is supervised, which trains none.
+          UserError: the run is supervised, which trains none, or a student, which needs none.
         """
+        if self.student:
+            raise UserError(f"{self.path} is a student of {self.student}: it has no S to draw")
         if self.options.supervised:
             raise UserError(f"{self.path} is {self.options.training}: it has no trained S to draw")
         from ssv_tf.models import synthesis
@@ -106,14 +123,14 @@ def _preset_folder(name: str) -> Path:
     return _PRESETS / name
 
 
-def _load_model(path: Path, model_class):
+def _load_model(path: Path, *classes):
     import keras
 
     if not path.is_file():
         raise UserError(f"{path} is missing: the run has not saved its models yet")
     try:
         return keras.saving.load_model(
-            path, custom_objects={model_class.__name__: model_class}, compile=False
+            path, custom_objects={kind.__name__: kind for kind in classes}, compile=False
         )
     except Exception as error:  # Keras raises many kinds for a damaged file
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
@@ -122,11 +139,16 @@ def _load_model(path: Path, model_class):
 
 def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:
     """Writes analysis.keras and synthesis.keras into `folder`, each by way of a temporary name."""
+    for model, name in ((analysis, "analysis.keras"), (synthesis, "synthesis.keras")):
+        save_model(folder, model, name)
+
+
+def save_model(folder: str | os.PathLike, model, name: str) -> None:
+    """Writes a model into `folder` under `name`, by way of a temporary name."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for model, name in ((analysis, "analysis.keras"), (synthesis, "synthesis.keras")):
-            _save_model(model, folder / name)
+        _save_model(model, folder / name)
     except OSError as error:
         raise UserError(f"cannot write models to {folder}: {error.strerror or error}") from error
 
@@ -136,6 +158,7 @@ def _save_model(model, path: Path) -> None:
     os.close(handle)
     try:
         model.save(temporary)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

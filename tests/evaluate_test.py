@@ -233,9 +233,9 @@ def test_mirror_average_mirrors_the_second_answer_back_whatever_the_offset():
         return np.repeat((calibrated - (77, 0, 0)) * (-1, 1, 1), 2, axis=0)
 
     fitted = Calibration((-1.0, 1.0, 1.0), (77.0, 0.0, 0.0))
-    plain = evaluate.calibrated_deg(predict, images, fitted)
+    plain = fitted.apply(predict(images))
     np.testing.assert_allclose(plain, [[30, 8, 4]] * 2)
-    averaged = evaluate.calibrated_deg(predict, images, fitted, mirror_average=True)
+    averaged = evaluate.with_mirrored(predict, images, fitted, plain)
     np.testing.assert_allclose(averaged, [[35, 9, 5]] * 2)
 
 

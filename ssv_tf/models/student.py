@@ -1,0 +1,97 @@
+"""A student of V for phones: picture -> viewpoint and how sure it is, in a few MMAC."""
+
+import keras
+from keras import ops
+
+from ssv_tf import viewpoint
+
+_HIDDEN = 128
+# MobileNet's own 0.999 needs ten thousand steps to forget where it began.
+_NORM_MOMENTUM = 0.98
+
+
+@keras.saving.register_keras_serializable("ssv_tf")
+class StudentNetwork(keras.Model):
+    """MobileNetV3-small without its sigmoids, then heads for viewpoint and confidence.
+
+    Shapes, at resolution 64: [b, 64, 64, 3] -> MobileNetV3-small (Howard et al. 2019; minimalistic:
+    3x3 kernels, ReLU, no squeeze and excitation, which quantise well) -> [b, 2, 2, c] -> flat ->
+    hidden layer -> linear heads. Batch normalisation alone, which folds into the convolutions; no
+    answer depends on the other pictures of a batch.
+
+    It answers in V's own angles and code, so that V's calibration fits it as well.
+
+    Args:
+      resolution: side of the picture, from 32.
+      width: multiplies MobileNetV3-small's channels.
+      dropout: rate before the heads.
+      centre_rad, stretch: the viewpoint.Encoding of its angles, V's own.
+    """
+
+    def __init__(self, resolution=64, width=1.0, dropout=0.1,
+        centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        self.encoding = viewpoint.Encoding(tuple(centre_rad), tuple(stretch))
+        self.resolution, self.width, self.dropout_rate = resolution, width, dropout
+        self.backbone = keras.applications.MobileNetV3Small(
+            input_shape=(resolution, resolution, 3), alpha=width, minimalistic=True,
+            include_top=False, weights=None, include_preprocessing=False, name="backbone",
+        )  # fmt: skip
+        for layer in self.backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = _NORM_MOMENTUM
+        self.flat = keras.layers.Flatten(name="flat")
+        self.hidden = keras.layers.Dense(_HIDDEN, activation="relu", name="hidden")
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.magnitude = keras.layers.Dense(6, name="magnitude")
+        self.quadrant = keras.layers.Dense(12, name="quadrant")
+        self.confidence = keras.layers.Dense(1, name="confidence")
+
+    def build(self, input_shape=None):
+        features = self.backbone.output_shape
+        self.flat.build(features)
+        flat = (None, features[1] * features[2] * features[3])
+        self.hidden.build(flat)
+        for head in (self.dropout, self.magnitude, self.quadrant, self.confidence):
+            head.build((None, _HIDDEN))
+        self.built = True
+
+    def viewpoint(self, images, training=False):
+        """The viewpoint in V's code, and how sure it is.
+
+        Args:
+          images: [batch, resolution, resolution, 3] in [-1, 1].
+
+        Returns:
+          dict of magnitude_logits [batch, 3, 2], quadrant_logits [batch, 3, 4] and
+          confidence_logit [batch, 1], log odds that the azimuth is right.
+        """
+        x = self.flat(self.backbone(images, training=training))
+        x = self.hidden(x)
+        heads = self.dropout(x, training=training)
+        return {
+            "magnitude_logits": ops.reshape(self.magnitude(heads), (-1, 3, 2)),
+            "quadrant_logits": ops.reshape(self.quadrant(heads), (-1, 3, 4)),
+            # How sure it is must not change what it says.
+            "confidence_logit": self.confidence(ops.stop_gradient(x)),
+        }
+
+    def call(self, images, training=False):
+        """As `viewpoint`."""
+        return self.viewpoint(images, training)
+
+    def angles_rad(self, prediction):
+        """The angles [batch, 3] of a prediction, radians, V's own."""
+        logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
+        return viewpoint.decode(*logits, self.encoding)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "width": self.width,
+            "dropout": self.dropout_rate,
+            "centre_rad": self.encoding.centre_rad,
+            "stretch": self.encoding.stretch,
+        }

@@ -1,0 +1,171 @@
+"""A student learns V's answers, on pictures that nobody labelled (Hinton et al. 2015).
+
+Teacher and student look at one and the same augmented view ("consistent and patient", Beyer et al.
+2022), each at its own size. Where V learnt from mirrored pictures, a picture and its mirror image
+come as a pair: their two answers are averaged into one soft target for both, which keeps V's
+symmetry and is better than either. S adds pictures whose viewpoint is known. Backend-neutral;
+`keras.Model.fit` trains it.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ssv_tf import confidence, losses, viewpoint
+from ssv_tf.calibration import LINEAR, azimuth_kind
+from ssv_tf.training import augment
+from ssv_tf.training.objective import viewpoint_range_rad
+
+
+class Distiller(keras.Model):
+    """The student with everything that teaches it; call and fit with real pictures alone.
+
+    Args:
+      student: StudentNetwork, the one that learns.
+      teacher: AnalysisNetwork.
+      synthesis: SynthesisNetwork, or None for no drawn pictures.
+      options: config.Options the teacher was trained with.
+      drawn: pictures S adds to every batch.
+      mirror_weight: of the student's own agreement on a picture and its mirror image.
+      seed: of everything random.
+    """
+
+    def __init__(self, student, teacher, synthesis, options, drawn, mirror_weight, seed):
+        super().__init__(name="distiller")
+        self.student, self.teacher, self.synthesis = student, teacher, synthesis
+        teacher.trainable = False
+        if synthesis is not None:
+            synthesis.trainable = False
+        self.options, self.mirror_weight = options, mirror_weight
+        self.drawn = drawn if synthesis is not None else 0
+        self.paired = options.mirror_data and options.symmetry_weight > 0
+        self.low_rad, self.high_rad = viewpoint_range_rad(options)
+        limited = azimuth_kind(options) == LINEAR
+        within = confidence.WITHIN_LIMITED_DEG if limited else confidence.WITHIN_DEG
+        self.within_rad = float(np.radians(within))
+        self.random = keras.random.SeedGenerator(seed)
+        names = ("viewpoint", "mirror", "confidence", "within")
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, pictures, training=False):
+        """Answers and targets for `compute_loss`.
+
+        Args:
+          pictures: real ones at the student's size, [b, r, r, 3] in [-1, 1].
+
+        Returns:
+          student: its answers to b + drawn views and, of pairs, then to the mirror images;
+          magnitudes, quadrants: soft targets of the same; azimuth_rad: what counts as right.
+        """
+        count = ops.shape(pictures)[0]
+        drawn, known_rad = self._draw()
+        plain = pictures if drawn is None else ops.concatenate([pictures, drawn])
+        if self.paired:
+            plain = ops.concatenate([plain, losses.mirror_pictures(plain)])
+        views = ops.stop_gradient(self._augmented(plain))
+        targets = [ops.stop_gradient(t) for t in self._targets(views, known_rad, count)]
+        answers = self.student(views, training=training)
+        return {"student": answers} | dict(
+            zip(("magnitudes", "quadrants", "azimuth_rad"), targets, strict=True)
+        )
+
+    def _draw(self):
+        """S's pictures at the student's size and their viewpoints, or None twice."""
+        if not self.drawn:
+            return None, None
+        shape = (self.drawn, self.options.code_size)
+        z1, z2 = (keras.random.normal(shape, seed=self.random) for _ in range(2))
+        share = keras.random.uniform((self.drawn, 3), seed=self.random)
+        angles = self.low_rad + (self.high_rad - self.low_rad) * share
+        pictures = ops.clip(self.synthesis([z1, z2, angles]), -1.0, 1.0)
+        side = self.student.resolution
+        return ops.image.resize(pictures, (side, side), interpolation="bilinear"), angles
+
+    def _augmented(self, pictures):
+        batch = ops.shape(pictures)[0]
+        draw = {"uniform": _uniform, "normal": keras.random.normal}
+        shapes = augment.draw_shapes(batch, self.student.resolution)
+        draws = {
+            name: draw[kind](shape, seed=self.random) for name, (kind, shape) in shapes.items()
+        }
+        return augment.augment(pictures, draws, self.options.augment)
+
+    def _targets(self, views, known_rad, count):
+        """Soft targets of all views, and the azimuths that count as right.
+
+        An azimuth is right where it is the teacher's answer to that very view, not to the pair:
+        where the teacher contradicts itself on the mirror image, nobody can be sure.
+        """
+        seen = self.teacher.viewpoint(_shrunk(views, self.teacher.resolution))
+        azimuth_rad = self._halves(self.teacher.angles_rad(seen)[:, 0])
+        code = [self._halves(ops.softmax(seen[name], axis=-1)) for name in _NAMES]
+        target = [own[0] for own in code]
+        if self.paired:
+            back = viewpoint.mirror_prediction(*(own[1] for own in code))
+            target = [(own + other) / 2 for own, other in zip(target, back, strict=True)]
+        if known_rad is not None:
+            truth = viewpoint.encode(known_rad, self.student.encoding)
+            target = [_known_last(*pair, count) for pair in zip(target, truth, strict=True)]
+            signs = (1.0, -1.0)[: len(azimuth_rad)]
+            azimuth_rad = [
+                _known_last(own, sign * known_rad[:, 0], count)
+                for own, sign in zip(azimuth_rad, signs, strict=True)
+            ]
+        if self.paired:
+            mirrored = viewpoint.mirror_prediction(*target)
+            target = [ops.concatenate(pair) for pair in zip(target, mirrored, strict=True)]
+        return [*target, ops.concatenate(azimuth_rad)]
+
+    def _halves(self, values):
+        """What belongs to the views, and to their mirror images if there are any."""
+        return ops.split(values, 2) if self.paired else [values]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Soft cross-entropy of the viewpoint code, own mirror agreement, confidence."""
+        answers = y_pred["student"]
+        taught = losses.viewpoint_distance(answers, y_pred["magnitudes"], y_pred["quadrants"])
+        mirrored = self._disagreement(answers)
+        azimuth = ops.stop_gradient(self.student.angles_rad(answers))[:, 0]
+        apart = ops.abs(_wrapped(azimuth - y_pred["azimuth_rad"]))
+        right = ops.cast(apart <= self.within_rad, "float32")
+        logit = answers["confidence_logit"][:, 0]
+        sureness = ops.mean(ops.softplus(logit) - right * logit)
+        parts = (taught, mirrored, sureness, ops.mean(right))
+        for mean, value in zip(self.means.values(), parts, strict=True):
+            mean.update_state(value)
+        return taught + self.mirror_weight * mirrored + sureness
+
+    def _disagreement(self, answers):
+        if not self.paired:
+            return 0.0
+        first, second = ({name: ops.split(answers[name], 2)[i] for name in _NAMES} for i in (0, 1))
+        return losses.symmetry(first, second) + losses.symmetry(second, first)
+
+    @property
+    def metrics(self):
+        return list(self.means.values())
+
+
+_NAMES = ("magnitude_logits", "quadrant_logits")
+
+
+def _shrunk(pictures, side):
+    """Means of blocks: [b, r, r, c] -> [b, side, side, c]."""
+    factor = pictures.shape[1] // side
+    return ops.average_pool(pictures, factor, strides=factor) if factor > 1 else pictures
+
+
+def _known_last(taught, known, count):
+    """Targets of `count` real pictures by the teacher, of the drawn ones as S drew them."""
+    return ops.concatenate([taught[:count], known])
+
+
+def _uniform(shape, seed):
+    return keras.random.uniform(shape, -1.0, 1.0, seed=seed)
+
+
+def _wrapped(angle_rad):
+    return ops.arctan2(ops.sin(angle_rad), ops.cos(angle_rad))
