@@ -23,6 +23,7 @@ from ssv_tf.errors import FlagError, UserError
 # Settings that name folders and files of whoever trained.
 _PRIVATE = (
     "run_dir", "where_table", "score_data", "score_labels", "train_labels", "perceptual_weights",
+    "init_from",
 )  # fmt: skip
 _OWN_DATA = "photos"
 

@@ -38,6 +38,10 @@ class Options:
         16, "Pictures a step, over all devices and micro-batches.", low=1, high=4096
     )
 
+    init_from: str = _setting(
+        "", "Run folder or preset whose V and S training starts from (refinement); empty: none."
+    )
+
     # The pictures.
     data: str = _setting(
         "turntable_cars", "turntable_cars (embedded), tfds:NAME, or a folder of pictures."
@@ -284,6 +288,8 @@ class Options:
                 f"{self.accumulate}"
             )
 
+        if self.init_from and self.supervised:
+            raise FlagError(f"--init_from={self.init_from} and --supervised do not go together")
         self._check_teaching()
 
     def _check_teaching(self):

@@ -110,6 +110,26 @@ def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Ru
     return Run(folder, config.from_json(text, str(options_path)), preset or None)
 
 
+def find(name: str) -> Run:
+    """The run in the folder of that name, else the preset.
+
+    Raises:
+      UserError: neither.
+    """
+    if Path(name).is_dir():
+        return load(name)
+    if name in presets():
+        return load(preset=name)
+    raise UserError(
+        f"{name} is neither a run folder nor a preset; presets: {', '.join(presets()) or 'none'}"
+    )
+
+
+def presets() -> list[str]:
+    """Names of the runs that came with the package."""
+    return sorted(p.name for p in _PRESETS.iterdir()) if _PRESETS.is_dir() else []
+
+
 def say_if_supervised(options: config.Options) -> None:
     """A line on stderr for a run that was trained from labels."""
     if options.supervised:
@@ -117,9 +137,8 @@ def say_if_supervised(options: config.Options) -> None:
 
 
 def _preset_folder(name: str) -> Path:
-    known = sorted(p.name for p in _PRESETS.iterdir()) if _PRESETS.is_dir() else []
-    if name not in known:
-        raise FlagError(f"--preset={name}: known presets: {', '.join(known) or 'none yet'}")
+    if name not in presets():
+        raise FlagError(f"--preset={name}: known presets: {', '.join(presets()) or 'none yet'}")
     return _PRESETS / name
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ssv_tf import calibration, config, files, inference, metrics, runs
 from ssv_tf.data import sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, engines, health, monitor, networks, turntable
+from ssv_tf.training import checkpoints, engines, health, monitor, networks, start, turntable
 
 _SCORE_CALIBRATION = 100
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
@@ -58,6 +58,9 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     if first:
         print(f"resumed at step {first}", flush=True)
         monitor.drop_later_records(folder / "metrics.jsonl", first)
+    elif options.init_from:
+        start.take_over(trainer, options.init_from)
+        print(f"starting from the networks of {options.init_from}", flush=True)
     watch = monitor.Monitor(folder, first, options.steps, quiet)
     try:
         with _stop_signals() as stop:

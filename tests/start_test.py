@@ -1,0 +1,103 @@
+"""--init_from: training starts from another run's networks, and from nothing that labels taught."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny as sizes
+
+from ssv_tf import config, runs
+from ssv_tf.data import collection, sources
+from ssv_tf.errors import FlagError, UserError
+from ssv_tf.training import engines, loop, start
+
+TINY = config.Options(steps=2, **sizes.NETWORKS, dropout=0.0, score_interval=9, picture_interval=9)
+
+
+@pytest.fixture(autouse=True)
+def small_collections(monkeypatch):
+    """Random pictures in place of rendered ones."""
+
+    def load_collection(spec, *, resolution, split="train", **_):
+        rng = np.random.default_rng(len(split))
+        images = rng.integers(0, 256, (160, resolution, resolution, 3), dtype=np.uint8)
+        angles = rng.uniform(-30, 30, (160, 3)).astype(np.float32)
+        return collection.PictureSet([f"{i}.png" for i in range(160)], images, angles)
+
+    monkeypatch.setattr(sources, "load_collection", load_collection)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run of drawn networks, never trained."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    folder.mkdir()
+    trainer = engines.make_trainer(dataclasses.replace(TINY, seed=7))
+    (folder / "options.json").write_text(TINY.to_json())
+    runs.save_models(folder / "models", trainer.analysis, trainer.synthesis)
+    return folder
+
+
+def _weights(run):
+    return [np.asarray(w) for m in (run.analysis(), run.synthesis()) for w in m.get_weights()]
+
+
+def test_networks_and_averages_are_the_other_runs(run_folder):
+    trainer = engines.make_trainer(TINY)
+    before = {name: v.numpy().copy() for name, v in trainer.state().items()}
+    start.take_over(trainer, str(run_folder))
+    given = _weights(runs.load(run_folder))
+    state = {name: v.numpy() for name, v in trainer.state().items()}
+    for suffix in ("", "_average"):
+        own = [
+            v
+            for k, v in state.items()
+            if k.startswith((f"analysis{suffix}/", f"synthesis{suffix}/"))
+        ]
+        assert all(np.array_equal(a, b) for a, b in zip(own, given, strict=True))
+    rest = [k for k in state if k.startswith(("optimizer", "prior"))]
+    assert rest and all(np.array_equal(before[k], state[k]) for k in rest)
+
+
+def test_training_starts_there_and_a_resumed_run_does_not_go_back(run_folder, tmp_path, capsys):
+    frozen = {"analysis_rate": 1e-8, "synthesis_rate": 1e-8, "ema_decay": 0.0}
+    options = dataclasses.replace(
+        TINY, init_from=str(run_folder), run_dir=str(tmp_path / "second"), **frozen
+    )
+    assert loop.train(options, quiet=True) == 0
+    assert "starting from the networks of" in capsys.readouterr().out
+    for own, given in zip(
+        _weights(runs.load(tmp_path / "second")), _weights(runs.load(run_folder)), strict=True
+    ):
+        np.testing.assert_allclose(own, given, atol=1e-5)
+    assert loop.train(dataclasses.replace(options, steps=3), quiet=True) == 0
+    said = capsys.readouterr().out
+    assert "resumed at step 2" in said and "starting from" not in said
+
+
+def test_a_preset_by_name():
+    assert runs.find("cars").preset == "cars"
+    with pytest.raises(
+        UserError, match=r"nothing here is neither a run folder nor a preset; .*cars"
+    ):
+        runs.find("nothing here")
+
+
+def test_other_shapes_are_named(run_folder):
+    trainer = engines.make_trainer(dataclasses.replace(TINY, analysis_width=0.06))
+    with pytest.raises(
+        UserError, match=r"analysis network has other shapes \(width 0.03 there, 0.06"
+    ):
+        start.take_over(trainer, str(run_folder))
+
+
+def test_labels_never_get_in(run_folder, tmp_path):
+    supervised = tmp_path / "taught"
+    supervised.mkdir()
+    taught = dataclasses.replace(TINY, supervised=True, train_labels="x.csv", data="photos")
+    (supervised / "options.json").write_text(taught.to_json())
+    trainer = engines.make_trainer(TINY)
+    with pytest.raises(UserError, match="was trained from labels"):
+        start.take_over(trainer, str(supervised))
+    with pytest.raises(FlagError, match="do not go together"):
+        dataclasses.replace(TINY, init_from=str(run_folder), supervised=True)
