@@ -254,17 +254,27 @@ def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite,
             shuffle=False,
             steps_per_epoch=min(_STEPS_AN_EPOCH, settings.steps),
             verbose=0 if quiet else 2,
-            callbacks=_callbacks(kept),
+            callbacks=_callbacks(kept, distiller, settings.seed),
         )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     return student
 
 
-def _callbacks(kept: Path) -> list:
+def _callbacks(kept: Path, distiller, seed: int) -> list:
+    """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
     import keras
 
-    return [keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False)]
+    generators = distiller.random, distiller.student.dropout.seed_generator
+
+    def reseed(epoch, logs=None):
+        for number, generator in enumerate(generators):
+            generator.state.assign([seed + number, epoch << 16])
+
+    return [
+        keras.callbacks.LambdaCallback(on_epoch_begin=reseed),
+        keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False),
+    ]
 
 
 def _optimizer(settings: Settings):

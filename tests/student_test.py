@@ -156,6 +156,16 @@ def test_confidence_does_not_steer_the_viewpoint():
 # --- The command -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def eager():
+    """Three steps cost less than tracing a graph of fifty layers."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def teacher_run(tmp_path_factory):
     """A run of untrained networks on a few of the embedded cars."""
@@ -181,6 +191,7 @@ def _distil(teacher_run, out, *words):
 
 @pytest.fixture(scope="module")
 def student_run(teacher_run, tmp_path_factory):
+    """Its training runs as a graph, as users have it."""
     out = tmp_path_factory.mktemp("student") / "phone"
     run = runs.load(teacher_run)
     distill.distill(run, out, distill.Settings(32, 0.25, 3, 4), quiet=True)
@@ -203,7 +214,7 @@ def test_student_folder_is_a_run(student_run):
         run.synthesis()
 
 
-def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch):
+def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch, eager):
     monkeypatch.setattr(distill, "_STEPS_AN_EPOCH", 2)
     run, out = runs.load(teacher_run), tmp_path / "phone"
     settings = distill.Settings(32, 0.25, 6, 4)
@@ -217,7 +228,7 @@ def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        distill, "_callbacks", lambda kept, old=distill._callbacks: [Stop(), *old(kept)]
+        distill, "_callbacks", lambda *args, old=distill._callbacks: [Stop(), *old(*args)]
     )
     with pytest.raises(KeyboardInterrupt):
         distill.distill(run, out, settings, quiet=True)
