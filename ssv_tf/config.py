@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf.data import bad
 from ssv_tf.errors import FlagError, UserError
 
 SELF_SUPERVISED = "self-supervised"
@@ -48,6 +49,8 @@ class Options:
     where_table: str = _setting(
         "", "CSV for --where; empty: labels.csv in the folder. Angles in it are not read."
     )
+    bad_pictures: str = _setting(bad.SKIP, bad.PICTURES_HELP, choices=bad.POLICIES)
+    bad_rows: str = _setting(bad.STOP, bad.ROWS_HELP, choices=bad.POLICIES)
     limit: int = _setting(0, "Use at most this many training pictures; 0: all.", low=0)
     resolution: int = _setting(32, "Picture side in pixels, a power of two.", choices=(32, 64, 128))
     crop: str = _setting(
