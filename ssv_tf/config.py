@@ -317,7 +317,10 @@ def _check_setting(field: dataclasses.Field, value: Any) -> None:
     wanted: Any = field.type
     rule = field.metadata
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if type(value) is not wanted:
         raise FlagError(f"--{field.name} must be {wanted.__name__}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -342,7 +345,7 @@ def from_json(text: str, source: str = "options.json") -> Options:
             raise ValueError("not a JSON object")
         known = {field.name for field in dataclasses.fields(Options)}
         unknown = sorted(set(values) - known)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{source} is not an options file: {error}") from error
     if unknown:
         raise UserError(f"{source} has settings this version does not know: {', '.join(unknown)}")

@@ -153,10 +153,13 @@ def predict_files(
 def as_csv(predictions: Sequence[Prediction]) -> str:
     """The table as CSV text with a header."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    plain = csv.writer(stream, lineterminator="\n")
+    # Before Python 3.13 a carriage return in a name is not quoted by itself, and ends the row.
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(COLUMNS)
     for prediction in predictions:
         name, *degrees = prediction.row().values()
+        writer = quoting if "\r" in str(name) else plain
         writer.writerow([name, *(f"{angle:.2f}" for angle in degrees)])
     return stream.getvalue()
 
