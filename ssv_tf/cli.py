@@ -17,6 +17,8 @@ except UserError as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(error.exit_code) from None
 
+_LARGEST_FLAG_FILE = 10_000_000  # bytes
+
 for _name in ("tensorflow", "jax"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -51,7 +53,17 @@ def _with_flag_file_check(argv: Sequence[str]) -> Sequence[str]:
             path = word.split("=", 1)[1]
             if not os.path.isfile(path):
                 raise flags.Error(f"--flagfile: no such file: {path}")
+            _check_text(path)
     return argv
+
+
+def _check_text(path: str) -> None:
+    try:
+        content = files.read_regular(path, _LARGEST_FLAG_FILE)
+    except files.Unreadable as error:
+        raise flags.Error(f"--flagfile={path}: {error}") from None
+    if b"\0" in content:
+        raise flags.Error(f"--flagfile={path}: a NUL byte, so it is no text")
 
 
 def _guarded(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:

@@ -43,7 +43,7 @@ def read_regular(path: str | os.PathLike, most_bytes: int) -> bytes:
             _check_regular(status)
             content = b"" if status.st_size > most_bytes else stream.read(most_bytes + 1)
     except OSError as error:
-        raise Unreadable(_why(error, path)) from None
+        raise Unreadable(why_unreadable(error, path)) from None
     except ValueError:  # a NUL in the name
         raise Unreadable("no such file") from None
     if max(status.st_size, len(content)) > most_bytes:
@@ -57,7 +57,8 @@ def _check_regular(status: os.stat_result) -> None:
         raise Unreadable(f"not a regular file but {kind}")
 
 
-def _why(error: OSError, path: str | os.PathLike) -> str:
+def why_unreadable(error: OSError, path: str | os.PathLike) -> str:
+    """A short reason, without the name, why the system does not give a file."""
     if error.errno == errno.ELOOP:
         return "link that leads to itself"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -8,7 +8,6 @@ the first, before anything is written.
 
 import csv
 import dataclasses
-import errno
 import functools
 import io
 import json
@@ -183,8 +182,7 @@ def _why_missing(word: str) -> str:
     try:
         os.stat(word)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return "file name too long"
+        return files.why_unreadable(error, word)
     except ValueError:  # a NUL
         pass
     return "no such file"

@@ -19,6 +19,8 @@ from ssv_tf import files
 from ssv_tf.data import bad, folder, patterns, reading, sources
 from ssv_tf.errors import UserError
 
+# Pillow's warnings are silenced by the reader; pytest shows what the commands do not.
+pytestmark = pytest.mark.filterwarnings("ignore")
 _SIDE = 64
 _LARGEST_RSS_MB = 800  # 540 measured, on two threads
 

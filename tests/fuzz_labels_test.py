@@ -200,9 +200,11 @@ def test_any_words_end_a_command_with_one_line(module, tmp_path_factory, monkeyp
     @example([f"--{'run_dir' if module is train else 'out'}={'x' * 300}"])
     @example(["--flagfile=binary"])
     @example(["--flagfile=long"])
+    @example(["--flagfile=nul"])
     @FEW
     def end(words):
         (place / "binary").write_bytes(b"--run=\xff\xfe\0\n")
+        (place / "nul").write_bytes(b"--out=a\0b\n")
         (place / "long").write_text(f"--seed={'9' * 5000}\n--{'x' * 100_000}\n")
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
