@@ -307,3 +307,21 @@ def test_tfds_mistakes_are_one_line(tfds_home):
     with pytest.raises(UserError, match=r"no route to host; prepare it") as caught:
         load("tfds:tiny_remote", resolution=8)
     assert "long story" not in str(caught.value)
+
+
+def test_tfds_pictures_that_cannot_be_read_are_skipped_or_stop(tfds_home, monkeypatch):
+    sources.load_collection("tfds:tiny_greys", resolution=8)
+    calls = []
+
+    def read(content, shortest):
+        calls.append(len(content))
+        if len(calls) == 2:
+            raise sources.BadPicture("broken")
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(sources, "read_picture", read)
+    pictures = sources.load_collection("tfds:tiny_greys", resolution=8)
+    assert pictures.skipped == [("train/00001", "broken")] and len(pictures) == 2
+    calls.clear()
+    with pytest.raises(UserError, match="train/00001: broken; --bad_pictures=skip goes on"):
+        sources.load_collection("tfds:tiny_greys", resolution=8, bad_pictures="stop")
