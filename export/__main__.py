@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from ssv_tf import cli
+from ssv_tf.data import bad
 from ssv_tf.errors import FlagError, UserError
 
 TFLITE_FORMATS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
@@ -32,6 +33,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir", None, "Folder of pictures for both; empty: what the run was trained on."
     )
+    bad.define_flags(rows=False)
     flags.DEFINE_enum(
         "input",
         "uint8",
@@ -123,6 +125,7 @@ def _pictures(options, values):
             padding=options.padding,
             limit=wanted,
             seed=values.seed,
+            bad_pictures=values.bad_pictures,
         )
     except FlagError:
         raise

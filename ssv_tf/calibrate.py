@@ -77,9 +77,7 @@ def table(fitted: calibration.Calibration) -> str:
 
 def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
     if values.data_dir:
-        pictures = labelled.folder_pictures(
-            run.options, values.data_dir, values.labels, values.where
-        )
+        pictures = labelled.folder_pictures(run.options, values)
     else:
         pictures = labelled.embedded_pictures(run.options, "calibration")
     drawn, _ = labelled.draw(pictures, values.count, values.seed)

@@ -154,7 +154,7 @@ class Calibration:
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{source} is no calibration: {error}") from error
 
     def save(self, path: str | os.PathLike) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf.data import bad
 from ssv_tf.errors import FlagError, UserError
 
 SELF_SUPERVISED = "self-supervised"
@@ -52,6 +53,8 @@ class Options:
     where_table: str = _setting(
         "", "CSV for --where; empty: labels.csv in the folder. Angles in it are not read."
     )
+    bad_pictures: str = _setting(bad.SKIP, bad.PICTURES_HELP, choices=bad.POLICIES)
+    bad_rows: str = _setting(bad.STOP, bad.ROWS_HELP, choices=bad.POLICIES)
     limit: int = _setting(0, "Use at most this many training pictures; 0: all.", low=0)
     resolution: int = _setting(32, "Picture side in pixels, a power of two.", choices=(32, 64, 128))
     crop: str = _setting(
@@ -320,7 +323,10 @@ def _check_setting(field: dataclasses.Field, value: Any) -> None:
     wanted: Any = field.type
     rule = field.metadata
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if type(value) is not wanted:
         raise FlagError(f"--{field.name} must be {wanted.__name__}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -345,7 +351,7 @@ def from_json(text: str, source: str = "options.json") -> Options:
             raise ValueError("not a JSON object")
         known = {field.name for field in dataclasses.fields(Options)}
         unknown = sorted(set(values) - known)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{source} is not an options file: {error}") from error
     if unknown:
         raise UserError(f"{source} has settings this version does not know: {', '.join(unknown)}")

@@ -1,13 +1,87 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one; reading ones that may be anything."""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ssv_tf.errors import FlagError, UserError
+
+_LONGEST_MESSAGE = 2000  # characters; a table's cell may hold far more
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Unreadable(Exception):
+    """A path whose content cannot be had; the message is a short reason, without the name."""
+
+
+def read_regular(path: str | os.PathLike, most_bytes: int) -> bytes:
+    """The content of a regular file; never blocks on a pipe or device, never takes more memory.
+
+    Args:
+      path: any path.
+      most_bytes: a longer file is refused, unread.
+
+    Raises:
+      Unreadable: with a short reason.
+    """
+    try:
+        _check_regular(os.stat(path))
+        # The file may have become a pipe since: O_NONBLOCK keeps open() from waiting for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            _check_regular(status)
+            content = b"" if status.st_size > most_bytes else stream.read(most_bytes + 1)
+    except OSError as error:
+        raise Unreadable(why_unreadable(error, path)) from None
+    except ValueError:  # a NUL in the name
+        raise Unreadable("no such file") from None
+    if max(status.st_size, len(content)) > most_bytes:
+        raise Unreadable(f"file larger than {most_bytes // 1_000_000} MB")
+    return content
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), "something else")
+        raise Unreadable(f"not a regular file but {kind}")
+
+
+def why_unreadable(error: OSError, path: str | os.PathLike) -> str:
+    """A short reason, without the name, why the system does not give a file."""
+    if error.errno == errno.ELOOP:
+        return "link that leads to itself"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "link to a missing file" if os.path.islink(path) else "no such file"
+    return f"cannot be read: {error.strerror}"
+
+
+def printable(path: str | os.PathLike) -> str:
+    """A path as text that any file takes; a byte that is not UTF-8 becomes %E9 and the like."""
+    return "".join(
+        f"%{ord(letter) - 0xDC00:02X}" if "\udc80" <= letter <= "\udcff" else letter
+        for letter in os.fspath(path)
+    )
+
+
+def one_line(text: str) -> str:
+    r"""Text for a message: line breaks and what steers a terminal are shown as \n, \x1b, ..."""
+    if len(text) > _LONGEST_MESSAGE:
+        text = text[:_LONGEST_MESSAGE] + "..."
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def refuse_existing(path: str | os.PathLike, overwrite: bool) -> Path:

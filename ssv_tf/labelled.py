@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from ssv_tf import config, inference, runs
-from ssv_tf.data import sources
+from ssv_tf.data import bad, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.errors import FlagError, UserError
 
@@ -42,6 +42,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("labels", "", "CSV of --data_dir's angles in degrees.")
     flags.DEFINE_string("where", "", "Rows of --labels to use, such as class_id%4==1; empty: all.")
+    bad.define_flags()
     flags.DEFINE_integer("seed", 0, "Seed that draws the calibration pictures.", lower_bound=0)
 
 
@@ -60,10 +61,16 @@ def predictor(run: runs.Run) -> Predict:
     return functools.partial(inference.predict, run.analysis())
 
 
-def folder_pictures(options: config.Options, data_dir: str, labels: str, where: str) -> PictureSet:
-    """The labelled pictures of a folder, cropped as the run's training pictures were."""
+def folder_pictures(options: config.Options, values) -> PictureSet:
+    """The labelled pictures of --data_dir, cropped as the run's training pictures were."""
     pictures = sources.load_collection(
-        data_dir, labels=labels, where=where or None, labelled_only=True, **_fit(options)
+        values.data_dir,
+        labels=values.labels,
+        where=values.where or None,
+        labelled_only=True,
+        bad_pictures=values.bad_pictures,
+        bad_rows=values.bad_rows,
+        **_fit(options),
     )
     return pictures.labelled()
 
@@ -109,7 +116,7 @@ def load_split(options: config.Options, values) -> Split:
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
         return Split(drawn if count else None, test, angles_deg(drawn), known_from)
-    pictures = folder_pictures(options, values.data_dir, values.labels, values.where)
+    pictures = folder_pictures(options, values)
     if not count:
         return Split(None, pictures, angles_deg(pictures), "the test pictures themselves")
     drawn, test = draw(pictures, count, values.seed)

@@ -176,7 +176,7 @@ def score(
       predicted_deg: [pictures, 3], calibrated.
       true_deg: [pictures, 3].
       calibration_true_deg: [others, 3], labels the baselines may know: those calibrated on.
-      skipped: pictures that could not be read.
+      skipped: pictures that could not be used.
       seed, resamples: of the bootstrap.
 
     Returns:

@@ -2,12 +2,12 @@
 
   python -m ssv_tf.predict --run=RUN photos/ extra.jpg "more/*.png" --out=angles.csv --draw_dir=DIR
 
-Pictures that cannot be read are named on stderr, skipped and counted.
+Pictures that cannot be read are named on stderr, skipped and counted; --bad_pictures=stop ends at
+the first, before anything is written.
 """
 
 import csv
 import dataclasses
-import glob
 import io
 import json
 import os
@@ -20,7 +20,7 @@ from absl import flags
 
 from ssv_tf import calibration, cli, config, drawing, files, inference, runs
 from ssv_tf.calibration import Calibration
-from ssv_tf.data import folder
+from ssv_tf.data import bad, folder, patterns
 from ssv_tf.errors import FlagError, UserError
 
 COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
@@ -28,6 +28,7 @@ COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
 CONFIDENCE = "confidence"
 
 _AT_ONCE = 512  # pictures in memory
+_LONGEST_STEM = 200  # bytes; a file's name has at most 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Prediction:
     def row(self) -> dict[str, str | float]:
         """The line, degrees to two decimals (-0.00 is 0.00), confidence to three."""
         rounded = (round(float(angle), 2) + 0.0 for angle in self.degrees)
-        cells: list[str | float] = [_printable(self.path), *rounded]
+        cells: list[str | float] = [files.printable(self.path), *rounded]
         row = dict(zip(COLUMNS, cells, strict=True))
         return row if self.confidence is None else row | {CONFIDENCE: round(self.confidence, 3)}
 
@@ -59,6 +60,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", "", "Table to write, .csv or .json; empty: CSV on stdout.")
     flags.DEFINE_string("draw_dir", "", "Folder for the pictures with axes drawn; empty: none.")
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
+    bad.define_flags(rows=False)
 
 
 def main(argv) -> None:
@@ -68,41 +70,60 @@ def main(argv) -> None:
         raise FlagError("name at least one picture, folder or glob")
     if values.out:
         _check_table(values.out, values.overwrite)
-    paths, skipped = find(argv[1:])
+    paths, missing = find(argv[1:])
+    ledger = _Ledger(values.bad_pictures)
+    for word in missing:
+        ledger.skip(word, "no picture there" if os.path.isdir(word) else _why_missing(word))
     drawn = _drawn_paths(paths, values.draw_dir, values.overwrite)
     run = runs.load(values.run or None, values.preset or None)
     runs.say_if_supervised(run.options)
-    predictions = []
-    for part, bad in predict_files(paths, _predictor(run), _reader(run.options)):
-        skipped += bad
+    predictions: list[Prediction] = []
+    for part in predict_files(paths, _predictor(run), _reader(run.options), ledger.skip):
         predictions += part
-        for prediction in part if drawn else ():
-            _draw(prediction, drawn[prediction.path])
+        if drawn and values.bad_pictures == bad.SKIP:
+            _draw_all(part, drawn)
     if not predictions:
-        raise UserError(f"none of the {skipped} pictures could be read")
+        raise UserError(f"none of the {len(ledger.skipped)} pictures could be read")
+    if drawn and values.bad_pictures == bad.STOP:  # all can be read: nothing was written before
+        _draw_all(predictions, drawn)
     _write(predictions, values.out)
     if drawn:
         print(f"{values.draw_dir}: {len(predictions)} pictures drawn", file=sys.stderr)
-    if skipped:
-        print(f"{skipped} skipped, {len(predictions)} predicted", file=sys.stderr)
+    if ledger.skipped:
+        counted = f"{len(ledger.skipped)} skipped, {len(predictions)} predicted"
+        print(f"{counted} ({bad.counts(ledger.skipped)})", file=sys.stderr)
 
 
-def find(words: Sequence[str]) -> tuple[list[Path], int]:
+class _Ledger:
+    """Pictures that could not be used: named on stderr as they come, or the first ends it all."""
+
+    def __init__(self, policy: str):
+        self.policy = policy
+        self.skipped: list[tuple[str, str]] = []
+
+    def skip(self, path: str | os.PathLike, reason: str) -> None:
+        name = files.printable(path)
+        if self.policy == bad.STOP:
+            bad.stop_at(name, reason)
+        self.skipped.append((name, reason))
+        print(f"skipped {files.one_line(name)}: {reason}", file=sys.stderr)
+
+
+def find(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Files of the words on the command line, each once, in that order.
 
     Args:
       words: files, folders (searched all the way down) or globs (** too).
 
     Returns:
-      (paths, how many words led to nothing; each is named on stderr).
+      (paths, the words that led to nothing).
     """
     found: dict[Path, None] = {}
-    missing = 0
+    missing = []
     for word in words:
         paths = _expand(word)
         if not paths:
-            missing += 1
-            _say_skipped(word, "no picture there" if os.path.isdir(word) else "no such file")
+            missing.append(word)
         found.update(dict.fromkeys(paths))
     return list(found), missing
 
@@ -111,8 +132,9 @@ def predict_files(
     paths: Sequence[Path],
     predict: Callable[[np.ndarray], np.ndarray],
     read: Callable[[Path], np.ndarray],
+    skip: Callable[[Path, str], None],
     at_once: int = _AT_ONCE,
-) -> Iterator[tuple[list[Prediction], int]]:
+) -> Iterator[list[Prediction]]:
     """Predicts files, a bounded number of pictures at a time.
 
     Args:
@@ -120,22 +142,22 @@ def predict_files(
       predict: uint8 [pictures, R, R, 3] -> calibrated degrees [pictures, 3], or [pictures, 4]
         with the confidence.
       read: file -> uint8 [R, R, 3]; raises `folder.BadPicture`.
+      skip: told of each file that cannot be read, and why.
       at_once: pictures held in memory.
 
     Yields:
-      (predictions in the order of `paths`, how many could not be read) of each part.
+      predictions in the order of `paths`, of each part.
     """
     for start in range(0, len(paths), at_once):
-        images, good, bad = [], [], 0
+        images, good = [], []
         for path in paths[start : start + at_once]:
             try:
                 images.append(read(path))
                 good.append(path)
             except folder.BadPicture as error:
-                bad += 1
-                _say_skipped(_printable(path), str(error))
+                skip(path, str(error))
         answers = predict(np.stack(images)) if images else np.zeros((0, 3))
-        yield [_prediction(*pair) for pair in zip(good, answers, strict=True)], bad
+        yield [_prediction(*pair) for pair in zip(good, answers, strict=True)]
 
 
 def _prediction(path: Path, answer: np.ndarray) -> Prediction:
@@ -145,13 +167,16 @@ def _prediction(path: Path, answer: np.ndarray) -> Prediction:
 def as_csv(predictions: Sequence[Prediction]) -> str:
     """The table as CSV text with a header."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    plain = csv.writer(stream, lineterminator="\n")
+    # Before Python 3.13 a carriage return in a name is not quoted by itself, and ends the row.
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
     sure = any(prediction.confidence is not None for prediction in predictions)
-    writer.writerow([*COLUMNS, CONFIDENCE] if sure else COLUMNS)
+    plain.writerow([*COLUMNS, CONFIDENCE] if sure else COLUMNS)
     for prediction in predictions:
         row = prediction.row()
         name, *degrees = (row[column] for column in COLUMNS)
         last = [f"{row[CONFIDENCE]:.3f}"] if sure else []
+        writer = quoting if "\r" in str(name) else plain
         writer.writerow([name, *(f"{angle:.2f}" for angle in degrees), *last])
     return stream.getvalue()
 
@@ -164,12 +189,21 @@ def as_json(predictions: Sequence[Prediction]) -> str:
 def _expand(word: str) -> list[Path]:
     """A file that is there is taken by its name, even if that looks like a glob."""
     path = Path(word)
-    if path.is_dir():
+    if os.path.isdir(path):
         return folder.find_pictures(path)
-    if path.exists():
+    if os.path.lexists(path):  # a link to nothing too: reading it tells the reason
         return [path]
-    matches = [Path(match) for match in sorted(glob.glob(word, recursive=True))]
-    return [match for match in matches if not match.is_dir()]
+    return patterns.find_matches(word)
+
+
+def _why_missing(word: str) -> str:
+    try:
+        os.stat(word)
+    except OSError as error:
+        return files.why_unreadable(error, word)
+    except ValueError:  # a NUL
+        pass
+    return "no such file"
 
 
 def _predictor(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
@@ -218,16 +252,25 @@ def _drawn_paths(paths: Sequence[Path], draw_dir: str, overwrite: bool) -> dict[
     drawn: dict[Path, Path] = {}
     used: set[str] = set()
     for path in paths:
-        name, number = f"{path.stem}_axes.png", 2
+        stem = os.fsdecode(os.fsencode(path.stem)[:_LONGEST_STEM])
+        name, number = f"{stem}_axes.png", 2
         while name in used:
-            name, number = f"{path.stem}_axes_{number}.png", number + 1
+            name, number = f"{stem}_axes_{number}.png", number + 1
         used.add(name)
         drawn[path] = files.refuse_existing(Path(draw_dir) / name, overwrite)
     return drawn
 
 
+def _draw_all(predictions: Sequence[Prediction], drawn: dict[Path, Path]) -> None:
+    for prediction in predictions:
+        _draw(prediction, drawn[prediction.path])
+
+
 def _draw(prediction: Prediction, target: Path) -> None:
-    picture = folder.read_picture(prediction.path, shortest=640)
+    try:
+        picture = folder.read_picture(prediction.path, shortest=640)
+    except folder.BadPicture as error:
+        raise UserError(f"{prediction.path} has changed since it was read: {error}") from error
     stream = io.BytesIO()
     drawing.draw_viewpoint(picture, prediction.degrees).save(stream, "PNG")
     files.write_atomically(target, stream.getvalue())
@@ -239,14 +282,6 @@ def _write(predictions: Sequence[Prediction], out: str) -> None:
         return
     text = as_json(predictions) if out.lower().endswith(".json") else as_csv(predictions)
     print(files.write_atomically(out, text))
-
-
-def _say_skipped(name: str, reason: str) -> None:
-    print(f"skipped {name}: {reason}", file=sys.stderr)
-
-
-def _printable(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def run() -> None:

@@ -80,7 +80,7 @@ def _summary(result: dict[str, Any]) -> str:
         f"{azimuth['baseline']['median_error_deg']:.1f}° and "
         f"{100 * azimuth['baseline']['within_30']:.0f} %.</p>"
         f"<p>{result['pictures']} pictures of {_text(result.get('data', ''))}{_text(condition)}"
-        f"{mirrored}; {result['skipped']} could not be read. Calibrated on "
+        f"{mirrored}; {result['skipped']} could not be used. Calibrated on "
         f"{result['calibrated_on']} others. The constant was fitted on "
         f"{_text(result['baseline_fitted_on'])}. Convention: {_text(result['convention'])}.</p>"
     )

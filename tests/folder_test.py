@@ -150,13 +150,14 @@ def test_bad_files_have_short_reasons(tmp_path):
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     assert reason_of(tmp_path / "empty.jpg") == "empty file"
     assert reason_of(tmp_path / "text.jpg") == "not a JPEG, PNG, WebP or BMP picture"
-    assert reason_of(tmp_path / "gif.png") == "not a JPEG, PNG, WebP or BMP picture"
+    assert reason_of(tmp_path / "gif.png") == "not a JPEG, PNG, WebP or BMP picture but GIF"
     assert reason_of(tmp_path / "half.jpg") == "truncated"
     assert reason_of(tmp_path / "bomb.png").startswith("too large")
     assert reason_of(tmp_path / "large.png") == "too large (9500 x 9500 pixels)"
     assert reason_of(tmp_path / "cut.png") == "truncated"
-    assert reason_of(tmp_path / "link.png") == "no such file"
-    assert reason_of(tmp_path) == "not a regular file"
+    assert reason_of(tmp_path / "link.png") == "link to a missing file"
+    assert reason_of(tmp_path / "gone.png") == "no such file"
+    assert reason_of(tmp_path) == "not a regular file but a folder"
 
 
 def test_a_pipe_does_not_block(tmp_path):
@@ -167,7 +168,7 @@ def test_a_pipe_does_not_block(tmp_path):
     )
     reader.start()
     reader.join(5)
-    assert reasons == ["not a regular file"]
+    assert reasons == ["not a regular file but a pipe"]
 
 
 @given(data=st.data())
@@ -320,7 +321,8 @@ def test_bad_pictures_are_named_skipped_and_counted(tmp_path, warnings_of):
     assert pictures.names == [f"good/{i}.png" for i in range(5)]
     assert [int(image[16, 16, 0]) for image in pictures.images] == [0, 10, 20, 30, 40]
     assert len(pictures.skipped) == 25 and pictures.skipped[0] == ("bad00.jpg", "empty file")
-    assert len(warnings_of) == 21 and "bad00.jpg" in warnings_of[0] and "5 more" in warnings_of[-1]
+    assert warnings_of[:25] == [f"skipped bad{i:02d}.jpg: empty file" for i in range(25)]
+    assert warnings_of[25:] == ["skipped 25 of 30 pictures: 25 empty file"]
     assert pictures.angles_deg is None and "25 skipped" in pictures.summary()
 
 
@@ -349,7 +351,8 @@ def test_only_reads_the_chosen_ones(tmp_path):
         save(tmp_path / f"images/{i}.png")
     (tmp_path / "images/bad.png").touch()
     pictures = folder.load_folder(tmp_path, 8, only={"1.png", "images/3.png", "absent.png"})
-    assert pictures.names == ["images/1.png", "images/3.png"] and not pictures.skipped
+    assert pictures.names == ["images/1.png", "images/3.png"]
+    assert pictures.skipped == [("absent.png", "in the table, but no such picture")]
     with pytest.raises(UserError, match=r"images/0\.png"):
         folder.load_folder(tmp_path, 8, only={"absent.png"})
 
@@ -362,7 +365,7 @@ def test_a_name_that_is_not_utf8_can_be_printed(tmp_path):
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     names = folder.load_folder(tmp_path, 8).names
-    assert names == ["caf\ufffd.png"] and names[0].encode()
+    assert names == ["caf%E9.png"]
 
 
 # The set

@@ -90,7 +90,7 @@ def test_a_suspect_cell_must_be_0_or_1(tmp_path):
 
 
 def test_missing_file_columns_and_encoding(tmp_path):
-    with pytest.raises(UserError, match=r"none\.csv: No such file"):
+    with pytest.raises(UserError, match=r"none\.csv: no such file"):
         labels.read_labels(tmp_path / "none.csv")
     with pytest.raises(UserError, match="cannot read"):
         labels.read_labels(tmp_path)

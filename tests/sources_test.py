@@ -124,7 +124,8 @@ def test_labelled_only_reads_no_other(photos):
     pictures = sources.load_collection(
         photos, resolution=8, labels=photos / "labels.csv", labelled_only=True
     )
-    assert len(pictures) == 4 and pictures.has_label.all() and not pictures.skipped
+    assert len(pictures) == 4 and pictures.has_label.all()
+    assert [name for name, _ in pictures.skipped] == ["gone.png"]
 
 
 def test_where_splits_a_folder_without_reading_a_label(photos):
@@ -306,3 +307,21 @@ def test_tfds_mistakes_are_one_line(tfds_home):
     with pytest.raises(UserError, match=r"no route to host; prepare it") as caught:
         load("tfds:tiny_remote", resolution=8)
     assert "long story" not in str(caught.value)
+
+
+def test_tfds_pictures_that_cannot_be_read_are_skipped_or_stop(tfds_home, monkeypatch):
+    sources.load_collection("tfds:tiny_greys", resolution=8)
+    calls = []
+
+    def read(content, shortest):
+        calls.append(len(content))
+        if len(calls) == 2:
+            raise sources.BadPicture("broken")
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(sources, "read_picture", read)
+    pictures = sources.load_collection("tfds:tiny_greys", resolution=8)
+    assert pictures.skipped == [("train/00001", "broken")] and len(pictures) == 2
+    calls.clear()
+    with pytest.raises(UserError, match="train/00001: broken; --bad_pictures=skip goes on"):
+        sources.load_collection("tfds:tiny_greys", resolution=8, bad_pictures="stop")

@@ -86,7 +86,11 @@ def _index_type(indices):
     return np.int64 if len(indices) == 0 else None
 
 
-def match_names(names: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
+def match_names(
+    names: Sequence[str],
+    keys: Iterable[str],
+    left: list[tuple[str, str]] | None = None,
+) -> dict[str, str]:
     """Which filename of a table belongs to which picture.
 
     A filename is the picture's path below the data folder, or the end of it: `00001.jpg` finds
@@ -95,6 +99,8 @@ def match_names(names: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
     Args:
       names: the pictures' paths below the data folder.
       keys: the table's filenames.
+      left: takes (filename, reason) of each filename that finds no picture, or one that another
+        filename has found.
 
     Returns:
       picture name -> filename, of the pictures that have one.
@@ -102,15 +108,14 @@ def match_names(names: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
     Raises:
       UserError: the end of a path fits two pictures.
     """
+    keys = list(keys)
+    left = [] if left is None else left
     known = set(names)
     by_last_part: dict[str, list[str]] = {}
     for name in names:
         by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
-    matched: dict[str, str] = {}
-    for key in keys:
-        if key in known:
-            matched[key] = key
-            continue
+    matched = {key: key for key in keys if key in known}
+    for key in (key for key in keys if key not in known):
         fitting = [
             n for n in by_last_part.get(PurePosixPath(key).name, ()) if n.endswith(f"/{key}")
         ]
@@ -118,6 +123,8 @@ def match_names(names: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
             raise UserError(
                 f"the filename {key} fits {fitting[0]} and {fitting[1]}; give it with its folder"
             )
-        if fitting:
-            matched.setdefault(fitting[0], key)
+        if not fitting:
+            left.append((key, "in the table, but no such picture"))
+        elif matched.setdefault(fitting[0], key) != key:
+            left.append((key, f"the same picture as {matched[fitting[0]]} in the table"))
     return matched

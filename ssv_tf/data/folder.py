@@ -1,33 +1,31 @@
 """Folders of photos: find, read and fit each picture into a square of the network's size."""
 
-import io
+import contextlib
 import math
 import os
-import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from absl import logging
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter
 
+from ssv_tf import files
+from ssv_tf.data import bad
 from ssv_tf.data.collection import PictureSet, match_names
+from ssv_tf.data.reading import FORMATS, MAX_PIXELS, MID_GREY, BadPicture, read_picture
 from ssv_tf.errors import UserError
 
+__all__ = [
+    "CROPS", "FORMATS", "MAX_PIXELS", "MID_GREY", "PADDINGS", "SUFFIXES", "BadPicture",
+    "find_pictures", "fit_square", "load_folder", "read_picture",
+]  # fmt: skip
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 CROPS = ("longest", "height")
 PADDINGS = ("constant", "edge", "reflect", "blur")
-MID_GREY = 127
-MAX_PIXELS = 90_000_000
-_NAMED_SKIPS = 20
 # A picture much larger than the result is first shrunk cheaply to this multiple of it.
 _WORKING_MULTIPLE = 4
-
-
-class BadPicture(Exception):
-    """A file that is no usable picture; the message is a short reason, without the name."""
 
 
 def find_pictures(folder: str | os.PathLike) -> list[Path]:
@@ -39,100 +37,34 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
       UserError: `folder` is missing or is a file.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is {'a file' if folder.exists() else 'missing'}, not a folder")
-    found, visited = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
-        status = os.stat(place)
+    if not os.path.isdir(folder):
+        there = "a file" if os.path.exists(folder) else "missing"
+        raise UserError(f"{folder} is {there}, not a folder")
+    found = [path for path in walk(folder) if os.path.splitext(path)[1].lower() in SUFFIXES]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, each folder once however links lead there; no hidden ones."""
+    visited = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
+        try:
+            status = os.stat(place)
+        except OSError as error:  # gone since its name was read
+            _warn_unreadable(error)
+            folders.clear()
+            continue
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in files if _is_picture_name(name)]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _is_picture_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _warn_unreadable(error: OSError) -> None:
-    logging.warning("cannot look into %s: %s", error.filename, error.strerror)
-
-
-def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None) -> np.ndarray:
-    """Reads a JPEG, PNG, WebP or BMP picture, turned as its EXIF orientation says.
-
-    Args:
-      source: a path, or the encoded bytes.
-      shortest: a large JPEG may be decoded at a half, quarter or eighth of its size as long as
-        both sides keep this many pixels. None: full size.
-
-    Returns:
-      uint8 [H, W, 3], RGB; transparent parts are mid-grey.
-
-    Raises:
-      BadPicture: with a short reason.
-    """
-    content = source if isinstance(source, bytes) else _read_bytes(Path(source))
-    if not content:
-        raise BadPicture("empty file")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if shortest:
-                image.draft(None, (shortest, shortest))
-            if image.width * image.height > MAX_PIXELS:
-                raise BadPicture(f"too large ({image.width} x {image.height} pixels)")
-            image.load()
-            return np.array(_to_rgb(_upright(image)))
-    except BadPicture:
-        raise
-    except UnidentifiedImageError:
-        raise BadPicture("not a JPEG, PNG, WebP or BMP picture") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
-        raise BadPicture(_reason(error)) from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():  # a pipe named x.jpg would block for ever
-        raise BadPicture("not a regular file" if path.exists() else "no such file")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadPicture(f"cannot be read: {error.strerror}") from error
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, Image.DecompressionBombError):
-        return "too large (over twice Pillow's limit of pixels)"
-    if "truncated" in text.lower() or "unexpected end" in text.lower():
-        return "truncated"
-    return f"damaged ({text[:80] or type(error).__name__})"
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # unreadable EXIF says nothing about the pixels, which are fine
-        return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB of any Pillow mode: 16 bit scaled down, alpha laid over mid-grey."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bit(image)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        ground = Image.new("RGBA", image.size, (MID_GREY, MID_GREY, MID_GREY, 255))
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion clips 16 bit at 255; this keeps the whole range."""
-    values = np.asarray(image).astype(np.float32)
-    return Image.fromarray(np.clip(np.rint(values / 257.0), 0, 255).astype(np.uint8))
+    place = files.one_line(str(error.filename))
+    logging.warning("cannot look into %s: %s", place, error.strerror)
 
 
 def fit_square(
@@ -163,6 +95,7 @@ def fit_square(
     _check_fit(crop, canvas_heights, padding)
     picture = _shrink(picture, _square_side(picture, crop, canvas_heights), resolution)
     side = _square_side(picture, crop, canvas_heights)
+    picture = _middle(picture, side)
     height, width = picture.shape[:2]
     rows = max(0, math.ceil((side - height) / 2))
     columns = max(0, math.ceil((side - width) / 2))
@@ -196,6 +129,12 @@ def _shrink(picture: np.ndarray, side: float, resolution: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 
 
+def _middle(picture: np.ndarray, side: float) -> np.ndarray:
+    """Without columns so far from the square that no filter reaches them; the middle stays."""
+    surplus = max(0, picture.shape[1] - 3 * math.ceil(side) - 64) // 2
+    return picture[:, surplus : picture.shape[1] - surplus]
+
+
 def _pad(picture: np.ndarray, rows: int, columns: int, padding: str) -> np.ndarray:
     """[H, W, 3] -> [H + 2 rows, W + 2 columns, 3]."""
     widths = ((rows, rows), (columns, columns), (0, 0))
@@ -223,6 +162,7 @@ def load_folder(
     seed: int = 0,
     workers: int | None = None,
     only: Collection[str] | None = None,
+    bad_pictures: str = bad.SKIP,
 ) -> PictureSet:
     """Reads all pictures below a folder; bad ones are named in the log, skipped and counted.
 
@@ -235,16 +175,21 @@ def load_folder(
       limit: at most this many pictures, drawn by `seed`; None: all.
       seed: of the draw.
       workers: threads; None: one a core.
-      only: filenames to keep (as in a labels table); None: all.
+      only: filenames to keep (as in a labels table); None: all. One that is no picture here
+        counts as a bad picture.
+      bad_pictures: "skip", or "stop" at the first one.
 
     Returns:
       a PictureSet without angles, names relative to `folder`, sorted.
 
     Raises:
-      UserError: no such folder, or not one usable picture.
+      UserError: no such folder, or not one usable picture, or a bad one under "stop".
     """
     _check_fit(crop, canvas_heights, padding)
-    paths = _chosen_paths(folder, only, limit, seed)
+    bad.check_policy(bad_pictures)
+    paths, skipped = _chosen_paths(folder, only, limit, seed)
+    if skipped and bad_pictures == bad.STOP:
+        bad.stop_at(*skipped[0])
 
     def load(name: str) -> np.ndarray | BadPicture:
         try:
@@ -255,25 +200,28 @@ def load_folder(
 
     images = np.empty((len(paths), resolution, resolution, 3), np.uint8)
     good: list[str] = []
-    skipped: list[tuple[str, str]] = []
-    for name, loaded in zip(paths, _in_threads(load, paths, workers), strict=True):
-        if isinstance(loaded, BadPicture):
-            skipped.append((name, str(loaded)))
-        else:
-            images[len(good)] = loaded
-            good.append(name)
-    report_skipped(skipped, folder, len(good))
+    with contextlib.closing(_in_threads(load, paths, workers)) as results:
+        for name, loaded in zip(paths, results, strict=True):
+            if not isinstance(loaded, BadPicture):
+                images[len(good)] = loaded
+                good.append(name)
+            elif bad_pictures == bad.STOP:
+                bad.stop_at(str(paths[name]), str(loaded))
+            else:
+                skipped.append((name, str(loaded)))
+    bad.report_skipped(skipped, folder, len(good))
     return PictureSet(good, images[: len(good)], None, skipped)
 
 
 def _chosen_paths(
     folder: str | os.PathLike, only: Collection[str] | None, limit: int | None, seed: int
-) -> dict[str, Path]:
-    """Name -> path of the pictures to read, sorted by name."""
-    paths = {_name(path, folder): path for path in find_pictures(folder)}
-    if not paths:
+) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """(name -> path of the pictures to read, sorted by name; (name, reason) of those not there)."""
+    found = find_pictures(folder)
+    if not found:
         raise UserError(f"no picture below {folder} (looked for {', '.join(sorted(SUFFIXES))})")
-    names = sorted(paths if only is None else match_names(list(paths), only))
+    paths, left = _named(found, folder)
+    names = sorted(paths if only is None else match_names(list(paths), only, left))
     if not names:
         raise UserError(
             f"none of the {len(only or ())} selected filenames is among the {len(paths)} pictures "
@@ -282,33 +230,27 @@ def _chosen_paths(
     if limit is not None and limit < len(names):
         chosen = np.random.default_rng(seed).permutation(len(names))[:limit]
         names = [names[i] for i in sorted(chosen)]
-    return {name: paths[name] for name in names}
+    return {name: paths[name] for name in names}, left
 
 
-def _name(path: Path, folder: str | os.PathLike) -> str:
-    """Name below the folder; bytes that are not UTF-8 are replaced so that it can be printed."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+def _named(
+    found: list[Path], folder: str | os.PathLike
+) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """(printable name -> path; (name, reason) of a file that has no such name to itself)."""
+    paths: dict[str, Path] = {}
+    left = []
+    for path in found:
+        name = files.printable(path.relative_to(folder).as_posix())
+        if name in paths:
+            left.append((name, "another file's name reads the same; rename one of them"))
+        paths.setdefault(name, path)
+    return paths, left
 
 
 def _in_threads(function, items, workers: int | None):
     """Results of `function` over `items`, in order; Pillow decodes without the interpreter lock."""
     executor = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
     try:
-        with warnings.catch_warnings():  # a large picture is judged by MAX_PIXELS
-            warnings.simplefilter("ignore")
-            yield from executor.map(function, items)
+        yield from executor.map(function, items)
     finally:
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-
-
-def report_skipped(skipped: list[tuple[str, str]], source: str | os.PathLike, usable: int) -> None:
-    """Names the first bad pictures in the log and counts the rest; UserError where all are bad."""
-    for name, reason in skipped[:_NAMED_SKIPS]:
-        logging.warning("skipped %s: %s", name, reason)
-    if len(skipped) > _NAMED_SKIPS:
-        logging.warning("skipped %d more bad pictures", len(skipped) - _NAMED_SKIPS)
-    if not usable:
-        name, reason = skipped[0] if skipped else ("it", "no pictures")
-        raise UserError(
-            f"none of the {len(skipped)} pictures of {source} can be used; {name}: {reason}"
-        )

@@ -1,5 +1,6 @@
 """Tables of angles: a CSV file with a row a picture, and conditions that choose rows by column."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -12,15 +13,20 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from absl import logging
 
-from ssv_tf import viewpoint
+from ssv_tf import files, viewpoint
+from ssv_tf.data import bad
 from ssv_tf.errors import FlagError, UserError
 
 ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
 # Azimuth is accepted over any full turn and wrapped; the others have one place for each value.
 _LARGEST_DEG = {"azimuth_deg": 360.0, "elevation_deg": 90.0, "tilt_deg": 180.0}
+MAX_BYTES = 500_000_000  # some ten million rows
 _CONDITION = re.compile(
     r"\s*([^\s%=!<>]+)\s*(?:%\s*([0-9]+)\s*)?([!=]=)\s*([^\s=!<>]([^=!<>]*\S)?)\s*"
 )
+# Python also takes 1_0 and the digits of every script, which no table means.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_LONGEST_WHOLE = 18  # digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +42,9 @@ class Condition:
         """Whether a row with this cell is chosen; ValueError where `%` meets no whole number."""
         if self.modulus is not None:
             return (int(cell) % self.modulus == int(self.value)) == self.equal
-        try:
-            same = float(cell) == float(self.value)
-        except ValueError:
-            same = cell.strip() == self.value
+        same = cell.strip() == self.value
+        with contextlib.suppress(ValueError):
+            same = same or float(cell) == float(self.value)
         return same == self.equal
 
 
@@ -68,6 +73,8 @@ def parse_condition(text: str) -> Condition:
             "COLUMN%N==K or COLUMN%N!=K"
         )
     column, modulus, operator, value, _ = match.groups()
+    if modulus and max(len(modulus), len(value)) > _LONGEST_WHOLE:
+        raise FlagError(f"in the condition {text!r}, N and K have {_LONGEST_WHOLE} digits at most")
     if modulus is None:
         return Condition(column, None, operator == "==", value)
     if int(modulus) == 0 or not value.isdecimal() or int(value) >= int(modulus):
@@ -75,7 +82,9 @@ def parse_condition(text: str) -> Condition:
     return Condition(column, int(modulus), operator == "==", value)
 
 
-def read_labels(path: str | os.PathLike, where: str | None = None) -> dict[str, np.ndarray]:
+def read_labels(
+    path: str | os.PathLike, where: str | None = None, bad_rows: str = bad.STOP
+) -> dict[str, np.ndarray]:
     """Angles of the labelled pictures.
 
     Rows with an empty angle, or with 1 in a column `suspect`, are left out; how many is logged.
@@ -84,75 +93,128 @@ def read_labels(path: str | os.PathLike, where: str | None = None) -> dict[str, 
       path: CSV in UTF-8 with the columns filename, azimuth_deg, elevation_deg, tilt_deg, in any
         order and beside any others. `filename` is the path below the data folder.
       where: only rows for which this holds, see `parse_condition`.
+      bad_rows: "stop" at a row with a mistake, or "skip" it; each is then named and counted in the
+        log. Of two rows for one filename the first counts.
 
     Returns:
       filename -> float32 [3], degrees; azimuth in (-180, 180].
 
     Raises:
       UserError: no such file, a missing column, or a cell that is no angle; it names the file,
-        line and column.
+        line and column. With bad_rows="skip" only what makes the table as a whole unreadable.
     """
-    labels, left_out = {}, 0
-    for row in _chosen_rows(path, where, required=ANGLE_COLUMNS):
-        if _is_suspect(row) or not all(row.cells[column].strip() for column in ANGLE_COLUMNS):
-            left_out += 1
-            continue
-        labels[row.filename] = _angles(row)
+    labels: dict[str, np.ndarray] = {}
+    left_out = 0
+    mistakes = _Mistakes(path, bad_rows)
+    for row in _chosen_rows(path, where, ANGLE_COLUMNS, mistakes):
+        with mistakes.caught():
+            if _is_suspect(row) or not all(row.cells[column].strip() for column in ANGLE_COLUMNS):
+                left_out += 1
+            else:
+                labels[row.filename] = _angles(row)
+    mistakes.report()
     if left_out:
         logging.info("%s: left out %d rows, suspect or without an angle", path, left_out)
     return labels
 
 
-def select_filenames(path: str | os.PathLike, where: str) -> set[str]:
+def select_filenames(path: str | os.PathLike, where: str, bad_rows: str = bad.STOP) -> set[str]:
     """Filenames of the rows for which `where` holds; no angle is looked at.
 
     Raises:
       UserError: as `read_labels`, but the columns of the angles are not needed.
     """
-    return {row.filename for row in _chosen_rows(path, where, required=())}
+    mistakes = _Mistakes(path, bad_rows)
+    chosen = {row.filename for row in _chosen_rows(path, where, (), mistakes)}
+    mistakes.report()
+    return chosen
+
+
+class _Mistakes:
+    """Rows that cannot be used: the first ends the reading, or all are kept for the log."""
+
+    def __init__(self, path: str | os.PathLike, policy: str):
+        bad.check_policy(policy)
+        self._path, self._policy = path, policy
+        self._found: list[str] = []
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            if self._policy == bad.STOP:
+                raise
+            self._found.append(str(error))
+
+    def report(self) -> None:
+        for mistake in self._found:
+            logging.warning("skipped %s", files.one_line(mistake))
+        if self._found:
+            logging.warning("%s: skipped %d rows with mistakes", self._path, len(self._found))
 
 
 def _chosen_rows(
-    path: str | os.PathLike, where: str | None, required: tuple[str, ...]
+    path: str | os.PathLike, where: str | None, required: tuple[str, ...], mistakes: _Mistakes
 ) -> Iterator[_Row]:
     condition = parse_condition(where) if where else None
     needed = ("filename", *required, *((condition.column,) if condition else ()))
-    lines: dict[str, str] = {}
-    for row in _rows(Path(path), needed):
-        if row.filename in lines:
-            raise UserError(
-                f"{row.place}: {row.filename} is there twice, see {lines[row.filename]}"
-            )
-        lines[row.filename] = row.place
-        if condition is None or _holds(condition, row):
-            yield row
+    places: dict[str, str] = {}
+    for place, cells in _lines(Path(path), needed):
+        with mistakes.caught():
+            row = _row(place, cells, places)
+            if condition is None or _holds(condition, row):
+                yield row
 
 
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[_Row]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True, restval="")
+def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+    """(place, cell by column) of each line below the header; surplus cells under None."""
+    text = _text(path)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
-        header = [name.strip() for name in reader.fieldnames or ()]
-        missing = [name for name in needed if name not in header]
-        if missing:
-            raise UserError(
-                f"{path} line 1: no column {', '.join(missing)}; the columns are "
-                f"{', '.join(header) or 'none, the file is empty'}"
-            )
-        reader.fieldnames = header
+        reader.fieldnames = _header(
+            [name.strip() for name in reader.fieldnames or ()], path, needed
+        )
         for cells in reader:
-            place = f"{path} line {reader.line_num}"
-            if None in cells:
-                raise UserError(f"{place}: more cells than the {len(header)} columns of line 1")
-            yield _Row(place, _filename(cells["filename"], place), cells)
+            yield f"{path} line {reader.line_num}", cells
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: {error}") from error
 
 
+def _header(header: list[str], path: Path, needed: tuple[str, ...]) -> list[str]:
+    missing = [name for name in needed if name not in header]
+    if missing:
+        only = header[0] if len(header) == 1 else ""
+        mark = next((mark for mark in ";\t|" if only.count(mark) >= len(needed) - 1 > 0), None)
+        hint = f"; separate the columns by commas, not {mark!r}" if mark else ""
+        raise UserError(
+            f"{path} line 1: no column {', '.join(missing)}; the columns are "
+            f"{', '.join(header)[:200] or 'none, the file is empty'}{hint}"
+        )
+    twice = [name for name in needed if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path} line 1: the column {twice[0]} is there twice")
+    return header
+
+
+def _row(place: str, cells: dict, places: dict[str, str]) -> _Row:
+    if None in cells:
+        raise UserError(f"{place}: more cells than the {len(cells) - 1} columns of line 1")
+    row = _Row(place, _filename(cells["filename"], place), cells)
+    if row.filename in places:
+        raise UserError(f"{place}: {row.filename} is there twice, see {places[row.filename]}")
+    places[row.filename] = place
+    return row
+
+
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the labels {path}: {error.strerror}") from error
+        content = files.read_regular(path, MAX_BYTES)
+    except files.Unreadable as error:
+        raise UserError(f"cannot read the labels {path}: {error}") from None
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise UserError(f"{path} line {line}: a NUL byte; save the table as text in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -172,14 +234,14 @@ def _holds(condition: Condition, row: _Row) -> bool:
         return condition.holds(cell)
     except ValueError:
         raise UserError(
-            f"{row.place}: column {condition.column} holds {cell!r}, no whole number"
+            f"{row.place}: column {condition.column} holds {cell[:80]!r}, no whole number"
         ) from None
 
 
 def _is_suspect(row: _Row) -> bool:
     cell = row.cells.get("suspect", "").strip()
     if cell not in ("", "0", "1"):
-        raise UserError(f"{row.place}: column suspect holds {cell!r}, not 0 or 1")
+        raise UserError(f"{row.place}: column suspect holds {cell[:80]!r}, not 0 or 1")
     return cell == "1"
 
 
@@ -191,15 +253,12 @@ def _angles(row: _Row) -> np.ndarray:
 
 def _angle(row: _Row, column: str) -> float:
     cell, largest = row.cells[column].strip(), _LARGEST_DEG[column]
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
     if not math.isfinite(value):
-        raise UserError(f"{row.place}: column {column} holds {cell!r}, no finite number")
+        raise UserError(f"{row.place}: column {column} holds {cell[:80]!r}, no finite number")
     if abs(value) > largest:
         raise UserError(
-            f"{row.place}: column {column} holds {cell}, "
+            f"{row.place}: column {column} holds {cell[:80]}, "
             f"outside {-largest:g} to {largest:g} degrees"
         )
     return value

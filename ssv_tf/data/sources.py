@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from ssv_tf.data import bad
 from ssv_tf.data import labels as labels_table
 from ssv_tf.data.collection import PictureSet, match_names
-from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture, report_skipped
+from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture
 from ssv_tf.errors import FlagError, UserError
 
 EMBEDDED = "turntable_cars"
@@ -35,6 +36,8 @@ def load_collection(
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
+    bad_pictures: str = bad.SKIP,
+    bad_rows: str = bad.STOP,
 ) -> PictureSet:
     """Loads a collection of pictures, all of one size, into memory.
 
@@ -53,6 +56,9 @@ def load_collection(
       limit: at most this many; a folder's or TFDS set's are drawn by `seed`. None: all.
       seed: of the draw; for the embedded cars, which cars are rendered.
       workers: threads or processes; None: one a core.
+      bad_pictures: "skip" pictures that cannot be read (each is named in the log, and counted), or
+        "stop" at the first.
+      bad_rows: the same for rows of `labels` and `where_table`, see `labels.read_labels`.
 
     Returns:
       a PictureSet; its `angles_deg` is None where nothing gives angles.
@@ -63,24 +69,28 @@ def load_collection(
     """
     spec = os.fspath(spec)
     _check_limit(limit)
+    bad.check_policy(bad_pictures)
     if spec == EMBEDDED or spec.startswith(TFDS_PREFIX):
         if labels or where or labelled_only:
             raise FlagError(f"{spec} brings its own angles; labels and where are for folders")
         if spec == EMBEDDED:
             return _load_embedded(resolution, split, limit, seed, workers)
         fit = {"crop": crop, "canvas_heights": canvas_heights, "padding": padding}
-        return _load_tfds(spec.removeprefix(TFDS_PREFIX), resolution, split, fit, limit, seed)
+        name = spec.removeprefix(TFDS_PREFIX)
+        return _load_tfds(name, resolution, split, fit, limit, seed, bad_pictures)
     if not os.path.isdir(spec):
         raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
     of_labels = None if where_table else where
-    angles = labels_table.read_labels(labels, of_labels) if labels else None
-    only = _selected(spec, labels, where, where_table)
+    angles = labels_table.read_labels(labels, of_labels, bad_rows) if labels else None
+    only = _selected(spec, labels, where, where_table, bad_rows)
     if labelled_only:
         if angles is None:
             raise FlagError("labelled_only needs labels")
+        if not angles:
+            raise UserError(f"{labels} has no row with angles to use")
         only = set(angles) if only is None else set(angles) & only
     pictures = load_folder(
-        spec, resolution, crop, canvas_heights, padding, limit, seed, workers, only
+        spec, resolution, crop, canvas_heights, padding, limit, seed, workers, only, bad_pictures
     )
     return pictures if angles is None else _with_labels(pictures, angles, spec, labels)
 
@@ -90,11 +100,11 @@ def _check_limit(limit: int | None) -> None:
         raise FlagError(f"limit is at least 1, not {limit}")
 
 
-def _selected(spec, labels, where, where_table) -> set[str] | None:
+def _selected(spec, labels, where, where_table, bad_rows) -> set[str] | None:
     if not where:
         return None
     table = where_table or labels or os.path.join(spec, "labels.csv")
-    selected = labels_table.select_filenames(table, where)
+    selected = labels_table.select_filenames(table, where, bad_rows)
     if not selected:
         raise UserError(f"{where} chooses no row of {table}")
     return selected
@@ -182,7 +192,13 @@ def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _load_tfds(
-    name: str, resolution: int, split: str, fit: dict, limit: int | None, seed: int
+    name: str,
+    resolution: int,
+    split: str,
+    fit: dict,
+    limit: int | None,
+    seed: int,
+    bad_pictures: str,
 ) -> PictureSet:
     builder = _prepared_builder(name)
     if split.split("[")[0] not in builder.info.splits:
@@ -199,13 +215,15 @@ def _load_tfds(
         try:
             picture = read_picture(example[image_key], shortest=4 * resolution)
         except BadPicture as error:
+            if bad_pictures == bad.STOP:
+                bad.stop_at(filename, str(error))
             skipped.append((filename, str(error)))
             continue
         images.append(fit_square(picture, resolution, **fit))
         names.append(filename)
         if has_angles:
             angles.append([example[column] for column in labels_table.ANGLE_COLUMNS])
-    report_skipped(skipped, f"{TFDS_PREFIX}{name}", len(names))
+    bad.report_skipped(skipped, f"{TFDS_PREFIX}{name}", len(names))
     angles_deg = np.array(angles, np.float32) if has_angles else None
     return PictureSet(names, np.stack(images), angles_deg, skipped)
 

@@ -25,7 +25,7 @@ _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between tw
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
     "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
-    "devices", "data", "where_table", "train_labels",
+    "devices", "data", "where_table", "train_labels", "bad_pictures", "bad_rows",
 }  # fmt: skip
 
 
@@ -133,6 +133,8 @@ def load_training_pictures(options: config.Options):
         limit=options.limit or None,
         labels=options.train_labels or None,
         labelled_only=bool(options.train_labels),
+        bad_pictures=options.bad_pictures,
+        bad_rows=options.bad_rows,
     )
     return _labelled(pictures, options) if options.supervised else pictures
 
@@ -161,6 +163,8 @@ def load_scoring_pictures(options: config.Options):
             labels=options.score_labels,
             where=options.score_where or None,
             labelled_only=True,
+            bad_pictures=options.bad_pictures,
+            bad_rows=options.bad_rows,
             **same,
         ).labelled()
     elif options.data == "turntable_cars":

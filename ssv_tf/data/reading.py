@@ -1,0 +1,215 @@
+"""Reads one picture file, whatever it holds: RGB pixels, or a short reason why not.
+
+Memory and time are bounded before anything is decoded: by the file's size, its pixels, and the
+number of segments, chunks and scans, each of which costs something however few bytes it has.
+"""
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ssv_tf import files
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MID_GREY = 127
+MAX_PIXELS = 90_000_000
+_MAX_WEBP_PIXELS = 40_000_000  # its decoder takes 15 bytes a pixel
+MAX_BYTES = 400_000_000  # a BMP of MAX_PIXELS with alpha fits
+_MAX_SEGMENTS = 10_000  # of a JPEG, before its first scan
+_MAX_CHUNKS = 100_000  # of a PNG
+_MAX_SCANS = 200  # of a progressive JPEG; encoders write about ten
+# From here on a picture is read alone, and converted to RGB a strip at a time.
+_LARGE_PIXELS = 16_000_000
+_STRIP_PIXELS = 2_000_000
+_large_picture = threading.Lock()
+
+_OWN_KINDS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM")
+# Beginnings of what often lies among pictures: (offset, bytes, what to call it).
+_OTHER_KINDS = (
+    (0, b"GIF8", "GIF"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"PK\x03\x04", "ZIP"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\n", "JPEG XL"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphe", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftyp", "video"),
+)
+
+# Pillow warns of large pictures and of odd metadata, by line of its own code: judged below instead.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class BadPicture(Exception):
+    """A file that is no usable picture; the message is a short reason, without the name."""
+
+
+def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None) -> np.ndarray:
+    """Reads a JPEG, PNG, WebP or BMP picture, turned as its EXIF orientation says.
+
+    Of an animation it is the first frame (of a PNG, the picture shown where none moves). Colour
+    profiles are not applied.
+
+    Args:
+      source: a path, or the encoded bytes.
+      shortest: a large JPEG may be decoded at a half, quarter or eighth of its size, and any other
+        picture above 16 million pixels averaged, as long as both sides keep this many pixels.
+        None: full size.
+
+    Returns:
+      uint8 [H, W, 3], RGB; transparent parts are mid-grey.
+
+    Raises:
+      BadPicture: with a short reason.
+    """
+    try:
+        content = source if isinstance(source, bytes) else files.read_regular(source, MAX_BYTES)
+    except files.Unreadable as error:
+        raise BadPicture(str(error)) from None
+    if not content:
+        raise BadPicture("empty file")
+    try:
+        _check_parts(content)
+        return _decoded(content, shortest)
+    except BadPicture:
+        raise
+    except UnidentifiedImageError:
+        raise BadPicture(_unidentified(content)) from None
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
+        raise BadPicture(_reason(error)) from error
+
+
+def _check_parts(content: bytes) -> None:
+    """Pillow looks at each part in Python and keeps most: millions of empty ones take long."""
+    if content.startswith(b"\xff\xd8"):
+        if content.count(b"\xff\xda") > _MAX_SCANS:
+            raise BadPicture(f"too many scans (more than {_MAX_SCANS})")
+        parts, most, kind = _jpeg_segments(content), _MAX_SEGMENTS, "segments"
+    elif content.startswith(b"\x89PNG"):
+        parts, most, kind = _png_chunks(content), _MAX_CHUNKS, "chunks"
+    else:
+        return
+    if any(number >= most for number, _ in enumerate(parts)):
+        raise BadPicture(f"too many {kind} (more than {most})")
+
+
+def _jpeg_segments(content: bytes) -> Iterator[int]:
+    """Where each segment before the first scan begins, and every hundredth byte between them."""
+    place = 2
+    while place < len(content) - 3 and content[place : place + 2] != b"\xff\xda":
+        yield place
+        if content[place] != 0xFF:
+            following = content.find(b"\xff", place, place + 100)
+            place = following if following >= 0 else place + 100
+        elif content[place + 1] == 0xFF:  # fill
+            place += 1
+        elif content[place + 1] <= 0x01 or 0xD0 <= content[place + 1] <= 0xD9:  # has no length
+            place += 2
+        else:
+            place += 2 + int.from_bytes(content[place + 2 : place + 4])
+
+
+def _png_chunks(content: bytes) -> Iterator[int]:
+    place = 8
+    while place + 12 <= len(content):
+        yield place
+        place += 12 + int.from_bytes(content[place : place + 4])
+
+
+def _decoded(content: bytes, shortest: int | None) -> np.ndarray:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if "progressive" in image.info:  # its decoder keeps all of it, however it is drafted
+            _check_pixels(image)
+        if shortest:
+            image.draft(None, (shortest, shortest))
+        _check_pixels(image)
+        if image.width * image.height <= _LARGE_PIXELS:
+            image.load()
+            return np.array(_to_rgb(_upright(image)))
+        with _large_picture:
+            image.load()
+            return np.array(_upright(_in_strips(image, shortest)))
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > (_MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS):
+        raise BadPicture(f"too large ({image.width} x {image.height} pixels)")
+
+
+def _unidentified(content: bytes) -> str:
+    text = content[:300].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kind = next((k for at, start, k in _OTHER_KINDS if content.startswith(start, at)), None)
+    if text.startswith((b"<svg", b"<?xml")):
+        kind = "SVG or XML"
+    elif text.startswith((b"<!doctype html", b"<html")):
+        kind = "HTML"
+    elif content.startswith(_OWN_KINDS):
+        return "damaged (its header cannot be read)"
+    return "not a JPEG, PNG, WebP or BMP picture" + (f" but {kind}" if kind else "")
+
+
+def _reason(error: Exception) -> str:
+    text = files.one_line(" ".join(str(error).split()))
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large (over twice Pillow's limit of pixels)"
+    if isinstance(error, MemoryError):
+        return "too large for the free memory"
+    if "truncated" in text.lower() or "unexpected end" in text.lower():
+        return "truncated"
+    return f"damaged ({text[:80] or type(error).__name__})"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # unreadable EXIF says nothing about the pixels, which are fine
+        return image
+
+
+def _in_strips(image: Image.Image, shortest: int | None) -> Image.Image:
+    """RGB of a large picture, averaged by a whole factor; little more memory than the result's."""
+    factor = max(1, min(image.size) // shortest) if shortest else 1
+    size = (-(-image.width // factor), -(-image.height // factor))
+    whole = Image.new("RGB", size)
+    rows = factor * max(1, _STRIP_PIXELS // (factor * image.width))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_to_rgb(strip).reduce(factor), (0, top // factor))
+    whole.info = dict(image.info)  # with the orientation
+    return whole
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB of any Pillow mode: 16 bit scaled down, alpha laid over mid-grey."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bit(image)
+    if image.info.get("transparency") is not None or image.mode in (
+        "RGBA",
+        "LA",
+        "PA",
+        "RGBa",
+        "La",
+    ):
+        ground = Image.new("RGBA", image.size, (MID_GREY, MID_GREY, MID_GREY, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion clips 16 bit at 255; this keeps the whole range."""
+    values, clear = np.asarray(image), image.info.get("transparency")
+    grey = Image.fromarray(np.clip(np.rint(values / np.float32(257)), 0, 255).astype(np.uint8))
+    if isinstance(clear, int):  # the one grey that is transparent
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey
