@@ -25,7 +25,7 @@ from ssv_tf.errors import UserError
 _DECODED_SIDE_PX = 2048  # a JPEG far larger than this is decoded at a part of its size
 _WAITING = 4  # pictures for each worker that are handed out at a time
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-_QUALITY = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+_QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _chosen(found: list[detector.Face], min_confidence: float) -> detector.Face:
 
 def _encoded(picture: np.ndarray, suffix: str) -> bytes:
     kind = _FORMATS[suffix.lower()]
-    options: dict[str, Any] = _QUALITY.get(kind, {})
+    options = _QUALITY.get(kind, {})
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, kind, **options)
     return stream.getvalue()
