@@ -1,6 +1,7 @@
 """Where pictures come from: the embedded cars, a TFDS set or a folder, by one name."""
 
 import hashlib
+import importlib
 import os
 import tempfile
 import zipfile
@@ -17,6 +18,15 @@ from ssv_tf.errors import FlagError, UserError
 EMBEDDED = "turntable_cars"
 EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
 TFDS_PREFIX = "tfds:"
+# Published sets whose builders are in `ssv_tf.data`.
+PUBLISHED = (
+    "the300w_lp_viewpoint",
+    "aflw2000_3d",
+    "biwi_kinect_head_pose",
+    "pascal3d_plus",
+    "comp_cars",
+    "open_images_crops",
+)
 _FILENAME_FEATURES = ("filename", "image/filename", "file_name", "name")
 
 
@@ -210,16 +220,26 @@ def _load_tfds(
     return PictureSet(names, np.stack(images), angles_deg, skipped)
 
 
-def _prepared_builder(name: str):
+def find_builder(name: str, **options):
+    """The TFDS builder of a set, of ours or any other; not prepared.
+
+    Raises:
+      UserError: there is none.
+    """
     import tensorflow_datasets as tfds
 
-    if name.split("/")[0].split(":")[0] == EMBEDDED:
+    package = name.split("/")[0].split(":")[0]
+    if package in (EMBEDDED, *PUBLISHED):
         # Importing a builder's module is what makes its name known to TFDS.
-        from ssv_tf.data.turntable_cars import turntable_cars_dataset_builder  # noqa: F401
+        importlib.import_module(f"ssv_tf.data.{package}.{package}_dataset_builder")
     try:
-        builder = tfds.builder(name)
+        return tfds.builder(name, **options)
     except Exception as error:  # a wrong name, version or configuration each raise their own
         raise UserError(f"{TFDS_PREFIX}{name} cannot be found: {_first_line(error)}") from error
+
+
+def _prepared_builder(name: str):
+    builder = find_builder(name)
     try:
         builder.download_and_prepare()
     except Exception as error:  # offline, a full disk, a manual download: TFDS says which

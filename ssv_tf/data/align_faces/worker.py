@@ -25,7 +25,10 @@ from ssv_tf.errors import UserError
 _DECODED_SIDE_PX = 2048  # a JPEG far larger than this is decoded at a part of its size
 _WAITING = 4  # pictures for each worker that are handed out at a time
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-_QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+_QUALITY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
 
 
 @dataclasses.dataclass(frozen=True)
