@@ -5,6 +5,7 @@ import importlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -243,11 +244,40 @@ def _prepared_builder(name: str):
     try:
         builder.download_and_prepare()
     except Exception as error:  # offline, a full disk, a manual download: TFDS says which
+        advice = " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
+        if not advice:
+            advice = f"prepare it with a network (tfds build {name}), or give a folder of pictures"
         raise UserError(
-            f"{TFDS_PREFIX}{name} cannot be prepared in {builder.data_dir}: {_first_line(error)}; "
-            f"prepare it with a network (tfds build {name}), or give a folder of pictures"
+            f"{TFDS_PREFIX}{name} cannot be prepared in {builder.data_dir}: "
+            f"{_first_line(error).rstrip(':')}; {advice}"
         ) from error
     return builder
+
+
+def read_numbers(spec: str, split: str, features: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Numbers of a TFDS set by the pictures' names, as `load_collection` calls them.
+
+    Args:
+      spec: "tfds:NAME[/CONFIG]".
+      split: of the set.
+      features: which ones; those the set does not have are left out.
+
+    Returns:
+      name -> feature -> number.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _prepared_builder(spec.removeprefix(TFDS_PREFIX))
+    known = [key for key in features if key in builder.info.features]
+    key = next((key for key in _FILENAME_FEATURES if key in builder.info.features), None)
+    wanted = {name: True for name in (*known, *((key,) if key else ()))}
+    dataset = builder.as_dataset(
+        split=split, shuffle_files=False, decoders=tfds.decode.PartialDecoding(wanted)
+    )
+    return {
+        row[key].decode() if key else f"{split}/{index:05d}": {k: float(row[k]) for k in known}
+        for index, row in enumerate(tfds.as_numpy(dataset))
+    }
 
 
 def _first_line(error: Exception) -> str:
