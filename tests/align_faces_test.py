@@ -12,7 +12,7 @@ from in_process import run_command
 from PIL import Image
 
 from ssv_tf import viewpoint
-from ssv_tf.data import labels
+from ssv_tf.data import labels, turntable_heads
 from ssv_tf.data.align_faces import __main__ as command
 from ssv_tf.data.align_faces import detector, geometry, worker
 from ssv_tf.data.align_faces.detector import Face
@@ -245,3 +245,18 @@ def test_mtcnn_finds_nothing_in_noise_and_bears_odd_shapes():
     random = np.random.default_rng(0)
     for shape in [(1, 1), (24, 24), (24, 3000), (2000, 20), (2100, 1500)]:
         assert detect(random.integers(0, 255, (*shape, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize("angles_deg", [(0, 0, 0), (0, 0, 20), (25, 5, -15)])
+def test_mtcnn_straightens_rendered_heads(angles_deg):
+    """The order of the landmarks and the sign of the turn, on heads that nobody has."""
+    pytest.importorskip("mtcnn", reason="the extra faces is not installed")
+    detect = detector.load()
+    turned = []
+    for index in (6, 8):
+        seed = turntable_heads.picture_seed(0, "test", index)
+        pose = turntable_heads.Pose(np.array(angles_deg, np.float32), np.zeros(2, np.float32))
+        (face,) = detect(turntable_heads.render_head(seed, 160, pose))
+        assert face.confidence > 0.9
+        turned.append(geometry.align(face.landmarks_px).rotation_deg)
+    np.testing.assert_allclose(turned, -angles_deg[2], atol=6)
