@@ -166,9 +166,9 @@ def comp_cars(root):
         "2/20/2012/ddd": "nothing\n",
     }
     for name, content in labels.items():
-        text(root / "data" / "label" / f"{name}.txt", content)
-        picture(root / "data" / "image" / f"{name}.jpg", size=(150, 200))
-    lists = root / "data" / "train_test_split" / "classification"
+        text(root / "CompCars" / "data" / "label" / f"{name}.txt", content)
+        picture(root / "CompCars" / "data" / "image" / f"{name}.jpg", size=(150, 200))
+    lists = root / "CompCars" / "data" / "train_test_split" / "classification"
     text(lists / "train.txt", "1/10/2010/aaa.jpg\n")
     text(lists / "test.txt", "1/10/2011/bbb.jpg\n")
 
@@ -188,6 +188,7 @@ def open_images(root):
         "aaa,x,/m/07jdr,1,0.0,1.0,0.0,1.0,0,0,0,0,0",
         "zzz,x,/m/01bjv,1,0.0,1.0,0.0,1.0,0,0,0,0,0",
     ]
+    root = root / "open_images"
     for split, table in (("train", "oidv6-train"), ("validation", "validation"), ("test", "test")):
         text(root / f"{table}-annotations-bbox.csv", "\n".join([_COLUMNS, *rows]) + "\n")
         picture(root / split / "aaa.jpg", size=(200, 300))

@@ -46,8 +46,9 @@ class CompCars(tfds.core.GeneratorBasedBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     CompCars may be used for research that is not commercial; its authors give the password of the
-    archive on request (http://mmlab.ie.cuhk.edu.hk/datasets/comp_cars/). Unpack data.zip into the
-    manual folder, so that it holds data/image, data/label and data/train_test_split.
+    archive on request (http://mmlab.ie.cuhk.edu.hk/datasets/comp_cars/). Unpack data.zip into
+    CompCars in the manual folder, so that it holds CompCars/data/image, CompCars/data/label and
+    CompCars/data/train_test_split.
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -70,7 +71,7 @@ class CompCars(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = dl_manager.manual_dir / "data"
+        root = dl_manager.manual_dir / "CompCars" / "data"
         if not (root / "label").exists():
             raise FileNotFoundError(f"no {root}/label: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         if self.builder_config.name == "full":

@@ -54,9 +54,9 @@ class OpenImagesCrops(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     From https://storage.googleapis.com/openimages/web/download.html get the tables of boxes,
     {train,validation,test}-annotations-bbox.csv (the train table may be called
-    oidv6-train-annotations-bbox.csv), and the pictures they name, into the manual folder:
-    train/IMAGE_ID.jpg, validation/IMAGE_ID.jpg, test/IMAGE_ID.jpg. Pictures that are not there are
-    left out, so that those of the class are enough.
+    oidv6-train-annotations-bbox.csv), and the pictures they name, into open_images in the manual
+    folder: open_images/train/IMAGE_ID.jpg, and so on for validation and test. Pictures that are not
+    there are left out, so that those of the class are enough.
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -74,7 +74,7 @@ class OpenImagesCrops(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = dl_manager.manual_dir
+        root = dl_manager.manual_dir / "open_images"
         tables = {split: _table(root, split) for split in ("train", "validation", "test")}
         found = {split: table for split, table in tables.items() if table is not None}
         if not found:
