@@ -1,6 +1,8 @@
 """The builders of published sets, on tiny folders with known angles, by TFDS's own test case."""
 
+import atexit
 import csv
+import shutil
 import tempfile
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +27,9 @@ ANGLES = ("azimuth_deg", "elevation_deg", "tilt_deg")
 
 
 def _written(write):
+    """Folder of a set, for the run of the tests: the cases below want it when they are defined."""
     root = Path(tempfile.mkdtemp(prefix="ssv_tf_dummy_"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     write(root)
     return str(root)
 
