@@ -25,10 +25,12 @@ RUNTIME = [
 ]
 
 JAX = ["jax>=0.10,<0.11"]
+DATASETS = ["scipy>=1.13"]  # MATLAB files of 300W-LP, AFLW2000-3D and Pascal3D+
 
 EXTRAS = {
     "test": [
         *JAX,
+        *DATASETS,
         "dill>=0.3.8",
         "hypothesis>=6.100",
         "mypy>=1.15",
@@ -36,6 +38,8 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "ruff>=0.9",
     ],
+    "beam": ["apache-beam>=2.77"],  # wants another protobuf than the lock file: a venv of its own
+    "datasets": DATASETS,
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,
     "serving": ["tensorflow-serving-api>=2.19,<2.22"],

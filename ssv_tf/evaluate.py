@@ -3,6 +3,8 @@
   python -m ssv_tf.evaluate --run=RUN --data_dir=DIR --labels=CSV --calibrate_on=100 \
       --json=score.json --report=report.html
 
+  python -m ssv_tf.evaluate --run=RUN --protocol=aflw2000    # biwi, pascal3d: see ssv_tf.protocols
+
 The calibration pictures are drawn by --seed and left out of the score. Without --data_dir a run
 on the embedded cars is calibrated and scored on their own splits, which no training sees.
 """
@@ -23,6 +25,7 @@ from ssv_tf import (
     files,
     labelled,
     metrics,
+    protocols,
     report,
     runs,
     viewpoint,
@@ -61,6 +64,15 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "mirror_average", False, "Average each prediction with the mirrored picture's."
     )
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        list(protocols.PROTOCOLS),
+        "Published test whose measures are added, on its TFDS set or on --data_dir.",
+    )
+    flags.DEFINE_string(
+        "protocol_config", "", "aligned (aflw2000); bus or train (pascal3d); empty: crop, car."
+    )
     flags.DEFINE_string("json", "", "JSON file to write the score to.")
     flags.DEFINE_string("report", "", "HTML report to write.")
     flags.DEFINE_integer(
@@ -81,17 +93,19 @@ def main(argv) -> None:
         files.refuse_existing(path, values.overwrite)
     run = runs.load(values.run or None, values.preset or None)
     stored = None if values.calibrate_on else _stored_calibration(run)
-    split = labelled.load_split(run.options, values)
-    outcome = evaluate(
-        labelled.predictor(run),
-        split,
-        stored=stored,
-        azimuth=calibration.azimuth_kind(run.options),
-        mirror_average=values.mirror_average,
-        seed=values.seed,
-    )
+    split, truth = _pictures(run.options, values)
+    predict = labelled.predictor(run)
+    how = {
+        "stored": stored,
+        "azimuth": calibration.azimuth_kind(run.options),
+        "mirror_average": values.mirror_average,
+    }
+    outcome = evaluate(predict, split, seed=values.seed, **how)
     named = {"run": run.preset or run.path.name, "training": run.options.training}
     result = named | _asked(values) | outcome.result
+    if truth is not None:
+        scored = score_protocol(values.protocol, truth, predict, split, **how)
+        result["protocol"] = {"name": values.protocol, **scored}
     outcome = dataclasses.replace(outcome, result=result)
     print(table(result))
     if values.json:
@@ -147,6 +161,47 @@ def evaluate(
     return Outcome(result, split.test, predicted, sure)
 
 
+def score_protocol(
+    name: str,
+    truth: protocols.Truth,
+    predict: labelled.Predict,
+    split: labelled.Split,
+    *,
+    stored: Calibration | None = None,
+    azimuth: str = calibration.CIRCULAR,
+    mirror_average: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """The measures of a published test, calibrated on each reading's own truth.
+
+    Args:
+      name: of `protocols.PROTOCOLS`.
+      truth: of the split's pictures.
+      predict, split, stored, azimuth, mirror_average: as `evaluate` takes them.
+    """
+    raw = None if split.calibration is None else predict(split.calibration.images)
+
+    def predicted(known_deg: np.ndarray | None) -> np.ndarray:
+        fitted = stored
+        if raw is not None and known_deg is not None:
+            fitted = calibration.fit(raw, known_deg, azimuth)
+        if fitted is None:
+            raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
+        return calibrated_deg(predict, split.test.images, fitted, mirror_average)
+
+    return protocols.score(name, truth, split, predicted)
+
+
+def calibrated_deg(
+    predict: labelled.Predict,
+    images: np.ndarray,
+    fitted: Calibration,
+    mirror_average: bool = False,
+) -> np.ndarray:
+    """Calibrated degrees [pictures, 3] of uint8 images [pictures, R, R, 3]."""
+    degrees = fitted.apply(predict(images))
+    return with_mirrored(predict, images, fitted, degrees) if mirror_average else degrees
+
+
 def with_mirrored(
     predict: labelled.Predict, images: np.ndarray, fitted: Calibration, degrees: np.ndarray
 ) -> np.ndarray:
@@ -186,7 +241,8 @@ def table(result: dict[str, Any]) -> str:
     lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
     if "confidence" in result:
         lines.append(_confidence_line(result["confidence"]))
-    return "\n".join(lines)
+    published = {k: v for k, v in result.get("protocol", {}).items() if k != "name"}
+    return "\n".join([*lines, *protocols.lines(published)])
 
 
 def _line(label: str, numbers: dict[str, Any], interval: str = "") -> str:
@@ -223,6 +279,19 @@ def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -
     return fitted
 
 
+def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
+    """The pictures the flags name and, with --protocol, their truth."""
+    if values.protocol and not values.data_dir:
+        pictures, truth = protocols.load_set(options, values.protocol, values.protocol_config)
+        source = protocols.set_name(values.protocol, values.protocol_config)
+        return labelled.split_pictures(pictures, values.calibrate_on, values.seed, source), truth
+    split = labelled.load_split(options, values)
+    if not values.protocol:
+        return split, None
+    parts = [part for part in (split.calibration, split.test) if part is not None]
+    return split, protocols.truth_of_labels(values.protocol, parts)
+
+
 def _stored_calibration(run: runs.Run) -> Calibration:
     stored = run.calibration()
     if stored is None:
@@ -234,7 +303,8 @@ def _stored_calibration(run: runs.Run) -> Calibration:
 
 
 def _asked(values) -> dict[str, Any]:
-    return {"data": values.data_dir or "embedded cars", "where": values.where, "seed": values.seed}
+    embedded = values.protocol or "embedded cars"
+    return {"data": values.data_dir or embedded, "where": values.where, "seed": values.seed}
 
 
 def run() -> None:

@@ -89,6 +89,11 @@ def embedded_pictures(options: config.Options, split: str) -> PictureSet:
     return sources.load_collection(sources.EMBEDDED, split=split, **_fit(options))
 
 
+def set_pictures(options: config.Options, spec: str, split: str) -> PictureSet:
+    """The pictures of a TFDS set with angles, cropped as the run's training pictures were."""
+    return sources.load_collection(spec, split=split, **_fit(options)).labelled()
+
+
 def angles_deg(pictures: PictureSet) -> np.ndarray:
     """Angles [pictures, 3] of pictures that all have a label."""
     if pictures.angles_deg is None or not pictures.has_label.all():
@@ -117,12 +122,21 @@ def load_split(options: config.Options, values) -> Split:
         known_from = "the calibration split"
         return Split(drawn if count else None, test, angles_deg(drawn), known_from)
     pictures = folder_pictures(options, values)
+    return split_pictures(pictures, count, values.seed, values.data_dir)
+
+
+def split_pictures(pictures: PictureSet, count: int, seed: int, source: str) -> Split:
+    """`count` pictures to calibrate on, drawn by `seed`, and the rest to score.
+
+    Raises:
+      UserError: no picture would be left to score.
+    """
     if not count:
         return Split(None, pictures, angles_deg(pictures), "the test pictures themselves")
-    drawn, test = draw(pictures, count, values.seed)
+    drawn, test = draw(pictures, count, seed)
     if not len(test):
         raise UserError(
-            f"{values.data_dir} has {len(pictures)} labelled pictures, none is left to score "
+            f"{source} has {len(pictures)} labelled pictures, none is left to score "
             f"after --calibrate_on={count}"
         )
     return Split(drawn, test, angles_deg(drawn), "the calibration pictures")

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ssv_tf import viewpoint
+from ssv_tf.errors import UserError
 
 TOLERANCES_DEG = (10, 15, 30)
 LARGE_DEG = 30.0  # an error beyond this is large
+PI_6_DEG = 30.0  # what Pascal3D+ writes as pi / 6
 BIN_DEG = 30
 QUADRANTS = ("front", "left", "rear", "right")
 
@@ -207,3 +209,70 @@ def _baselines(name: str, true_deg: np.ndarray, known_deg: np.ndarray) -> dict[s
         "baseline": constant_baseline(true_deg, known_deg),
         "random_guess": random_guess(true_deg, *ends),
     }
+
+
+def head_pose(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, largest_deg: float | None = None
+) -> dict[str, float | int]:
+    """Mean absolute errors of pitch, yaw and roll, as the tests of head pose publish them.
+
+    Args:
+      predicted_deg, true_deg: [pictures, 3], pitch, yaw, roll.
+      largest_deg: pictures with a true angle beyond it are left out; 99 for AFLW2000-3D, as since
+        Hopenet (Ruiz et al. 2018). None: all count.
+
+    Returns:
+      pictures, left_out, mae_yaw_deg, mae_pitch_deg, mae_roll_deg and mae_deg, the mean of the
+      three. An error is the shorter way round the circle.
+
+    Raises:
+      UserError: no picture is left.
+    """
+    true_deg = np.asarray(true_deg)
+    kept = np.ones(len(true_deg), bool)
+    if largest_deg is not None:
+        kept = (np.abs(true_deg) <= largest_deg).all(axis=1)
+    if not kept.any():
+        raise UserError("no picture of the protocol is left to score")
+    pitch, yaw, roll = error_deg(np.asarray(predicted_deg)[kept], true_deg[kept]).mean(axis=0)
+    return {
+        "pictures": int(kept.sum()),
+        "left_out": int((~kept).sum()),
+        "mae_yaw_deg": float(yaw),
+        "mae_pitch_deg": float(pitch),
+        "mae_roll_deg": float(roll),
+        "mae_deg": float(np.mean([yaw, pitch, roll])),
+    }
+
+
+def pascal3d(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float | int]:
+    """The measures of Pascal3D+, of azimuth alone and of the whole rotation.
+
+    Args:
+      predicted_deg, true_deg: viewpoints [pictures, 3].
+
+    Returns:
+      pictures; median_azimuth_error_deg and azimuth_acc_pi_6, the share of azimuths within 30
+      degrees (what SSV reports is the median); median_rotation_error_deg and rotation_acc_pi_6,
+      by the angle of the rotation between the two viewpoints (Tulsiani and Malik 2015).
+    """
+    azimuth = error_deg(np.asarray(predicted_deg)[:, 0], np.asarray(true_deg)[:, 0])
+    rotation = rotation_error_deg(predicted_deg, true_deg)
+    return {
+        "pictures": len(azimuth),
+        "median_azimuth_error_deg": float(np.median(azimuth)),
+        "azimuth_acc_pi_6": float((azimuth < PI_6_DEG).mean()),
+        "median_rotation_error_deg": float(np.median(rotation)),
+        "rotation_acc_pi_6": float((rotation < PI_6_DEG).mean()),
+    }
+
+
+def rotation_error_deg(predicted_deg: np.ndarray, true_deg: np.ndarray) -> np.ndarray:
+    """Angle of the rotation from one viewpoint to another: [..., 3] twice -> [...], 0 to 180."""
+    first, second = (
+        viewpoint.rotation_matrix_numpy(np.radians(np.asarray(angles, np.float64)))
+        for angles in (predicted_deg, true_deg)
+    )
+    # |A - B| = 2 sqrt(2) sin(angle / 2), exact where the cosine's slope is flat.
+    distance = np.linalg.norm(first - second, axis=(-2, -1))
+    return np.degrees(2 * np.arcsin(np.clip(distance / np.sqrt(8.0), 0.0, 1.0)))

@@ -1,9 +1,11 @@
 """Where pictures come from: the embedded cars, a TFDS set or a folder, by one name."""
 
 import hashlib
+import importlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,15 @@ from ssv_tf.errors import FlagError, UserError
 EMBEDDED = "turntable_cars"
 EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
 TFDS_PREFIX = "tfds:"
+# Published sets whose builders are in `ssv_tf.data`.
+PUBLISHED = (
+    "the300w_lp_viewpoint",
+    "aflw2000_3d",
+    "biwi_kinect_head_pose",
+    "pascal3d_plus",
+    "comp_cars",
+    "open_images_crops",
+)
 _FILENAME_FEATURES = ("filename", "image/filename", "file_name", "name")
 
 
@@ -228,24 +239,63 @@ def _load_tfds(
     return PictureSet(names, np.stack(images), angles_deg, skipped)
 
 
-def _prepared_builder(name: str):
+def find_builder(name: str, **options):
+    """The TFDS builder of a set, of ours or any other; not prepared.
+
+    Raises:
+      UserError: there is none.
+    """
     import tensorflow_datasets as tfds
 
-    if name.split("/")[0].split(":")[0] == EMBEDDED:
+    package = name.split("/")[0].split(":")[0]
+    if package in (EMBEDDED, *PUBLISHED):
         # Importing a builder's module is what makes its name known to TFDS.
-        from ssv_tf.data.turntable_cars import turntable_cars_dataset_builder  # noqa: F401
+        importlib.import_module(f"ssv_tf.data.{package}.{package}_dataset_builder")
     try:
-        builder = tfds.builder(name)
+        return tfds.builder(name, **options)
     except Exception as error:  # a wrong name, version or configuration each raise their own
         raise UserError(f"{TFDS_PREFIX}{name} cannot be found: {_first_line(error)}") from error
+
+
+def _prepared_builder(name: str):
+    builder = find_builder(name)
     try:
         builder.download_and_prepare()
     except Exception as error:  # offline, a full disk, a manual download: TFDS says which
+        advice = " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
+        if not advice:
+            advice = f"prepare it with a network (tfds build {name}), or give a folder of pictures"
         raise UserError(
-            f"{TFDS_PREFIX}{name} cannot be prepared in {builder.data_dir}: {_first_line(error)}; "
-            f"prepare it with a network (tfds build {name}), or give a folder of pictures"
+            f"{TFDS_PREFIX}{name} cannot be prepared in {builder.data_dir}: "
+            f"{_first_line(error).rstrip(':')}; {advice}"
         ) from error
     return builder
+
+
+def read_numbers(spec: str, split: str, features: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Numbers of a TFDS set by the pictures' names, as `load_collection` calls them.
+
+    Args:
+      spec: "tfds:NAME[/CONFIG]".
+      split: of the set.
+      features: which ones; those the set does not have are left out.
+
+    Returns:
+      name -> feature -> number.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _prepared_builder(spec.removeprefix(TFDS_PREFIX))
+    known = [key for key in features if key in builder.info.features]
+    key = next((key for key in _FILENAME_FEATURES if key in builder.info.features), None)
+    wanted = {name: True for name in (*known, *((key,) if key else ()))}
+    dataset = builder.as_dataset(
+        split=split, shuffle_files=False, decoders=tfds.decode.PartialDecoding(wanted)
+    )
+    return {
+        row[key].decode() if key else f"{split}/{index:05d}": {k: float(row[k]) for k in known}
+        for index, row in enumerate(tfds.as_numpy(dataset))
+    }
 
 
 def _first_line(error: Exception) -> str:
