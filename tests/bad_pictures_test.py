@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import bad_corpus
@@ -168,6 +169,13 @@ def test_what_sticks_out_far_is_cut_before_it_costs_memory():
     square = folder.fit_square(wide, 32, crop="height")
     near = folder.fit_square(wide[:, 9_000:11_000], 32, crop="height")
     np.testing.assert_array_equal(square, near)
+    wide = np.zeros((1, 5_000_000, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        folder.fit_square(wide, 32, crop="height")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_regular_file_that_turns_into_a_pipe_does_not_block(tmp_path, monkeypatch):

@@ -212,6 +212,7 @@ def not_files() -> Iterator[Case]:
     link = "link that leads to itself"
     yield Case("places/folder.jpg/inside.png", "places", content, "", COLOURS)
     yield Case("places/dangling.png", "places", _link("nowhere.png"), "link to a missing file")
+    yield Case("places/two\nlines\x1b[31m.png", "places", b"", "empty file")
     yield Case("places/self.png", "places", _link("self.png"), link)
     yield Case("places/loop_a.png", "places", _link("loop_b.png"), link)
     yield Case("places/loop_b.png", "places", _link("loop_a.png"), link)
