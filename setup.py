@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 RUNTIME = [
     "absl-py>=2.1",
     "ai-edge-litert>=2.3,<3",
+    "flatbuffers>=25",
     "importlib-resources>=6.4",  # tensorflow-datasets imports it and does not say so
     "keras>=3.15,<3.16",
     "matplotlib>=3.9",

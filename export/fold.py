@@ -5,9 +5,8 @@ import tensorflow as tf
 
 from ssv_tf import viewpoint
 from ssv_tf.calibration import NO_WARP, Calibration
+from ssv_tf.export.names import INPUT, OUTPUT
 
-INPUT = "picture"
-OUTPUT = "viewpoint_deg"
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
 

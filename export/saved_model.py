@@ -213,11 +213,17 @@ def staged_folder(path: str | os.PathLike) -> Iterator[Path]:
         stage.chmod(0o755)
         yield stage
         replace(stage, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, tf.errors.OpError) as error:  # a full disk is either, by who was writing
+        raise UserError(f"cannot write {path}: {cause(error)}") from error
     finally:
         if stage:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def cause(error: Exception) -> str:
+    """The reason of an operating system's or TensorFlow's error in one line."""
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return text.strip().splitlines()[-1]
 
 
 def replace(source: Path, target: Path) -> None:
