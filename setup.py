@@ -57,6 +57,7 @@ COMMANDS = [
 CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),
     "ssv-export = ssv_tf.export.__main__:run",
+    "ssv-export-benchmark = ssv_tf.export.benchmark:run",
 ]
 
 EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]

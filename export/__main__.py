@@ -175,6 +175,11 @@ def _export(run, told, stage: Path, formats: list[str], pictures, values):
         warnings.append("the run has no calibration.json: the files answer V's own angles")
         calibration = Calibration.identity()
     analysis = run.analysis()
+    if analysis.resolution != run.options.resolution:
+        raise UserError(
+            f"{run.path}: options.json says {run.options.resolution} px, but its analysis.keras "
+            f"takes {analysis.resolution} px"
+        )
     folded = FoldedViewpoint(analysis, calibration)
     representative, compared = pictures
     paths = {

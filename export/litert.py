@@ -28,6 +28,7 @@ class Predictor:
       name: the file's, for messages.
       resolution: side of the picture in pixels.
       answers: names of the outputs.
+      runner: of the signature, as LiteRT gives it.
 
     Raises:
       ExportError: there is no such file, it is damaged, or it is no model of this package.
@@ -44,10 +45,10 @@ class Predictor:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise ExportError(f"{self.name} cannot be run, is it whole? {first}") from error
             _check_signatures(self.name, signatures)
-            self._runner = self._interpreter.get_signature_runner(SIGNATURE)
-        self._input = self._runner.get_input_details()[INPUT]
+            self.runner = self._interpreter.get_signature_runner(SIGNATURE)
+        self._input = self.runner.get_input_details()[INPUT]
         self.resolution = int(self._input["shape"][1])
-        self.answers = sorted(self._runner.get_output_details())
+        self.answers = sorted(self.runner.get_output_details())
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
@@ -61,7 +62,7 @@ class Predictor:
                 f"{self.name} takes RGB pictures [n, {side}, {side}, 3], got {list(pictures.shape)}"
             )
         dtype = self._input["dtype"]
-        rows = [self._runner(**{INPUT: picture[None].astype(dtype)}) for picture in pictures]
+        rows = [self.runner(**{INPUT: picture[None].astype(dtype)}) for picture in pictures]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 

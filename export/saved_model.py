@@ -221,9 +221,10 @@ def staged_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def cause(error: Exception) -> str:
-    """The reason of an operating system's or TensorFlow's error in one line."""
-    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return text.strip().splitlines()[-1]
+    """Why an operating system's or TensorFlow's writing failed, without the latter's ornaments."""
+    if isinstance(error, tf.errors.OpError):
+        return error.message.split("; ")[-1].split(" [Op:")[0]
+    return getattr(error, "strerror", None) or str(error)
 
 
 def replace(source: Path, target: Path) -> None:

@@ -135,6 +135,8 @@ def _cause(written: str, error: Exception) -> str:
     for line in written.splitlines():
         if "error:" in line:
             return line.split("error:", 1)[1].strip()[:300]
+    if isinstance(error, tf.errors.OpError):  # without the name of the graph's node
+        return error.message.split("}} ")[-1].split(" [Op:")[0][:300]
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from ssv_tf import config
@@ -111,13 +112,18 @@ def _load_model(path: Path, model_class):
 
     if not path.is_file():
         raise UserError(f"{path} is missing: the run has not saved its models yet")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} cannot be read as a Keras model: empty, cut short or foreign")
     try:
-        return keras.saving.load_model(
+        model = keras.saving.load_model(
             path, custom_objects={model_class.__name__: model_class}, compile=False
         )
     except Exception as error:  # Keras raises many kinds for a damaged file
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"{path} cannot be read as a Keras model: {first[0]}") from error
+    if not isinstance(model, model_class):
+        raise UserError(f"{path} holds a {type(model).__name__}, no {model_class.__name__}")
+    return model
 
 
 def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:
