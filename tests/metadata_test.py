@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 
 from ssv_tf import config, metrics, model_card, runs
 from ssv_tf.calibration import CONVENTION, Calibration
@@ -82,8 +83,12 @@ def test_the_output_is_described_with_the_convention_and_its_range(written):
     assert (list(answer.stats.min), list(answer.stats.max)) == ([-180.0] * 3, [180.0] * 3)
 
 
-def test_outputs_are_described_in_the_order_of_the_graph(student):
-    content = metadata.attach(student, ABOUT, "fp32")
+@pytest.mark.parametrize("turned", [False, True])
+def test_outputs_are_described_in_the_order_of_the_graph(student, turned):
+    model = flatbuffer_utils.convert_bytearray_to_object(student)
+    model.subgraphs[0].outputs = list(model.subgraphs[0].outputs)[:: -1 if turned else 1]
+    reordered = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    content = metadata.attach(reordered, ABOUT, "fp32")
     [graph] = metadata.read(content).subgraphMetadata
     interpreter = Interpreter(model_content=content)
     sizes = {b"viewpoint_deg": 3, b"confidence": 1}
