@@ -87,7 +87,7 @@ def _checked_out(out: str | None, formats: list[str], overwrite: bool) -> Path:
         raise FlagError(f"--out={out} is a file")
     for name in _names(formats):
         path = files.refuse_existing(folder / name, overwrite)
-        if path.exists() and path.is_dir() != (name == "saved_model"):
+        if path.exists() and path.is_dir() == bool(path.suffix):
             raise FlagError(f"{path} is not of an earlier export; move it away")
     return folder
 
