@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 RUNTIME = [
     "absl-py>=2.1",
     "ai-edge-litert>=2.3,<3",
+    "flatbuffers>=25",
     "importlib-resources>=6.4",  # tensorflow-datasets imports it and does not say so
     "keras>=3.15,<3.16",
     "matplotlib>=3.9",
@@ -60,6 +61,7 @@ COMMANDS = [
 CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),
     "ssv-export = ssv_tf.export.__main__:run",
+    "ssv-export-benchmark = ssv_tf.export.benchmark:run",
 ]
 
 EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]

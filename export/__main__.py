@@ -16,10 +16,14 @@ TFLITE_FORMATS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
 FORMATS = (*TFLITE_FORMATS, "saved_model")
 DEFAULT_FORMATS = ("fp32", "fp16", "dynamic", "int8", "saved_model")
 TABLES = ("parity.json", "parity.md")
+CARD = "model_card.md"
 
 
 def define_flags() -> None:
     """Registers the command's flags."""
+    from ssv_tf.export import about
+
+    about.define_flags()
     flags.DEFINE_string("run", None, "Folder of a trained run.")
     flags.DEFINE_string("preset", None, "Name of a run that came with the package.")
     flags.DEFINE_string("out", None, "Folder to write to.")
@@ -56,13 +60,15 @@ def main(argv) -> None:
     out = _checked_out(values.out, formats, values.overwrite)
 
     from ssv_tf import runs
+    from ssv_tf.export import about
 
     run = runs.load(values.run, preset=values.preset)
+    told = about.of_run(run, values)
     runs.say_if_supervised(run.options)
     _start_tensorflow()
     pictures = _pictures(run.options, values)
     with _published(out, formats) as stage:
-        rows, warnings = _export(run, stage, formats, pictures, values)
+        rows, warnings = _export(run, told, stage, formats, pictures, values)
     _print_result(out, rows, warnings)
 
 
@@ -82,7 +88,9 @@ def _checked_out(out: str | None, formats: list[str], overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise FlagError(f"--out={out} is a file")
     for name in _names(formats):
-        files.refuse_existing(folder / name, overwrite)
+        path = files.refuse_existing(folder / name, overwrite)
+        if path.exists() and path.is_dir() == bool(path.suffix):
+            raise FlagError(f"{path} is not of an earlier export; move it away")
     return folder
 
 
@@ -91,7 +99,7 @@ def _file_name(name: str) -> str:
 
 
 def _names(formats: list[str]) -> list[str]:
-    return [*map(_file_name, formats), *TABLES]
+    return [*map(_file_name, formats), *TABLES, CARD]
 
 
 def _start_tensorflow() -> None:
@@ -147,7 +155,10 @@ def _published(out: Path, formats: list[str]) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as stage:
-            yield Path(stage)
+            try:
+                yield Path(stage)
+            except UserError as error:  # the person knows no other place than `out`
+                raise UserError(str(error).replace(stage, str(out))) from error
             out.mkdir(exist_ok=True)
             for name in _names(formats):
                 saved_model.replace(Path(stage, name), out / name)
@@ -155,10 +166,10 @@ def _published(out: Path, formats: list[str]) -> Iterator[Path]:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
 
 
-def _export(run, stage: Path, formats: list[str], pictures, values):
+def _export(run, told, stage: Path, formats: list[str], pictures, values):
     from ssv_tf import files, inference
     from ssv_tf.calibration import Calibration
-    from ssv_tf.export import parity
+    from ssv_tf.export import card, parity
     from ssv_tf.export.fold import FoldedViewpoint
 
     warnings = []
@@ -167,10 +178,16 @@ def _export(run, stage: Path, formats: list[str], pictures, values):
         warnings.append("the run has no calibration.json: the files answer V's own angles")
         calibration = Calibration.identity()
     analysis = run.analysis()
+    if analysis.resolution != run.options.resolution:
+        raise UserError(
+            f"{run.path}: options.json says {run.options.resolution} px, but its analysis.keras "
+            f"takes {analysis.resolution} px"
+        )
     folded = FoldedViewpoint(analysis, calibration)
     representative, compared = pictures
     paths = {
-        name: _write(folded, name, stage, representative, run.options, values) for name in formats
+        name: _write(folded, name, stage, representative, run.options, told, values)
+        for name in formats
     }
 
     def keras_degrees(images):
@@ -186,10 +203,11 @@ def _export(run, stage: Path, formats: list[str], pictures, values):
     mark = f"{run.options.training}\n\n" if run.options.supervised else ""
     files.write_atomically(stage / TABLES[0], parity.to_json(rows))
     files.write_atomically(stage / TABLES[1], mark + parity.to_markdown(rows))
+    files.write_atomically(stage / CARD, card.markdown(told, run.options, rows, paths))
     return rows, warnings
 
 
-def _write(folded, name: str, stage: Path, representative, options, values) -> Path:
+def _write(folded, name: str, stage: Path, representative, options, told, values) -> Path:
     from ssv_tf.export import saved_model, tflite
 
     path = stage / _file_name(name)
@@ -197,7 +215,8 @@ def _write(folded, name: str, stage: Path, representative, options, values) -> P
     if name == "saved_model":
         fit = saved_model.Fit(options.crop, options.canvas_heights, options.padding)
         return saved_model.write(folded, path, fit)
-    return tflite.write(folded, name, path, representative, values.input, values.batch or None)
+    batch = values.batch or None
+    return tflite.write(folded, name, path, representative, values.input, batch, told)
 
 
 def _print_result(out: Path, rows: list[dict], warnings: list[str]) -> None:

@@ -6,11 +6,8 @@ import tensorflow as tf
 from ssv_tf import viewpoint
 from ssv_tf.calibration import NO_WARP, Calibration
 from ssv_tf.confidence import LEAST_DOUBT
+from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
 
-INPUT = "picture"
-OUTPUT = "viewpoint_deg"
-# Probability that the azimuth is right, [batch, 1]; there where the calibration has it.
-CONFIDENCE = "confidence"
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
 

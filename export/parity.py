@@ -9,7 +9,8 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.errors import UserError
-from ssv_tf.export.fold import CONFIDENCE, OUTPUT
+from ssv_tf.export import tables
+from ssv_tf.export.names import CONFIDENCE, OUTPUT
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -52,7 +53,7 @@ def parity_table(
 
 def _row(name: str, path: Path, wanted, sure, pictures: np.ndarray) -> dict:
     predict = _predictor(path)
-    answers = predict.answers(pictures)
+    answers = predict.outputs(pictures)
     apart = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - wanted))
     row = {
         "format": name,
@@ -127,12 +128,7 @@ def to_markdown(rows: list[dict]) -> str:
     """The rows as a table, its columns aligned; reads as plain text too."""
     head = ["format", "kB", "ms", *(f"{a} median / p95 / max" for a in viewpoint.ANGLES)]
     head += ["confidence p95"] if CONFIDENCE in rows[0] else []
-    cells = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
-    lines = [_line(line, widths) for line in cells]
-    rules = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
-    rule = "|" + "|".join(rules) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+    return tables.markdown([head, *(_cells(row) for row in rows)])
 
 
 def _cells(row: dict) -> list[str]:
@@ -145,9 +141,3 @@ def _cells(row: dict) -> list[str]:
         *(f"{a['median_deg']:.3f} / {a['p95_deg']:.3f} / {a['max_deg']:.2f}" for a in angles),
         *sure,
     ]
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    rest = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return "| " + " | ".join([first, *rest]) + " |"

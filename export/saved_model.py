@@ -185,9 +185,9 @@ class Predictor:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
-        return self.answers(pictures)[OUTPUT]
+        return self.outputs(pictures)[OUTPUT]
 
-    def answers(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """Everything the signature answers, by name."""
         found = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
         return {name: value.numpy() for name, value in found.items()}
@@ -219,11 +219,18 @@ def staged_folder(path: str | os.PathLike) -> Iterator[Path]:
         stage.chmod(0o755)
         yield stage
         replace(stage, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, tf.errors.OpError) as error:  # a full disk is either, by who was writing
+        raise UserError(f"cannot write {path}: {cause(error)}") from error
     finally:
         if stage:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def cause(error: Exception) -> str:
+    """Why an operating system's or TensorFlow's writing failed, without the latter's ornaments."""
+    if isinstance(error, tf.errors.OpError):
+        return error.message.split("; ")[-1].split(" [Op:")[0]
+    return getattr(error, "strerror", None) or str(error)
 
 
 def replace(source: Path, target: Path) -> None:

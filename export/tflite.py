@@ -17,16 +17,18 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from ssv_tf import files, quiet
-from ssv_tf.errors import UserError
-from ssv_tf.export.fold import DECODING, INPUT, OUTPUT, FoldedViewpoint
+from ssv_tf.export import metadata
+from ssv_tf.export.about import UNKNOWN, About
+from ssv_tf.export.fold import DECODING, FoldedViewpoint
+from ssv_tf.export.litert import ExportError, Predictor, custom_operations
+from ssv_tf.export.litert import operations as operations
+from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
 
 KINDS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
 CALIBRATED_KINDS = ("int8", "int8_full")
 INPUT_TYPES = {"uint8": tf.uint8, "float": tf.float32}
-SIGNATURE = "serving_default"
 
 _BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1, "int8_full": 1}
 # Of a file beyond its weights: the graph, and small tensors that stay float.
@@ -42,10 +44,6 @@ _FLOAT_OPERATIONS = [
 ]  # fmt: skip
 
 
-class ExportError(UserError):
-    """A converted file is not what it should be, or the conversion failed."""
-
-
 def write(
     folded: FoldedViewpoint,
     kind: str,
@@ -53,6 +51,7 @@ def write(
     representative: np.ndarray | None = None,
     input_type: str = "uint8",
     batch: int | None = 1,
+    about: About = UNKNOWN,
 ) -> Path:
     """Converts, checks, and only then writes the file under its name.
 
@@ -64,12 +63,14 @@ def write(
       input_type: "uint8", or "float" for float32 pictures in 0..255. int8 kinds: always uint8.
       batch: pictures a call. None: the caller may resize the input, which costs speed, as the
         CPU delegate takes no model of open shape.
+      about: what the metadata in the file tells of the model.
 
     Raises:
       ExportError: conversion failed, or the result has lost its weights, needs operations
         outside TFLite, or has other inputs and outputs than it should.
     """
     content = convert(folded, kind, representative, input_type, batch)
+    content = metadata.attach(content, about, kind)
     check(content, kind, folded)
     return files.write_atomically(path, content)
 
@@ -81,7 +82,7 @@ def convert(
     input_type: str = "uint8",
     batch: int | None = 1,
 ) -> bytes:
-    """The file's content; arguments as `write`."""
+    """The file's content without metadata; arguments as `write`."""
     if kind not in KINDS:
         raise ExportError(f"format {kind!r} is none of {', '.join(KINDS)}")
     if kind in CALIBRATED_KINDS and (representative is None or not len(representative)):
@@ -134,6 +135,8 @@ def _cause(written: str, error: Exception) -> str:
     for line in written.splitlines():
         if "error:" in line:
             return line.split("error:", 1)[1].strip()[:300]
+    if isinstance(error, tf.errors.OpError):  # without the name of the graph's node
+        return error.message.split("}} ")[-1].split(" [Op:")[0][:300]
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -153,29 +156,11 @@ def check(content: bytes, kind: str, folded: FoldedViewpoint) -> None:
     if foreign:
         raise ExportError(f"the {kind} file needs operations outside TFLite: {', '.join(foreign)}")
     grey = np.full((1, folded.resolution, folded.resolution, 3), 127, np.uint8)
-    degrees = Predictor(content)(grey)
-    if degrees.shape != (1, 3) or not np.isfinite(degrees).all():
-        raise ExportError(f"the {kind} file answers {degrees} for a grey picture")
-
-
-def custom_operations(content: bytes) -> list[str]:
-    """Names of the operations in a TFLite file that are not built in (Flex and custom)."""
-    model = schema.Model.GetRootAs(content, 0)
-    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-    return sorted(code.CustomCode().decode() for code in codes if code.CustomCode())
-
-
-def operations(content: bytes) -> list[str]:
-    """Names of the operations a TFLite file runs, in order, before any delegate takes some."""
-    names = {
-        value: name
-        for name, value in vars(schema.BuiltinOperator).items()
-        if not name.startswith("_")
-    }
-    model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
-    used = (graph.Operators(i).OpcodeIndex() for i in range(graph.OperatorsLength()))
-    return [names[model.OperatorCodes(index).BuiltinCode()] for index in used]
+    answers = Predictor(content).outputs(grey)
+    shapes = {name: answer.shape for name, answer in answers.items()}
+    finite = all(np.isfinite(answer).all() for answer in answers.values())
+    if not finite or shapes.items() - {(OUTPUT, (1, 3)), (CONFIDENCE, (1, 1))}:
+        raise ExportError(f"the {kind} file answers {answers} for a grey picture")
 
 
 def _decoding_tensors(content: bytes) -> list[str]:
@@ -184,34 +169,3 @@ def _decoding_tensors(content: bytes) -> list[str]:
     names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
     outputs = [names[graph.Outputs(i)] for i in range(graph.OutputsLength())]
     return [name for name in names if f"{DECODING}/" in name or name in outputs]
-
-
-class Predictor:
-    """Runs a TFLite file picture by picture.
-
-    Args:
-      model: path of the file, or its content.
-      threads: of the CPU.
-    """
-
-    def __init__(self, model: str | os.PathLike | bytes, threads: int = 1):
-        content = model if isinstance(model, bytes) else Path(model).read_bytes()
-        with quiet.native_output():
-            try:
-                self._interpreter = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
-                self._runner = self._interpreter.get_signature_runner(SIGNATURE)
-                self._input = self._runner.get_input_details()[INPUT]
-                self._runner.get_output_details()[OUTPUT]
-            except (ValueError, RuntimeError, KeyError) as error:
-                raise ExportError(f"the TFLite file cannot be run: {error}") from error
-
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
-        return self.answers(pictures)[OUTPUT]
-
-    def answers(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything the file answers by name: viewpoint_deg [n, 3], maybe confidence [n, 1]."""
-        dtype = self._input["dtype"]
-        rows = [self._runner(**{INPUT: picture[None].astype(dtype)}) for picture in pictures]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

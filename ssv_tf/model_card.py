@@ -3,6 +3,7 @@
 Sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 """
 
+import re
 from typing import Any
 
 from ssv_tf import config, viewpoint
@@ -44,24 +45,14 @@ def markdown(
       licence: under which the weights may be used, and that of the data, sentences.
       limits: what else a user must know.
     """
-    azimuth = score["azimuth"]
-    low, high = azimuth["interval_95"]["median_error_deg"]
-    rows = [
-        f"| {title} | {shape.format(score[angle][key])} "
-        f"| {shape.format(score[angle]['baseline'][key])} |"
-        for title, angle, key, shape in _SCORES
-    ]
     lines = [
         f"# Model card: {name}",
         "",
-        f"Tells azimuth, elevation and tilt of a picture; {options.training}. Made with ssv_tf "
-        "(SSV, Mustikovela et al., CVPR 2020).",
+        introduction(options),
         "",
         "## Model",
         "",
-        f"- Input: RGB, {options.resolution} x {options.resolution} px"
-        + ", the object in the middle, scaled by "
-        + ("its box's height." if options.crop == "height" else "the longest side."),
+        f"- Input: {prepared(options)}",
         f"- Output: {CONVENTION}.",
         "- `analysis.keras` is V, `synthesis.keras` S, both with averaged weights; "
         "`calibration.json` turns V's angles into the convention; `options.json` holds every "
@@ -69,7 +60,7 @@ def markdown(
         "",
         "## Training data",
         "",
-        data if options.supervised else f"{data} No label was read in training.",
+        training_data(options, data),
         "",
         "## Licence",
         "",
@@ -77,6 +68,47 @@ def markdown(
         "",
         "## Score",
         "",
+        *score_lines(score, health),
+        "",
+        "## Limits",
+        "",
+        *(f"- {line}" for line in limits_found(options, score)),
+        *([f"- {limits}"] if limits else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def introduction(options: config.Options) -> str:
+    """What the model is for and where it comes from."""
+    return (
+        f"Tells azimuth, elevation and tilt of a picture; {options.training}. Made with ssv_tf "
+        "(SSV, Mustikovela et al., CVPR 2020)."
+    )
+
+
+def prepared(options: config.Options) -> str:
+    """How a picture must look for the model."""
+    scaled = "the longest side"
+    if options.crop == "height":
+        scaled = f"its box's height (the square is {options.canvas_heights:g} of it wide)"
+    side = options.resolution
+    return f"RGB, {side} x {side} px, the object in the middle, scaled by {scaled}."
+
+
+def training_data(options: config.Options, data: str) -> str:
+    """The sentence `data`, and that no label was read where that is so."""
+    return data if options.supervised else f"{data} No label was read in training."
+
+
+def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
+    """The section on the score, from what `evaluate --json` wrote and the run's health.json."""
+    low, high = score["azimuth"]["interval_95"]["median_error_deg"]
+    rows = [
+        f"| {title} | {shape.format(score[angle][key])} "
+        f"| {shape.format(score[angle]['baseline'][key])} |"
+        for title, angle, key, shape in _SCORES
+    ]
+    return [
         f"{score['pictures']:,} pictures that training never saw"
         + (f" ({score['where']})" if score.get("where") else "")
         + f", calibrated on {score['calibrated_on']} labelled ones:",
@@ -87,16 +119,38 @@ def markdown(
         "",
         f"The median azimuth error's 95 % bootstrap interval: {low:.1f} to {high:.1f} degrees."
         + (f" Health {health['health']:.2f} (label-free, 0 to 1)." if "health" in health else ""),
-        "",
-        "## Limits",
-        "",
-        *(f"- {line}" for line in _limits(options, score)),
-        *([f"- {limits}"] if limits else []),
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _limits(options: config.Options, score: dict[str, Any]) -> list[str]:
+def score_sentence(score: dict[str, Any]) -> str:
+    """The score in one line, each figure beside the best constant's."""
+    parts = (
+        f"{title} {shape.format(score[angle][key])} "
+        f"(best constant {shape.format(score[angle]['baseline'][key])})"
+        for title, angle, key, shape in _SCORES
+    )
+    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
+
+
+def section(card: str, title: str) -> str:
+    """The text below the heading `title` of a card; empty where there is none."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
+    """Sentences on what the model cannot do; those on mistakes need a score."""
+    found = _mistakes(score) if score else []
+    found.append(
+        f"It knows viewpoints of azimuth +-{options.azimuth_range_deg:g}, elevation "
+        f"{options.elevation_min_deg:g} to {options.elevation_max_deg:g} and tilt "
+        f"+-{options.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
+    )
+    found.append("It answers for a picture of anything; it does not say that there is no object.")
+    return found
+
+
+def _mistakes(score: dict[str, Any]) -> list[str]:
     found = []
     large = score["azimuth"]["large_errors"]
     share = large["pictures"] / score["pictures"]
@@ -110,10 +164,4 @@ def _limits(options: config.Options, score: dict[str, Any]) -> list[str]:
         own, constant = score[angle], score[angle]["baseline"]
         if own["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:
             found.append(f"{angle.capitalize()} is hardly better than a constant answer.")
-    found.append(
-        f"It knows viewpoints of azimuth +-{options.azimuth_range_deg:g}, elevation "
-        f"{options.elevation_min_deg:g} to {options.elevation_max_deg:g} and tilt "
-        f"+-{options.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
-    )
-    found.append("It answers for a picture of anything; it does not say that there is no object.")
     return found

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from ssv_tf import config
@@ -147,13 +148,19 @@ def _load_model(path: Path, *classes):
 
     if not path.is_file():
         raise UserError(f"{path} is missing: the run has not saved its models yet")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} cannot be read as a Keras model: empty, cut short or foreign")
     try:
-        return keras.saving.load_model(
+        model = keras.saving.load_model(
             path, custom_objects={kind.__name__: kind for kind in classes}, compile=False
         )
     except Exception as error:  # Keras raises many kinds for a damaged file
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"{path} cannot be read as a Keras model: {first[0]}") from error
+    if not isinstance(model, classes):
+        wanted = " or ".join(kind.__name__ for kind in classes)
+        raise UserError(f"{path} holds a {type(model).__name__}, no {wanted}")
+    return model
 
 
 def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:

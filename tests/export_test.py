@@ -370,6 +370,7 @@ def test_the_command_writes_everything_once(run_folder, tmp_path):
     done = _command(*flags)
     assert done.returncode == 0, done.stderr
     names = {"model_fp32.tflite", "model_int8.tflite", "saved_model", "parity.json", "parity.md"}
+    names.add("model_card.md")
     assert {p.name for p in out.iterdir()} == names
     assert [p.name for p in out.parent.iterdir()] == ["out"]
     assert "warning: the run has no calibration.json" in done.stderr

@@ -1,0 +1,166 @@
+"""What is known of a run, in words: for the metadata inside exported files and for their card."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from ssv_tf import __version__, config, model_card, runs
+from ssv_tf.errors import UserError
+
+_FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
+_NOT_STATED = "Not stated by whoever exported the model."
+_NOT_CALIBRATED = (
+    "Not calibrated: the angles are V's own; which way round they count and where they start "
+    "is not known."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """Sentences on a model.
+
+    Attributes:
+      name: of the model.
+      version: of package and weights.
+      author, licence: whose it is, and under which conditions weights and data may be used.
+      introduction: what it is for.
+      prepared: how a picture must look.
+      calibration: on what the angles were calibrated.
+      data: what it was trained on.
+      score: how good it is, in one line.
+      score_lines: the same as a section of Markdown.
+      limits: what it cannot do.
+    """
+
+    name: str = "viewpoint"
+    version: str = __version__
+    author: str = _NOT_STATED
+    licence: str = _NOT_STATED
+    introduction: str = "Tells azimuth, elevation and tilt of a picture."
+    prepared: str = "RGB, the object in the middle."
+    calibration: str = _NOT_CALIBRATED
+    data: str = _NOT_STATED
+    score: str = "not measured on labelled pictures"
+    score_lines: tuple[str, ...] = ("Not measured on labelled pictures.",)
+    limits: tuple[str, ...] = ()
+
+
+UNKNOWN = About()
+
+
+def define_flags() -> None:
+    """Registers what the exporter may say of the model."""
+    flags.DEFINE_string("model_name", "", "Name in metadata and card; empty: the run's.")
+    flags.DEFINE_string(
+        "model_version", "", "Version in metadata and card; empty: this package's and a hash."
+    )
+    flags.DEFINE_string("author", "", "Author, for metadata and card.")
+    flags.DEFINE_string("licence", "", "Licence of weights and data: a sentence for them.")
+    flags.DEFINE_string("data", "", "What the run was trained on: a sentence for them.")
+    flags.DEFINE_string("limits", "", "What else a user must know: a sentence for them.")
+    flags.DEFINE_string(
+        "score", "", "JSON of ssv_tf.evaluate for them; empty: score.json of the run, if any."
+    )
+
+
+def of_run(run: runs.Run, values: Any = None) -> About:
+    """What the run's own files tell: options, calibration, score, health, a preset's card.
+
+    Args:
+      run: the run.
+      values: parsed flags of `define_flags`, which come first; None: none were given.
+
+    Raises:
+      UserError: the score is missing though asked for, or is no score.
+    """
+    said = {name: getattr(values, name, None) or "" for name in _FLAGS}
+    card = _text(run.path / "README.md") if run.preset else ""
+    own_limits = (*_bullets(model_card.section(card, "Limits")), *filter(None, [said["limits"]]))
+    return About(
+        name=said["model_name"] or run.preset or run.path.resolve().name,
+        version=said["model_version"] or _version(run),
+        author=said["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
+        licence=said["licence"] or model_card.section(card, "Licence") or _NOT_STATED,
+        introduction=model_card.introduction(run.options),
+        prepared=model_card.prepared(run.options),
+        calibration=_calibration(run),
+        data=_data(run.options, said["data"], model_card.section(card, "Training data")),
+        **_scored(run, said["score"], own_limits, bool(card)),
+    )
+
+
+def _scored(run: runs.Run, said: str, own_limits: tuple[str, ...], complete: bool) -> dict:
+    """The score and what follows from it; `complete`: own_limits has the latter already."""
+    path = Path(said or run.path / "score.json")
+    score = _score(path, needed=bool(said))
+    health = _json(run.models_dir / "health.json") or {}
+    try:
+        found = [] if complete else model_card.limits_found(run.options, score)
+        limits = (*found, *own_limits)
+        if score is None:
+            return {"limits": limits}
+        return {
+            "limits": limits,
+            "score": model_card.score_sentence(score),
+            "score_lines": tuple(model_card.score_lines(score, health)),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} is no score of ssv_tf.evaluate: {error!r}") from error
+
+
+def _version(run: runs.Run) -> str:
+    """The package's version and a hash that changes with the weights and the calibration."""
+    digest = hashlib.sha256()
+    for path in (run.models_dir / "analysis.keras", run.path / "calibration.json"):
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def _calibration(run: runs.Run) -> str:
+    calibration = run.calibration()
+    if calibration is None:
+        return _NOT_CALIBRATED
+    return f"Calibrated on {calibration.pictures} labelled pictures."
+
+
+def _data(options: config.Options, said: str, of_card: str) -> str:
+    """Tells no folder's name: it may be private."""
+    if not said and of_card:
+        return of_card
+    if options.data == config.Options().data:
+        said = said or "Cars drawn by ssv_tf.data.turntable_cars."
+    elif options.data.startswith("tfds:"):
+        said = said or f"TensorFlow Datasets, {options.data.removeprefix('tfds:')}."
+    return model_card.training_data(options, said or "A collection of pictures, not named.")
+
+
+def _bullets(text: str) -> list[str]:
+    return [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")]
+
+
+def _score(path: Path, needed: bool) -> dict[str, Any] | None:
+    if not path.is_file() and not needed:
+        return None
+    found = _json(path)
+    if found is None:
+        raise UserError(f"{path} cannot be read as the JSON of ssv_tf.evaluate")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(_text(path))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
