@@ -25,10 +25,12 @@ RUNTIME = [
 ]
 
 JAX = ["jax>=0.10,<0.11"]
+SERVING = ["tensorflow-serving-api>=2.19,<2.22"]
 
 EXTRAS = {
     "test": [
         *JAX,
+        *SERVING,
         "dill>=0.3.8",
         "hypothesis>=6.100",
         "mypy>=1.15",
@@ -38,7 +40,7 @@ EXTRAS = {
     ],
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,
-    "serving": ["tensorflow-serving-api>=2.19,<2.22"],
+    "serving": SERVING,
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }
 
@@ -56,6 +58,7 @@ COMMANDS = [
 CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),
     "ssv-export = ssv_tf.export.__main__:run",
+    "ssv-client = ssv_tf.export.client:run",
 ]
 
 EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]
