@@ -66,14 +66,24 @@ def write(
     """
     with staged_folder(path) as stage:
         with quiet.native_output():
-            signatures = _signatures(folded.resolution, fit or Fit(), answers or _plain(folded))
+            signatures = _signatures(folded.resolution, fit or Fit(), answers or answers_of(folded))
             tf.saved_model.save(folded, str(stage), signatures=signatures)
         _check(stage, folded)
     return Path(path)
 
 
-def _plain(folded: FoldedViewpoint) -> Answers:
-    return lambda picture: by_name(folded(picture))
+def answers_of(folded: FoldedViewpoint) -> Answers:
+    """What a signature answers: the degrees together and one by one, and whatever else there is.
+
+    Args:
+      folded: returns degrees [n, 3], or a dictionary of them and further outputs [n, ...].
+    """
+
+    def answers(picture):
+        found = folded(picture)
+        return by_name(found[OUTPUT]) | found if isinstance(found, dict) else by_name(found)
+
+    return answers
 
 
 def _signatures(side: int, fit: Fit, answers: Answers) -> dict:
@@ -244,7 +254,7 @@ def _check(path: Path, folded: FoldedViewpoint) -> None:
     """The loaded model answers like `folded`, for one picture as for three."""
     shape = (3, folded.resolution, folded.resolution, 3)
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    loaded, wanted = Predictor(path), folded(tf.constant(pictures)).numpy()
+    loaded, wanted = Predictor(path), answers_of(folded)(tf.constant(pictures))[OUTPUT].numpy()
     answers = np.concatenate([loaded(pictures[:1]), loaded(pictures[1:])])
     apart = np.abs((answers - wanted + 180.0) % 360.0 - 180.0).max()
     if not apart < 0.1:

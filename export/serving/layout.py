@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ssv_tf.export import saved_model
-from ssv_tf.export.fold import FoldedViewpoint, by_name
+from ssv_tf.export.fold import FoldedViewpoint
 from ssv_tf.export.serving import batched, configs, warmup
 from ssv_tf.export.serving.model import ServedModel
 from ssv_tf.export.serving.names import DEFAULT_MODEL
@@ -45,9 +45,7 @@ def write(
     batching = batching or batched.Batching()
     with saved_model.staged_folder(folder) as stage:
         place = stage / name / str(version)
-        answers = batched.in_batches(
-            lambda picture: by_name(folded(picture)), folded.resolution, batching
-        )
+        answers = batched.in_batches(saved_model.answers_of(folded), folded.resolution, batching)
         saved_model.write(folded, place, fit, answers)
         warmup.write(place, name, pictures, batching.sizes)
         warmup.replay(place, ServedModel(place, name))
