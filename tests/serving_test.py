@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -183,49 +182,40 @@ def test_a_picture_is_measured_before_it_is_decoded(kind, monkeypatch):
         saved_model.decode_picture(content)
 
 
-class _Seen:
-    """A model in batches that tells the size of the batch each picture was in."""
+def _sizes_seen():
+    """A model in batches that tells the size of the batch each picture was in; 8 fill one."""
 
-    def __init__(self, timeout_us=300_000):
-        def answers(picture):
-            size = tf.shape(picture)[:1] * tf.ones_like(tf.shape(picture)[:1])
-            values = tf.reduce_mean(picture, axis=(1, 2, 3))
-            return {"mean": values, "size": tf.zeros_like(values) + tf.cast(size, tf.float32)}
+    def answers(picture):
+        values = tf.reduce_mean(picture, axis=(1, 2, 3))
+        return {"mean": values, "size": tf.fill(tf.shape(values), tf.shape(picture)[0])}
 
-        batching = batched.Batching(timeout_us=timeout_us, threads=1)
-        self.ask = tf.function(batched.in_batches(answers, SIZE, batching))
+    batching = batched.Batching(sizes=(8,), timeout_us=60_000_000, threads=1, request_pictures=8)
+    spec = tf.TensorSpec((None, None, None, None), tf.float32)
+    ask = tf.function(batched.in_batches(answers, SIZE, batching), autograph=False)
+    return ask.get_concrete_function(spec)
 
 
 def test_pictures_of_concurrent_requests_share_a_batch_and_keep_their_answers():
-    ask = _Seen().ask
+    ask = _sizes_seen()
     images = np.stack([np.full((SIZE, SIZE, 3), i, np.float32) for i in range(8)])
-    ask(tf.constant(images[:1]))  # trace once
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda image: ask(tf.constant(image[None])), images))
     np.testing.assert_array_equal([float(a["mean"][0]) for a in answers], range(8))
-    assert max(float(a["size"][0]) for a in answers) > 1
+    assert {int(a["size"][0]) for a in answers} == {8}
 
 
 def test_a_neighbour_of_another_size_does_not_spoil_a_batch():
-    ask = _Seen().ask
-    good = tf.ones((1, SIZE, SIZE, 3))
-    ask(good)
-    start, outcomes = threading.Barrier(8), []
+    ask = _sizes_seen()
 
-    def client(index):
-        start.wait()
+    def client(side):
         try:
-            picture = good if index % 2 else tf.ones((1, SIZE // 2, SIZE, 3))
-            outcomes.append((index, float(ask(picture)["mean"][0])))
+            return float(ask(tf.ones((1, side, SIZE, 3)))["mean"][0])
         except tf.errors.InvalidArgumentError:
-            outcomes.append((index, None))
+            return None
 
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert dict(outcomes) == {i: 1.0 if i % 2 else None for i in range(8)}
+    sides = [SIZE // 2, SIZE, SIZE] * 4
+    with ThreadPoolExecutor(12) as clients:
+        assert list(clients.map(client, sides)) == [None, 1.0, 1.0] * 4
 
 
 def test_further_outputs_such_as_confidence_are_passed_on():
