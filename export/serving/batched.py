@@ -59,9 +59,7 @@ def in_batches(answers: Answers, resolution: int, batching: Batching | None = No
     queue = uuid.uuid4().hex
 
     def batched(picture):
-        # A server feeds what it was sent, whatever the signature says. The placeholder hides the
-        # declared shape, or the check after it would be taken for granted and optimised away.
-        picture = tf.compat.v1.placeholder_with_default(picture, (None,) * 4)
+        # A server feeds what it was sent, whatever shape the signature declares.
         outputs = tf.raw_ops.BatchFunction(
             in_tensors=[tf.ensure_shape(picture, shape)],
             captured_tensors=inner.captured_inputs,
