@@ -91,7 +91,9 @@ def _signatures(side: int, fit: Fit, answers: Answers) -> dict:
 
     @tf.function
     def serving_default(picture):
-        return answers(picture)
+        # A server feeds whatever it was sent: a larger picture would give several answers, and one
+        # without a batch dimension end the whole server (a failed CHECK in a convolution).
+        return answers(tf.ensure_shape(picture, (None, side, side, 3)))
 
     @tf.function
     def serving_jpeg(jpeg_bytes):

@@ -161,6 +161,17 @@ def test_inputs_that_do_not_fit_are_invalid_arguments(inputs, signature, words):
     assert caught.value.code == 3 and "\n" not in caught.value.message
 
 
+def test_the_plain_saved_model_refuses_larger_pictures_too(tmp_path):
+    saved_model.write(served.folded(), tmp_path / "1")
+    plain = ServedModel(tmp_path / "1", "plain")
+    images = pictures(2)
+    answers = plain.predict({"picture": images.astype(np.float32)})["viewpoint_deg"]
+    assert _apart(answers, served.keras_degrees(images)) < 0.01
+    with pytest.raises(RequestError, match="not compatible") as caught:
+        plain.predict({"picture": np.zeros((1, 2 * SIZE, 2 * SIZE, 3), np.float32)})
+    assert caught.value.code == 3
+
+
 @pytest.mark.parametrize("index", range(8))
 def test_broken_pictures_are_invalid_arguments(index):
     good = encoded(pictures(1, 60, 80)[0], "JPEG")
