@@ -19,7 +19,7 @@ JPEG_INPUT = "jpeg_bytes"
 # As ssv_tf.data.folder: colour of constant padding, and how far a large picture is shrunk first.
 _MID_GREY = 127.0
 _WORKING_MULTIPLE = 4
-# A few bytes may claim to be a picture that fills the server's memory: 50 MP take some 2 GB.
+# A few bytes may claim to be a picture that fills the server's memory: 48 MP took 1.4 GB.
 MAX_PIXELS = 50_000_000
 
 
@@ -51,9 +51,9 @@ def write(
 
     Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n]:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
-      serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size.
-                       The EXIF orientation is not applied, and one unreadable picture fails its
-                       whole batch, as TensorFlow's decoder does.
+      serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size up
+                       to MAX_PIXELS. The EXIF orientation is not applied, and one unreadable
+                       picture fails its whole call, as TensorFlow's decoder does.
 
     Args:
       folded: the model.
