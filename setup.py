@@ -27,11 +27,13 @@ RUNTIME = [
 
 JAX = ["jax>=0.10,<0.11"]
 DATASETS = ["scipy>=1.13"]  # MATLAB files of 300W-LP, AFLW2000-3D and Pascal3D+
+SERVING = ["tensorflow-serving-api>=2.19,<2.22"]
 
 EXTRAS = {
     "test": [
         *JAX,
         *DATASETS,
+        *SERVING,
         "dill>=0.3.8",
         "hypothesis>=6.100",
         "mypy>=1.15",
@@ -43,7 +45,7 @@ EXTRAS = {
     "datasets": DATASETS,
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,
-    "serving": ["tensorflow-serving-api>=2.19,<2.22"],
+    "serving": SERVING,
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }
 
@@ -62,6 +64,7 @@ CONSOLE_SCRIPTS = [
     *(f"ssv-{name} = ssv_tf.{name}:run" for name in COMMANDS),
     "ssv-export = ssv_tf.export.__main__:run",
     "ssv-export-benchmark = ssv_tf.export.benchmark:run",
+    "ssv-client = ssv_tf.export.client:run",
 ]
 
 EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]

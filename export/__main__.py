@@ -13,7 +13,7 @@ from ssv_tf.data import bad
 from ssv_tf.errors import FlagError, UserError
 
 TFLITE_FORMATS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
-FORMATS = (*TFLITE_FORMATS, "saved_model")
+FORMATS = (*TFLITE_FORMATS, "saved_model", "serving")
 DEFAULT_FORMATS = ("fp32", "fp16", "dynamic", "int8", "saved_model")
 TABLES = ("parity.json", "parity.md")
 CARD = "model_card.md"
@@ -47,6 +47,8 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "batch", 1, "Pictures a call of a .tflite; 0: open, which is slower.", lower_bound=0
     )
+    flags.DEFINE_string("serving_name", "viewpoint", "What clients of TF Serving call the model.")
+    flags.DEFINE_integer("serving_version", 1, "Its version for TF Serving.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of which pictures are drawn.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, "Replace what an earlier export wrote to --out.")
 
@@ -57,6 +59,10 @@ def main(argv) -> None:
     if argv[1:]:
         raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")
     formats = _checked_formats(values.formats)
+    if "serving" in formats:
+        from ssv_tf.export.serving import configs
+
+        configs.check(values.serving_name)
     out = _checked_out(values.out, formats, values.overwrite)
 
     from ssv_tf import runs
@@ -95,7 +101,7 @@ def _checked_out(out: str | None, formats: list[str], overwrite: bool) -> Path:
 
 
 def _file_name(name: str) -> str:
-    return name if name == "saved_model" else f"model_{name}.tflite"
+    return f"model_{name}.tflite" if name in TFLITE_FORMATS else name
 
 
 def _names(formats: list[str]) -> list[str]:
@@ -199,6 +205,8 @@ def _export(run, told, stage: Path, formats: list[str], pictures, values):
     sure = keras_confidence if calibration.confidence else None
     rows = parity.parity_table(keras_degrees, paths, compared, sure)
     rows = [{"training": run.options.training} | row for row in rows]
+    for row in rows:
+        row["file"] = str(paths[row["format"]].relative_to(stage))
     warnings += parity.doubts(rows)
     mark = f"{run.options.training}\n\n" if run.options.supervised else ""
     files.write_atomically(stage / TABLES[0], parity.to_json(rows))
@@ -215,6 +223,12 @@ def _write(folded, name: str, stage: Path, representative, options, told, values
     if name == "saved_model":
         fit = saved_model.Fit(options.crop, options.canvas_heights, options.padding)
         return saved_model.write(folded, path, fit)
+    if name == "serving":
+        from ssv_tf.export.serving import layout
+
+        fit = saved_model.Fit(options.crop, options.canvas_heights, options.padding)
+        called, version = values.serving_name, values.serving_version
+        return layout.write(folded, path, representative, fit, called, version)
     batch = values.batch or None
     return tflite.write(folded, name, path, representative, values.input, batch, told)
 

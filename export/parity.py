@@ -15,7 +15,7 @@ from ssv_tf.export.names import CONFIDENCE, OUTPUT
 Predict = Callable[[np.ndarray], np.ndarray]
 
 # Median distance in degrees from which a file is not Keras's model any more, or is worth a word.
-_EXACT_FORMATS = ("fp32", "saved_model")
+_EXACT_FORMATS = ("fp32", "saved_model", "serving")
 _EXACT_LIMIT_DEG = 0.05
 _DOUBT_DEG = 5.0
 _WARM_UP = 5

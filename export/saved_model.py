@@ -5,7 +5,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ JPEG_INPUT = "jpeg_bytes"
 # As ssv_tf.data.folder: colour of constant padding, and how far a large picture is shrunk first.
 _MID_GREY = 127.0
 _WORKING_MULTIPLE = 4
+# A few bytes may claim to be a picture that fills the server's memory: 48 MP took 1.4 GB.
+MAX_PIXELS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,45 +38,61 @@ class Fit:
     padding: str = "constant"
 
 
-def write(folded: FoldedViewpoint, path: str | os.PathLike, fit: Fit | None = None) -> Path:
+Answers = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+
+def write(
+    folded: FoldedViewpoint,
+    path: str | os.PathLike,
+    fit: Fit | None = None,
+    answers: Answers | None = None,
+) -> Path:
     """Writes the SavedModel, loads it back, compares, and only then gives it its name.
 
     Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n], and
     confidence [n, 1] where the calibration has it:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
-      serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size.
-                       The EXIF orientation is not applied, and one unreadable picture fails its
-                       whole batch, as TensorFlow's decoder does.
+      serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size up
+                       to MAX_PIXELS. The EXIF orientation is not applied, and one unreadable
+                       picture fails its whole call, as TensorFlow's decoder does.
 
     Args:
       folded: the model.
       path: the folder; replaced if it exists.
       fit: how serving_jpeg fits a picture into the square.
+      answers: what both signatures compute of pictures [n, r, r, 3]; None: `folded`, by name.
 
     Raises:
       UserError: it cannot be written, or what was written answers otherwise than `folded`.
     """
     with staged_folder(path) as stage:
         with quiet.native_output():
-            tf.saved_model.save(folded, str(stage), signatures=_signatures(folded, fit or Fit()))
+            signatures = _signatures(folded.resolution, fit or Fit(), answers or answers_of(folded))
+            tf.saved_model.save(folded, str(stage), signatures=signatures)
         _check(stage, folded)
     return Path(path)
 
 
-def _signatures(folded: FoldedViewpoint, fit: Fit) -> dict:
-    side = folded.resolution
+def answers_of(folded: FoldedViewpoint) -> Answers:
+    """What a signature answers: the degrees together and one by one, and whatever else there is."""
+    return lambda picture: by_name(folded.answers(picture))
+
+
+def _signatures(side: int, fit: Fit, answers: Answers) -> dict:
     square = tf.TensorSpec((side, side, 3), tf.float32)
 
     @tf.function
     def serving_default(picture):
-        return by_name(folded.answers(picture))
+        # A server feeds whatever it was sent: a larger picture would give several answers, and one
+        # without a batch dimension end the whole server (a failed CHECK in a convolution).
+        return answers(tf.ensure_shape(picture, (None, side, side, 3)))
 
     @tf.function
     def serving_jpeg(jpeg_bytes):
         def read(content):
             return fit_square(decode_picture(content), side, fit)
 
-        return by_name(folded.answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square)))
+        return answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square))
 
     pictures = tf.TensorSpec((None, side, side, 3), tf.float32, name=INPUT)
     contents = tf.TensorSpec((None,), tf.string, name=JPEG_INPUT)
@@ -85,9 +103,20 @@ def _signatures(folded: FoldedViewpoint, fit: Fit) -> dict:
 
 
 def decode_picture(content: tf.Tensor) -> tf.Tensor:
-    """Encoded bytes -> float32 [h, w, 3] in 0..255; grey is tripled, alpha laid over mid-grey."""
+    """Encoded bytes -> float32 [h, w, 3] in 0..255; grey is tripled, alpha laid over mid-grey.
+
+    Bytes that are no picture, or one of more than MAX_PIXELS, are an InvalidArgumentError.
+    """
+    is_jpeg = tf.io.is_jpeg(content)
+    pixels = _declared_pixels(content, is_jpeg)
+    checks = [
+        tf.debugging.Assert(pixels >= 0, ["not a JPEG, PNG, GIF or BMP picture"]),
+        tf.debugging.Assert(pixels <= MAX_PIXELS, ["the picture is too large; pixels:", pixels]),
+    ]
+    with tf.control_dependencies(checks):
+        content = tf.identity(content)
     picture = tf.cond(
-        tf.io.is_jpeg(content),
+        is_jpeg,
         lambda: tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"),  # Pillow's very bits
         lambda: tf.io.decode_image(content, expand_animations=False),
     )
@@ -97,6 +126,33 @@ def decode_picture(content: tf.Tensor) -> tf.Tensor:
     colours = picture[..., : channels - tf.cast(has_alpha, tf.int32)] * tf.ones((1, 1, 3))
     alpha = tf.where(has_alpha, picture[..., -1:] / 255.0, 1.0)
     return tf.ensure_shape(colours * alpha + _MID_GREY * (1.0 - alpha), (None, None, 3))
+
+
+def _declared_pixels(content: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
+    """int64 pixels that the header of a JPEG, PNG, GIF or BMP file declares; of others, -1."""
+
+    def of_jpeg():
+        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64))
+
+    def of_others():
+        head = tf.cast(tf.io.decode_raw(content, tf.uint8, fixed_length=26), tf.int64)
+
+        def number(start, count):  # little-endian
+            return tf.reduce_sum(head[start : start + count] * [256**i for i in range(count)])
+
+        def big_endian(start):
+            return tf.reduce_sum(head[start : start + 4] * [256**i for i in (3, 2, 1, 0)])
+
+        height = number(22, 4)
+        of_bmp = number(18, 4) * tf.minimum(height, 2**32 - height)  # from the top: negative
+        of_gif = number(6, 2) * number(8, 2)
+        of_png = big_endian(16) * big_endian(20)
+        pixels = tf.constant(-1, tf.int64)
+        for first, declared in ((b"\x89", of_png), (b"G", of_gif), (b"B", of_bmp)):
+            pixels = tf.where(head[0] == ord(first), declared, pixels)
+        return pixels
+
+    return tf.cond(is_jpeg, of_jpeg, of_others)
 
 
 def fit_square(picture: tf.Tensor, resolution: int, fit: Fit) -> tf.Tensor:
@@ -197,7 +253,7 @@ def _check(path: Path, folded: FoldedViewpoint) -> None:
     """The loaded model answers like `folded`, for one picture as for three."""
     shape = (3, folded.resolution, folded.resolution, 3)
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    loaded, wanted = Predictor(path), folded(tf.constant(pictures)).numpy()
+    loaded, wanted = Predictor(path), answers_of(folded)(tf.constant(pictures))[OUTPUT].numpy()
     answers = np.concatenate([loaded(pictures[:1]), loaded(pictures[1:])])
     apart = np.abs((answers - wanted + 180.0) % 360.0 - 180.0).max()
     if not apart < 0.1:

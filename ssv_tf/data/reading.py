@@ -73,10 +73,7 @@ def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None)
     Raises:
       BadPicture: with a short reason.
     """
-    try:
-        content = source if isinstance(source, bytes) else files.read_regular(source, MAX_BYTES)
-    except files.Unreadable as error:
-        raise BadPicture(str(error)) from None
+    content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise BadPicture("empty file")
     try:
@@ -88,6 +85,18 @@ def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None)
         raise BadPicture(_unidentified(content)) from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes
         raise BadPicture(_reason(error)) from error
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """What a regular file of bounded size holds, still encoded.
+
+    Raises:
+      BadPicture: with a short reason.
+    """
+    try:
+        return files.read_regular(path, MAX_BYTES)
+    except files.Unreadable as error:
+        raise BadPicture(str(error)) from None
 
 
 def _check_parts(content: bytes) -> None:

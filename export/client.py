@@ -1,0 +1,208 @@
+"""Asks a model server for the viewpoint of pictures: a CSV or JSON table.
+
+  python -m ssv_tf.export.client --host=127.0.0.1:8500 --grpc photos/ extra.jpg "more/*.png"
+  python -m ssv_tf.export.client --host=127.0.0.1:8501 --rest photos/ --out=angles.csv
+
+The server is TensorFlow's, with what `ssv_tf.export --formats=serving` wrote. Pictures that cannot
+be used are named on stderr, skipped and counted, as in ssv_tf.predict.
+"""
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from absl import flags
+from PIL import Image
+
+from ssv_tf import cli, files
+from ssv_tf.data import folder, reading
+from ssv_tf.errors import FlagError, UserError
+from ssv_tf.export.serving import calls
+from ssv_tf.export.serving.names import DEFAULT_MODEL
+
+COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
+PORTS = {"grpc": 8500, "rest": 8501}
+MAX_BYTES = 24 << 20
+_ORIENTATION = 0x0112
+# What the graph decodes to the pixels that ssv_tf.predict reads.
+_SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}, "BMP": {"RGB"}}
+
+
+def define_flags() -> None:
+    """Registers this command's flags."""
+    flags.DEFINE_string("host", "", "HOST or HOST:PORT of the server (8500 gRPC, 8501 REST).")
+    flags.DEFINE_bool("grpc", False, "Speak gRPC.")
+    flags.DEFINE_bool("rest", False, "Speak REST.")
+    flags.DEFINE_bool("tls", False, "The server speaks TLS.")
+    flags.DEFINE_string("model", DEFAULT_MODEL, "What the server calls the model.")
+    flags.DEFINE_float(
+        "deadline_s", 10.0, "Seconds for one picture, retries included.", lower_bound=0.01
+    )
+    flags.DEFINE_integer(
+        "retries", 4, "Further tries while the server is busy or away.", lower_bound=0
+    )
+    flags.DEFINE_integer("concurrency", 4, "Pictures asked for at a time.", 1, 256)
+    flags.DEFINE_string("out", "", "Table to write, .csv or .json; empty: CSV on stdout.")
+    flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
+
+
+def main(argv) -> None:
+    """Asks, writes the table; UserError where the server or every picture fails."""
+    values = flags.FLAGS
+    protocol, host = _checked_server(values)
+    if len(argv) < 2:
+        raise FlagError("name at least one picture, folder or glob")
+    if values.out and Path(values.out).suffix.lower() not in (".csv", ".json"):
+        raise FlagError(f"--out={values.out} must end in .csv or .json")
+    if values.out:
+        files.refuse_existing(values.out, values.overwrite)
+
+    from ssv_tf import predict
+
+    paths, missing = predict.find(argv[1:])
+    for word in missing:
+        print(f"skipped {files.printable(word)}: no such file", file=sys.stderr)
+    skipped = len(missing)
+    caller = (calls.GrpcCaller if protocol == "grpc" else calls.RestCaller)(
+        host, values.model, values.tls
+    )
+    patience = calls.Patience(values.deadline_s, values.retries)
+    rows = []
+    for path, found in ask(paths, caller, patience, host, values.concurrency):
+        if isinstance(found, str):
+            skipped += 1
+            print(f"skipped {files.printable(path)}: {found}", file=sys.stderr)
+        else:
+            rows.append(_row(path, *found))
+    if not rows:
+        raise UserError(f"none of the {skipped} pictures could be answered")
+    _write(rows, values.out)
+    if skipped:
+        print(f"{skipped} skipped, {len(rows)} answered", file=sys.stderr)
+
+
+def ask(
+    paths: Sequence[Path],
+    caller: calls.Caller,
+    patience: calls.Patience,
+    host: str,
+    concurrency: int,
+) -> Iterator[tuple[Path, tuple[list[float], float | None] | str]]:
+    """Answers in the order of `paths`, a bounded number of pictures in memory.
+
+    Yields:
+      (path, (degrees [3], confidence or None)), or (path, why the picture cannot be used).
+
+    Raises:
+      UserError: the server fails otherwise than over a picture.
+    """
+
+    def one(path: Path) -> tuple[list[float], float | None] | str:
+        try:
+            content = sendable(path)
+            return calls.viewpoint_of(calls.with_retries(caller, content, patience))
+        except folder.BadPicture as error:
+            return str(error)
+        except calls.CallError as error:
+            if error.code == calls.INVALID_ARGUMENT:
+                return f"refused by the server: {error.message}"
+            raise UserError(f"{host}: {_explained(error, patience)} ({path})") from None
+
+    with ThreadPoolExecutor(concurrency) as executor:
+        for start in range(0, len(paths), 8 * concurrency):
+            part = paths[start : start + 8 * concurrency]
+            try:
+                yield from zip(part, executor.map(one, part), strict=True)
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def sendable(path: Path) -> bytes:
+    """A picture file as the server can read it.
+
+    The graph applies no EXIF turn and knows neither WebP nor CMYK: such a picture is sent as PNG.
+
+    Raises:
+      BadPicture: no picture, or a file too large to send.
+    """
+    content = reading.read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
+            upright = image.getexif().get(_ORIENTATION, 1) in (0, 1)
+            known = image.mode in _SENT_AS_IS.get(image.format or "", ())
+    except Image.UnidentifiedImageError:
+        raise folder.BadPicture("not a JPEG, PNG, WebP or BMP picture") from None
+    except Exception:  # damaged in its header: what the server says of it is said
+        upright = known = True
+    if not (upright and known):
+        stream = io.BytesIO()
+        Image.fromarray(folder.read_picture(content)).save(stream, "PNG", compress_level=1)
+        content = stream.getvalue()
+    if len(content) > MAX_BYTES:
+        raise folder.BadPicture(f"too large to send ({len(content) >> 20} MB)")
+    return content
+
+
+def _checked_server(values) -> tuple[str, str]:
+    if values.grpc == values.rest:
+        raise FlagError("give either --grpc or --rest")
+    if not values.host:
+        raise FlagError("--host=HOST:PORT is missing")
+    protocol = "grpc" if values.grpc else "rest"
+    found = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?", values.host)
+    port = int(found[2]) if found and found[2] else PORTS[protocol]
+    if not found or not 0 < port < 65536:
+        raise FlagError(f"--host={values.host}: write HOST or HOST:PORT, without http://")
+    if not re.fullmatch(r"[\w.-]+", values.model):
+        raise FlagError(f"--model={values.model}: not the name of a model")
+    return protocol, f"{found[1]}:{port}"
+
+
+def _explained(error: calls.CallError, patience: calls.Patience) -> str:
+    if error.code == "UNAVAILABLE":
+        return f"no server answers, after {patience.retries} retries: {error.message}"
+    if error.code == "DEADLINE_EXCEEDED":
+        return f"no answer within {patience.deadline_s:g} s"
+    if error.code in ("NOT_FOUND", "FAILED_PRECONDITION"):
+        return f"the model is not served: {error.message}"
+    if error.code == "RESOURCE_EXHAUSTED":
+        return f"too busy, after {patience.retries} retries: {error.message}"
+    return str(error)
+
+
+def _row(path: Path, degrees: list[float], confidence: float | None) -> dict[str, str | float]:
+    name = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    row: dict[str, str | float] = {COLUMNS[0]: name}
+    row |= {key: round(angle, 2) + 0.0 for key, angle in zip(COLUMNS[1:], degrees, strict=True)}
+    return row if confidence is None else row | {"confidence": round(confidence, 4)}
+
+
+def _write(rows: list[dict[str, str | float]], out: str) -> None:
+    if out.lower().endswith(".json"):
+        print(files.write_atomically(out, json.dumps(rows, indent=1) + "\n"))
+        return
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        degrees = {key: f"{row[key]:.2f}" for key in COLUMNS[1:]}
+        writer.writerow(row | degrees)
+    if out:
+        print(files.write_atomically(out, stream.getvalue()))
+    else:
+        print(stream.getvalue(), end="")
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""TF Serving: the folder its model server takes, a stand-in for that server, calls to either."""

@@ -1,0 +1,6 @@
+"""Names that a client and the exported model share; imports nothing."""
+
+DEFAULT_MODEL = "viewpoint"
+JPEG_SIGNATURE = "serving_jpeg"
+JPEG_INPUT = "jpeg_bytes"
+OUTPUT = "viewpoint_deg"
