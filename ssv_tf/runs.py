@@ -132,7 +132,7 @@ def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:
 
 
 def _save_model(model, path: Path) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".keras")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".keras")
     os.close(handle)
     try:
         model.save(temporary)

@@ -50,22 +50,29 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
     scoring = load_scoring_pictures(options)
-    folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
-    angles_deg = pictures.angles_deg if options.supervised else None
-    trainer = engines.make_trainer(options, angles_deg)
-    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep)
+    with files.held(options.run_dir):
+        folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
+        angles_deg = pictures.angles_deg if options.supervised else None
+        trainer = engines.make_trainer(options, angles_deg)
+        try:
+            return _resume(options, folder, trainer, pictures.images, scoring, quiet)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def _resume(options, folder, trainer, images, scoring, quiet):
+    settings = {k: v for k, v in vars(options).items() if k not in _FREE_TO_CHANGE}
+    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep, settings)
     first = saved.restore()
     if first:
         print(f"resumed at step {first}", flush=True)
-        monitor.drop_later_records(folder / "metrics.jsonl", first)
+    monitor.drop_later_records(folder / "metrics.jsonl", first)
     watch = monitor.Monitor(folder, first, options.steps, quiet)
     try:
         with _stop_signals() as stop:
             return _Session(options, folder, trainer, saved, watch, scoring).run(
-                pictures.images, first, stop
+                images, first, stop
             )
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     finally:
         watch.close()
 
@@ -93,8 +100,13 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
                 f"{folder} is a run of other settings ({'; '.join(changed)}); give the same "
                 "flags to resume it, --overwrite to start anew, or another --run_dir"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or _holds_more_than_a_start(folder)):
         raise UserError(f"{folder} exists and is not a run; give another --run_dir")
+
+
+def _holds_more_than_a_start(folder):
+    """Whether a folder holds anything but what a run killed at its very start leaves."""
+    return any(not path.name.startswith(".options.json.") for path in folder.iterdir())
 
 
 def prepare_folder(options: config.Options, overwrite: bool) -> Path:
@@ -105,15 +117,31 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
     """
     check_folder(options, overwrite)
     folder = Path(options.run_dir)
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
+    if overwrite and folder.is_dir():
+        _empty(folder)
+    # First of all: a folder without it is no run, and nobody may go on with it.
+    files.write_atomically(folder / "options.json", options.to_json())
+    files.remove_leftovers(folder, "options.json", "metrics.jsonl")
+    files.remove_leftovers(folder / "models", "*.json", "*.keras")
+    files.remove_leftovers(folder / "models" / "best", "*.json", "*.keras")
+    files.remove_leftovers(folder / "pictures", "*.png")
     for name in ("pictures", "checkpoints", "models"):
         try:
             (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {folder / name}: {error.strerror}") from error
-    files.write_atomically(folder / "options.json", options.to_json())
     return folder
+
+
+def _empty(folder):
+    """Removes a run but for its options: killed meanwhile, it is still known as a run."""
+    for path in folder.iterdir():
+        if path.name == "options.json":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def load_training_pictures(options: config.Options):
@@ -216,17 +244,23 @@ class _Session:
 
     def _between_steps(self, done):
         began, o, last = time.monotonic(), self.options, done == self.options.steps
+        if last or not all(
+            done % n for n in (o.score_interval, o.picture_interval, o.checkpoint_interval)
+        ):
+            self.saved.finite_values()  # before anything is written that others may use
         if done % o.score_interval == 0 or last:
             self._score(done)
         if (done % o.picture_interval == 0 or last) and not o.supervised:
             pictures = turntable.turntable(self.trainer.synthesis_ema, o)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
             self._check_health(done)
-        if done % o.checkpoint_interval == 0:
-            self._save(done)
         self.watch.pause(time.monotonic() - began)
         if done % o.log_interval == 0 or last:
-            self.watch.flush(done)
+            self.watch.flush(done)  # before the checkpoint: a run killed between them loses no line
+        if done % o.checkpoint_interval == 0:
+            began = time.monotonic()
+            self._save(done)
+            self.watch.pause(time.monotonic() - began)
 
     def _save(self, done):
         self.saved.save(done)
