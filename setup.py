@@ -39,6 +39,7 @@ EXTRAS = {
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,
     "serving": ["tensorflow-serving-api>=2.19,<2.22"],
+    "beam": ["apache-beam>=2.77,<3", "google-crc32c>=1.5"],  # in a virtual environment of its own
     "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
 }
 

@@ -100,7 +100,8 @@ def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None)
     )
     life = _live(whole, "", 0.0, say)
     _check_end(life, whole)
-    rng, start_s, lives = np.random.default_rng(seed), life.first_save_s or 1.0, []
+    rng, start_s = np.random.default_rng(seed), life.first_save_s or 1.0
+    lives: list[Life] = []
     while sum(life.code == -signal.SIGKILL for life in lives) < kills:
         moment = str(rng.choice(list(_MOMENTS), p=list(_MOMENTS.values())))
         if lives and lives[-1].step >= options.steps:

@@ -12,8 +12,8 @@ import sys
 import numpy as np
 import toy
 
+from ssv_tf import runs
 from ssv_tf.training import engines, loop, monitor
-from ssv_tf import runs  # isort: skip
 
 _EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.chmod"}
 

@@ -86,20 +86,27 @@ def test_25_kills_at_random_moments_lose_nothing(tmp_path):
     assert result["arrays"] > 100
 
 
+@pytest.fixture(scope="module")
+def jax_environment(tmp_path_factory):
+    """Compiles in little time and keeps it."""
+    pytest.importorskip("jax")
+    return {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("jax")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_kills_of_the_jax_engine_lose_nothing(tmp_path):
-    pytest.importorskip("jax")
+def test_kills_of_the_jax_engine_lose_nothing(tmp_path, jax_environment):
     words = [f"--flagfile={ROOT}/configs/chaos.flags", f"--data={pictures_folder(tmp_path / 'in')}"]
-    words += [f"--run_dir={tmp_path / 'chaos'}", "--kills=3", "--steps=4", *FEWER_LOSSES]
-    done = python(
-        "-m", "ssv_tf.chaos", *words, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu",
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-        XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    )  # fmt: skip
+    words += [f"--run_dir={tmp_path / 'chaos'}", "--kills=2", "--steps=4", *FEWER_LOSSES]
+    done = python("-m", "ssv_tf.chaos", *words, **jax_environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert json.loads((tmp_path / "chaos" / "chaos.json").read_text())["kills"] == 3
+    assert json.loads((tmp_path / "chaos" / "chaos.json").read_text())["kills"] == 2
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, toys):
@@ -324,8 +331,7 @@ def test_a_gradient_that_is_not_a_number_leaves_the_last_good_checkpoint(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_gradient_that_is_not_a_number_in_jax(tmp_path):
-    pytest.importorskip("jax")
+def test_a_gradient_that_is_not_a_number_in_jax(tmp_path, jax_environment):
     code = """
 import sys
 from ssv_tf.training import jax_step
@@ -339,11 +345,8 @@ sys.argv[0] = "train"
 train.run()
 """
     words = [f"--flagfile={ROOT}/configs/chaos.flags", f"--data={pictures_folder(tmp_path / 'in')}"]
-    words += [f"--run_dir={tmp_path / 'run'}", "--steps=2", "--quiet", *FEWER_LOSSES]
-    done = python(
-        "-c", code, *words, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu",
-        XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    )  # fmt: skip
+    words += [f"--run_dir={tmp_path / 'run'}", "--steps=4", "--quiet", *FEWER_LOSSES]
+    done = python("-c", code, *words, **jax_environment)
     assert done.returncode == 1, done.stderr[-2000:]
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: step 1: ") and "v_gradient" in last

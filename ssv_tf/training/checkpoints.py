@@ -69,10 +69,10 @@ class Checkpoints:
                 reason = str(error).strip().splitlines() or [type(error).__name__]
                 damaged[path] = f"{path.name}: {reason[0][:200]}"
                 continue
-            if reason := self._foreign(values):
+            if foreign := self._foreign(values):
                 raise UserError(
-                    f"{path} {reason}; move it away to go on from the one before, give --overwrite "
-                    "to start anew, or another --run_dir"
+                    f"{path} {foreign}; move it away to go on from the one before, give "
+                    "--overwrite to start anew, or another --run_dir"
                 )
             return self._take(values, damaged)
         if damaged:

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from ssv_tf import calibration, config, files, inference, metrics, runs
-from ssv_tf.data import sources
+from ssv_tf.data import records, sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, engines, health, monitor, networks, turntable
+from ssv_tf.training import checkpoints, cluster, engines, health, monitor, networks, turntable
 
 _SCORE_CALIBRATION = 100
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
@@ -25,7 +25,7 @@ _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between tw
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
     "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
-    "devices", "data", "where_table", "train_labels",
+    "devices", "data", "data_service", "where_table", "train_labels",
 }  # fmt: skip
 
 
@@ -44,37 +44,66 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
       UserError, FlagError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
-    check_folder(options, overwrite)
+    own = cluster.place()
+    if own.is_chief:
+        check_folder(options, overwrite)
+    engines.join_cluster()
     pictures = load_training_pictures(options)
     side, how = options.resolution, options.training
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
-    scoring = load_scoring_pictures(options)
-    with files.held(options.run_dir):
-        folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
-        angles_deg = pictures.angles_deg if options.supervised else None
-        trainer = engines.make_trainer(options, angles_deg)
-        try:
-            return _resume(options, folder, trainer, pictures.images, scoring, quiet)
-        except OSError as error:
-            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    if own.count > 1:
+        print(f"worker {own.index} of {own.count}", flush=True)
+    scoring = load_scoring_pictures(options) if own.is_chief else None
+    folder = Path(options.run_dir)
+    if not own.is_chief:
+        return _train(options, folder / "workers" / str(own.index), pictures, None, True)
+    with files.held(folder):
+        prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
+        return _train(options, folder, pictures, scoring, quiet)
 
 
-def _resume(options, folder, trainer, images, scoring, quiet):
+def _train(options, folder, pictures, scoring, quiet):
+    angles_deg = pictures.angles_deg if options.supervised else None
     settings = {k: v for k, v in vars(options).items() if k not in _FREE_TO_CHANGE}
-    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep, settings)
-    first = saved.restore()
+    saved = None
+    try:
+        trainer = engines.make_trainer(options, angles_deg)
+        peers = cluster.peers(trainer)
+        saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep, settings)
+        peers.check_same(json.dumps(settings), json.dumps([options.steps, *pictures.names]))
+        first = _restored(saved, trainer, peers)
+        folder.mkdir(parents=True, exist_ok=True)  # by now the chief has made the run folder
+        watch = monitor.Monitor(folder, first, options.steps, quiet)
+        try:
+            with _stop_signals() as stop:
+                session = _Session(options, folder, trainer, saved, watch, scoring, peers)
+                return session.run(pictures.images, first, stop)
+        finally:
+            watch.close()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    except Exception as error:
+        if not cluster.is_lost_worker(error):
+            raise
+        kept = saved.latest() if saved else None
+        raise cluster.lost_worker(error, kept) from error
+
+
+def _restored(saved, trainer, peers):
+    """Restores the chief's newest checkpoint on all workers; returns its step."""
+    first = saved.restore() if peers.place.is_chief else 0
+    if peers.place.count > 1:
+        about = {"step": np.int64(first), "best_health": np.float64(saved.best_health)}
+        state = {name: np.asarray(v.numpy()) for name, v in trainer.state().items()}
+        shared = peers.share(about | state)
+        first = int(shared.pop("step"))
+        saved.best_health = float(shared.pop("best_health"))
+        trainer.restore(shared)
     if first:
         print(f"resumed at step {first}", flush=True)
-    monitor.drop_later_records(folder / "metrics.jsonl", first)
-    watch = monitor.Monitor(folder, first, options.steps, quiet)
-    try:
-        with _stop_signals() as stop:
-            return _Session(options, folder, trainer, saved, watch, scoring).run(
-                images, first, stop
-            )
-    finally:
-        watch.close()
+    monitor.drop_later_records(saved.folder.parent / "metrics.jsonl", first)
+    return first
 
 
 def check_folder(options: config.Options, overwrite: bool) -> None:
@@ -146,6 +175,10 @@ def _empty(folder):
 
 def load_training_pictures(options: config.Options):
     """The training collection as the options say; no angle is read but with --supervised."""
+    if options.stream:
+        if keras.backend.backend() != "tensorflow":
+            raise FlagError("--stream is for the TensorFlow engine; without it records are loaded")
+        return records.open_stream(options.data, options.resolution, options.data_service)
     pictures = sources.load_collection(
         options.data,
         resolution=options.resolution,
@@ -204,28 +237,31 @@ def load_scoring_pictures(options: config.Options):
 class _Session:
     """One call of `train`: the loop and all that happens between steps."""
 
-    def __init__(self, options, folder, trainer, saved, watch, scoring):
+    def __init__(self, options, folder, trainer, saved, watch, scoring, peers):
         self.options, self.folder, self.trainer = options, folder, trainer
-        self.saved, self.watch, self.scoring = saved, watch, scoring
+        self.saved, self.watch, self.scoring, self.peers = saved, watch, scoring, peers
         self.health: health.Health | None = None
         self.signals: dict[str, float] = {}
 
     def run(self, images, first, stop):
-        if not self.options.supervised:
-            self.health = health.Health(self.options, self.trainer.objective.features, images)
+        if not self.options.supervised and self.peers.place.is_chief:
+            looked_at = images.sample() if self.options.stream else images
+            self.health = health.Health(self.options, self.trainer.objective.features, looked_at)
         batches = self.trainer.batches(images, first)
-        done = first
-        while done < self.options.steps and not stop.number:
+        done, stopped = first, 0
+        while done < self.options.steps and not stopped:
             self._step(next(batches), done)
             done += 1
             self._between_steps(done)
+            stopped = self.peers.agreed_stop(stop.number)
         self._save(done)
-        if not stop.number:
+        self.peers.wait()  # nobody leaves before the chief has saved
+        if not stopped:
             for sentence in health.verdict(self.signals, self.options):
                 self.watch.say(sentence)
             return 0
-        self.watch.say(f"stopped by signal {stop.number} after step {done}; everything is saved")
-        return 128 + stop.number
+        self.watch.say(f"stopped by signal {stopped} after step {done}; everything is saved")
+        return 128 + stopped
 
     def _step(self, batch, number):
         penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
@@ -250,7 +286,7 @@ class _Session:
             self.saved.finite_values()  # before anything is written that others may use
         if done % o.score_interval == 0 or last:
             self._score(done)
-        if (done % o.picture_interval == 0 or last) and not o.supervised:
+        if (done % o.picture_interval == 0 or last) and self.health:
             pictures = turntable.turntable(self.trainer.synthesis_ema, o)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
             self._check_health(done)
@@ -264,6 +300,8 @@ class _Session:
 
     def _save(self, done):
         self.saved.save(done)
+        if not self.peers.place.is_chief:
+            return
         runs.save_models(
             self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema
         )
@@ -296,8 +334,7 @@ class _Session:
         """Measures health without a label, and keeps the newest networks that are about as
         healthy as the best.
         """
-        if self.health is None:
-            return
+        assert self.health
         self.signals = self.health.measure(self.trainer.analysis_ema, self.trainer.synthesis_ema)
         self.watch.record(done, self.signals, "health")
         self.watch.show("health", self.signals["health"])
