@@ -174,7 +174,7 @@ def _check_end(life, options):
 def _live(options, moment, delay_s, say) -> Life:
     """Forks a process that trains, and kills it at its moment."""
     folder, began = Path(options.run_dir) / "checkpoints", time.monotonic()
-    first = _newest(folder)
+    first, left_before = _newest(folder), _temporary(folder)
     sys.stdout.flush()
     process = os.fork()
     if process == 0:
@@ -188,12 +188,12 @@ def _live(options, moment, delay_s, say) -> Life:
             first_save_s = now - began
             if moment == "after a checkpoint":  # the next is not much further away than this
                 kill_at = now + delay_s / 3
-        if moment == "writing a checkpoint" and _half_written(folder) and now > began + delay_s:
-            kill_at = now
+        if moment == "writing a checkpoint" and now > began + delay_s:
+            kill_at = now if _temporary(folder) - left_before else None
         if kill_at is not None and now >= kill_at and code is None:
             os.kill(process, signal.SIGKILL)
             kill_at = None
-    life = Life(moment, code, _newest(folder), _half_written(folder), first_save_s)
+    life = Life(moment, code, _newest(folder), len(_temporary(folder) - left_before), first_save_s)
     say(
         f"{moment or 'left alone'}: exit code {code} at step {life.step} after "
         f"{time.monotonic() - began:.1f} s"
@@ -210,8 +210,8 @@ def _newest(folder) -> int:
     return max(map(_step_of, folder.glob("step-*.npz")), default=0)
 
 
-def _half_written(folder) -> int:
-    return len(list(folder.glob(".step-*")))
+def _temporary(folder) -> set[str]:
+    return {path.name for path in folder.glob(".step-*")}
 
 
 def _train(options):

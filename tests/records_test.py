@@ -142,6 +142,17 @@ def test_damage_size_and_absence_are_one_line(written):
         records.load_records(f"{written}/*.tfrecord", SIDE)
 
 
+def test_a_stream_that_cannot_be_read_is_told_from_a_lost_worker(written):
+    first = min(written.glob("*.tfrecord"))
+    first.write_bytes(first.read_bytes()[:-20])
+    with pytest.raises(tf.errors.OpError) as raised:
+        stream_of(written)
+    assert "truncated record" in records.damage(raised.value, 2)
+    gone = tf.errors.UnavailableError(None, None, "gone")
+    assert records.damage(gone, 2) == "" and records.damage(gone, 1) == "gone"
+    assert records.damage(ValueError("other")) == ""
+
+
 def test_a_folder_with_something_in_it_is_not_written_to(written, pictures, capsys):
     assert in_process.run_command(shard, pictures, written) == 2
     assert "give a new folder" in capsys.readouterr().err

@@ -215,6 +215,21 @@ def _read(files, resolution, limit):
     return names, np.stack(images) if images else empty, skipped
 
 
+def damage(error: BaseException, machines: int = 1) -> str:
+    """Why a stream could not be read, in words; empty for an error of another kind.
+
+    Args:
+      error: what training raised.
+      machines: how many train; of several, one may be gone, which is no damage.
+    """
+    errors = _tensorflow().errors
+    kinds = errors.DataLossError, errors.InvalidArgumentError, errors.NotFoundError
+    elsewhere = machines == 1 and not isinstance(error, errors.ResourceExhaustedError)
+    if isinstance(error, kinds) or (elsewhere and isinstance(error, errors.OpError)):
+        return " ".join(str(error.message).split())[:300]
+    return ""
+
+
 def stream_dataset(stream: Stream, batch_size: int, seed: int, first: int, mirror: bool):
     """Endless batches of a stream, those from step `first` on the same however it got there.
 

@@ -85,6 +85,13 @@ class Checkpoints:
             )
         return 0
 
+    def drop_later(self, step: int) -> None:
+        """Removes checkpoints after `step`, of a worker that takes its state from the chief."""
+        files.remove_leftovers(self.folder, "step-*.npz")
+        for path in self._found():
+            if _number(path) > step:
+                path.unlink(missing_ok=True)
+
     def _take(self, values, damaged):
         for other in damaged:
             other.rename(f"{other}.damaged")
@@ -150,8 +157,12 @@ class Checkpoints:
 
     def _found(self):
         """Checkpoints, oldest first."""
-        numbered = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*.npz"))
-        return [path for _, path in sorted((int(m[1]), path) for m, path in numbered if m)]
+        found = (path for path in self.folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
+        return sorted(found, key=_number)
+
+
+def _number(path) -> int:
+    return int(path.stem.removeprefix("step-"))
 
 
 def _read(path) -> dict[str, np.ndarray]:

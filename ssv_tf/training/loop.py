@@ -84,6 +84,8 @@ def _train(options, folder, pictures, scoring, quiet):
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     except Exception as error:
+        if options.stream and (damage := records.damage(error, cluster.place().count)):
+            raise UserError(f"{options.data} cannot be read: {damage}") from error
         if not cluster.is_lost_worker(error):
             raise
         kept = saved.latest() if saved else None
@@ -100,6 +102,8 @@ def _restored(saved, trainer, peers):
         first = int(shared.pop("step"))
         saved.best_health = float(shared.pop("best_health"))
         trainer.restore(shared)
+    if not peers.place.is_chief:
+        saved.drop_later(first)
     if first:
         print(f"resumed at step {first}", flush=True)
     monitor.drop_later_records(saved.folder.parent / "metrics.jsonl", first)
