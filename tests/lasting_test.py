@@ -78,7 +78,7 @@ FEWER_LOSSES = [
 @pytest.mark.timeout(900)
 def test_25_kills_at_random_moments_lose_nothing(tmp_path):
     words = [f"--flagfile={ROOT}/configs/chaos.flags", f"--data={pictures_folder(tmp_path / 'in')}"]
-    words += [f"--run_dir={tmp_path / 'chaos'}", "--kills=25", "--steps=18", "--eager"]
+    words += [f"--run_dir={tmp_path / 'chaos'}", "--kills=25", "--steps=14", "--eager"]
     done = python("-m", "ssv_tf.chaos", *words, *FEWER_LOSSES)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     result = json.loads((tmp_path / "chaos" / "chaos.json").read_text())
