@@ -41,7 +41,8 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "ruff>=0.9",
     ],
-    "beam": ["apache-beam>=2.77"],  # wants another protobuf than the lock file: a venv of its own
+    # Wants another protobuf than the lock file: a virtual environment of its own.
+    "beam": ["apache-beam>=2.77,<3", "google-crc32c>=1.5"],
     "datasets": DATASETS,
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,

@@ -45,7 +45,14 @@ class Options:
 
     # The pictures.
     data: str = _setting(
-        "turntable_cars", "turntable_cars (embedded), tfds:NAME, or a folder of pictures."
+        "turntable_cars",
+        "turntable_cars (embedded), tfds:NAME, a folder of pictures, or records: 'DIR/*.tfrecord'.",
+    )
+    stream: bool = _setting(
+        False, "Read TFRecord files while training, each worker its own, not into memory."
+    )
+    data_service: str = _setting(
+        "", "Address of a tf.data service that decodes what --stream reads: grpc://host:port."
     )
     where: str = _setting(
         "", "Pictures of the folder to train on, by a column of --where_table: class_id%4!=1."
@@ -294,6 +301,15 @@ class Options:
         if self.init_from and self.supervised:
             raise FlagError(f"--init_from={self.init_from} and --supervised do not go together")
         self._check_teaching()
+        self._check_stream()
+
+    def _check_stream(self):
+        if self.data_service and not self.stream:
+            raise FlagError(f"--data_service={self.data_service} needs --stream")
+        if self.stream and not self.data.endswith(".tfrecord"):
+            raise FlagError(f"--stream reads TFRecord files, not --data={self.data}")
+        if self.stream and (self.supervised or self.limit):
+            raise FlagError("--stream reads all records and no label: no --limit or --supervised")
 
     def _check_teaching(self):
         if self.train_labels and not self.supervised:

@@ -180,7 +180,7 @@ def save_model(folder: str | os.PathLike, model, name: str) -> None:
 
 
 def _save_model(model, path: Path) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".keras")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".keras")
     os.close(handle)
     try:
         model.save(temporary)

@@ -40,8 +40,13 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     if not os.path.isdir(folder):
         there = "a file" if os.path.exists(folder) else "missing"
         raise UserError(f"{folder} is {there}, not a folder")
-    found = [path for path in walk(folder) if os.path.splitext(path)[1].lower() in SUFFIXES]
+    found = [path for path in walk(folder) if is_picture_name(path.name)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file is a picture by its suffix, and not hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -200,7 +205,7 @@ def load_folder(
 
     images = np.empty((len(paths), resolution, resolution, 3), np.uint8)
     good: list[str] = []
-    with contextlib.closing(_in_threads(load, paths, workers)) as results:
+    with contextlib.closing(in_threads(load, paths, workers)) as results:
         for name, loaded in zip(paths, results, strict=True):
             if not isinstance(loaded, BadPicture):
                 images[len(good)] = loaded
@@ -220,7 +225,7 @@ def _chosen_paths(
     found = find_pictures(folder)
     if not found:
         raise UserError(f"no picture below {folder} (looked for {', '.join(sorted(SUFFIXES))})")
-    paths, left = _named(found, folder)
+    paths, left = named(found, folder)
     names = sorted(paths if only is None else match_names(list(paths), only, left))
     if not names:
         raise UserError(
@@ -233,7 +238,7 @@ def _chosen_paths(
     return {name: paths[name] for name in names}, left
 
 
-def _named(
+def named(
     found: list[Path], folder: str | os.PathLike
 ) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     """(printable name -> path; (name, reason) of a file that has no such name to itself)."""
@@ -247,7 +252,7 @@ def _named(
     return paths, left
 
 
-def _in_threads(function, items, workers: int | None):
+def in_threads(function, items, workers: int | None):
     """Results of `function` over `items`, in order; Pillow decodes without the interpreter lock."""
     executor = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from ssv_tf.data import bad
+from ssv_tf.data import bad, records
 from ssv_tf.data import labels as labels_table
 from ssv_tf.data.collection import PictureSet, match_names
 from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture
@@ -53,7 +53,8 @@ def load_collection(
     """Loads a collection of pictures, all of one size, into memory.
 
     Args:
-      spec: "turntable_cars", "tfds:NAME[/CONFIG]" or a folder of pictures.
+      spec: "turntable_cars", "tfds:NAME[/CONFIG]", a folder of pictures or a glob of TFRecord
+        files (`records.load_records`).
       resolution: side R of the pictures in pixels.
       split: of the embedded cars (train, calibration, test) or the TFDS set; a folder has none.
       crop: how a picture fits its square, see `folder.fit_square`.
@@ -81,6 +82,10 @@ def load_collection(
     spec = os.fspath(spec)
     _check_limit(limit)
     bad.check_policy(bad_pictures)
+    if records.is_records(spec):
+        if labels or where or labelled_only:
+            raise FlagError(f"{spec} brings no angles and no table; these are for folders")
+        return records.load_records(spec, resolution, limit, bad_pictures)
     if spec == EMBEDDED or spec.startswith(TFDS_PREFIX):
         if labels or where or labelled_only:
             raise FlagError(f"{spec} brings its own angles; labels and where are for folders")

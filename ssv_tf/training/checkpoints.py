@@ -5,8 +5,10 @@ can go on with. Data order and random numbers are functions of (seed, step), so 
 position too.
 """
 
+import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from ssv_tf import files
 from ssv_tf.errors import TrainingDiverged, UserError
 
 _NAME = re.compile(r"step-(\d+)\.npz")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+FORMAT = 2  # 1 had neither "format" nor "settings"; it is still read
+_UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+_ABOUT = {"step", "best_health"}
+_ABOUT_SINCE_2 = {"format", "settings"}
 
 
 class Checkpoints:
@@ -26,13 +33,15 @@ class Checkpoints:
       folder: checkpoints/ of the run.
       trainer: an engine's Trainer; gives `state()`, takes `restore(values)`.
       keep: how many stay.
+      settings: what decides how the run trains; saved, and compared on restoring.
 
     Attributes:
       best_health: the best health so far, saved with the rest.
     """
 
-    def __init__(self, folder, trainer, keep):
+    def __init__(self, folder, trainer, keep, settings=None):
         self.folder, self.trainer, self.keep = Path(folder), trainer, keep
+        self.settings: dict[str, Any] = settings or {}
         self.best_health = 0.0
         self._saved: int | None = None
 
@@ -44,25 +53,28 @@ class Checkpoints:
     def restore(self) -> int:
         """Restores the newest checkpoint that can be read; returns its step, 0 for none.
 
-        Newer ones that cannot be read are renamed to NAME.damaged.
+        Newer ones that cannot be read are renamed to NAME.damaged; what a killed process had half
+        written is removed.
 
         Raises:
-          UserError: there are checkpoints and none fits these networks.
+          UserError: there are checkpoints and none can be read, or the newest that can is of
+            another run, of other networks or of a later version.
         """
+        files.remove_leftovers(self.folder, "step-*.npz")
         damaged: dict[Path, str] = {}
         for path in reversed(self._found()):
             try:
-                values = _read(path, self.trainer.state())
+                values = _read(path)
             except _UNREADABLE as error:
                 reason = str(error).strip().splitlines() or [type(error).__name__]
                 damaged[path] = f"{path.name}: {reason[0][:200]}"
                 continue
-            for other in damaged:
-                other.rename(f"{other}.damaged")
-            self.best_health = float(values.pop("best_health"))
-            self._saved = int(values.pop("step"))
-            self.trainer.restore(values)
-            return self._saved
+            if foreign := self._foreign(values):
+                raise UserError(
+                    f"{path} {foreign}; move it away to go on from the one before, give "
+                    "--overwrite to start anew, or another --run_dir"
+                )
+            return self._take(values, damaged)
         if damaged:
             first = next(iter(damaged.values()))
             raise UserError(f"no checkpoint in {self.folder} can be restored; {first}")
@@ -73,6 +85,39 @@ class Checkpoints:
             )
         return 0
 
+    def drop_later(self, step: int) -> None:
+        """Removes checkpoints after `step`, of a worker that takes its state from the chief."""
+        files.remove_leftovers(self.folder, "step-*.npz")
+        for path in self._found():
+            if _number(path) > step:
+                path.unlink(missing_ok=True)
+
+    def _take(self, values, damaged):
+        for other in damaged:
+            other.rename(f"{other}.damaged")
+        self.best_health = float(values["best_health"])
+        self._saved = int(values["step"])
+        self.trainer.restore({name: values[name] for name in self.trainer.state()})
+        return self._saved
+
+    def _foreign(self, values) -> str:
+        """Why a readable checkpoint is not this run's; empty where it is."""
+        if int(values.get("format", 1)) > FORMAT:
+            return "was saved by a later version of ssv_tf"
+        before = json.loads(str(values.get("settings", "{}")))
+        for name in sorted(set(before) & set(self.settings)):
+            if before[name] != self.settings[name]:
+                return f"belongs to another run (--{name} was {before[name]!r})"
+        state = self.trainer.state()
+        for name in sorted(set(values) - _ABOUT_SINCE_2 ^ {*state, *_ABOUT}):
+            what = "is unknown" if name in values else "is not there"
+            return f"is not of these networks: {name} {what}"
+        for name, variable in state.items():
+            own, given = tuple(variable.shape), values[name].shape
+            if own != given:
+                return f"is not of these networks: {name} has shape {given}, {variable.path} {own}"
+        return ""
+
     def save(self, step: int) -> None:
         """Saves after `step` steps, unless it is saved already.
 
@@ -82,36 +127,49 @@ class Checkpoints:
         """
         if step == self._saved:
             return
-        state = self.trainer.state()
-        values: dict[str, Any] = {name: np.asarray(v.numpy()) for name, v in state.items()}
-        for name, value in values.items():
-            if not np.all(np.isfinite(value)):
-                raise TrainingDiverged(
-                    f"weight {state[name].path} ({name}) is not a number; the last good "
-                    "checkpoint remains"
-                )
-        values |= {"step": np.int64(step), "best_health": np.float64(self.best_health)}
+        values = self.finite_values()
+        values |= {
+            "step": np.int64(step),
+            "best_health": np.float64(self.best_health),
+            "format": np.int64(FORMAT),
+            "settings": np.array(json.dumps(self.settings)),
+        }
         with files.atomic_stream(self.folder / f"step-{step}.npz") as stream:
             np.savez(stream, allow_pickle=False, **values)
         self._saved = step
         for old in self._found()[: -self.keep]:
             old.unlink(missing_ok=True)
 
+    def finite_values(self) -> dict[str, Any]:
+        """All that trains, NumPy arrays by name.
+
+        Raises:
+          TrainingDiverged: a weight is not a number.
+        """
+        state = self.trainer.state()
+        values: dict[str, Any] = {name: np.asarray(v.numpy()) for name, v in state.items()}
+        for name, value in values.items():
+            if not np.all(np.isfinite(value)):
+                latest = self.latest()
+                kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
+                raise TrainingDiverged(f"weight {state[name].path} ({name}) not a number; {kept}")
+        return values
+
     def _found(self):
         """Checkpoints, oldest first."""
-        numbered = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*.npz"))
-        return [path for _, path in sorted((int(m[1]), path) for m, path in numbered if m)]
+        found = (path for path in self.folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
+        return sorted(found, key=_number)
 
 
-def _read(path, state):
-    """The arrays of a checkpoint by name, each of the shape `state` wants."""
-    with np.load(path, allow_pickle=False) as archive:
-        values = {name: archive[name] for name in archive.files}
-    for name in set(values) ^ {*state, "step", "best_health"}:
-        raise ValueError(f"{name} is {'not there' if name in state else 'unknown'}")
-    for name, variable in state.items():
-        if values[name].shape != tuple(variable.shape):
-            raise ValueError(
-                f"{name} has shape {values[name].shape}, {variable.path} {tuple(variable.shape)}"
-            )
-    return values
+def _number(path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _read(path) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint by name."""
+    with open(path, "rb") as stream:
+        if stream.read(2) != b"PK":  # np.load would take an array or a pickle for what they are
+            raise ValueError("not an npz file")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}

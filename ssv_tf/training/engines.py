@@ -3,6 +3,25 @@
 import keras
 
 from ssv_tf.errors import FlagError
+from ssv_tf.training import cluster
+
+
+def join_cluster():
+    """Meets the other machines of TF_CONFIG, where it names some; before anything is computed.
+
+    Raises:
+      FlagError: TF_CONFIG is wrong, or the backend trains on one machine alone.
+    """
+    if cluster.place().count == 1:
+        return
+    if keras.backend.backend() != "tensorflow":
+        raise FlagError(
+            f"TF_CONFIG: several machines train on TensorFlow alone; KERAS_BACKEND is "
+            f"{keras.backend.backend()}"
+        )
+    from ssv_tf.training import step
+
+    step.join_cluster()
 
 
 def make_trainer(options, angles_deg=None):

@@ -14,9 +14,18 @@ import keras
 import numpy as np
 
 from ssv_tf import calibration, config, files, inference, metrics, runs
-from ssv_tf.data import sources
+from ssv_tf.data import records, sources
 from ssv_tf.errors import FlagError, TrainingDiverged, UserError
-from ssv_tf.training import checkpoints, engines, health, monitor, networks, start, turntable
+from ssv_tf.training import (
+    checkpoints,
+    cluster,
+    engines,
+    health,
+    monitor,
+    networks,
+    start,
+    turntable,
+)
 
 _SCORE_CALIBRATION = 100
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
@@ -25,7 +34,7 @@ _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between tw
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
     "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
-    "devices", "data", "where_table", "train_labels", "bad_pictures", "bad_rows",
+    "devices", "data", "data_service", "where_table", "train_labels", "bad_pictures", "bad_rows",
 }  # fmt: skip
 
 
@@ -44,33 +53,73 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
       UserError, FlagError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
-    check_folder(options, overwrite)
+    own = cluster.place()
+    if own.is_chief:
+        check_folder(options, overwrite)
+    engines.join_cluster()
     pictures = load_training_pictures(options)
     side, how = options.resolution, options.training
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
-    scoring = load_scoring_pictures(options)
-    folder = prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
+    if own.count > 1:
+        print(f"worker {own.index} of {own.count}", flush=True)
+    scoring = load_scoring_pictures(options) if own.is_chief else None
+    folder = Path(options.run_dir)
+    if not own.is_chief:
+        return _train(options, folder / "workers" / str(own.index), pictures, None, True)
+    with files.held(folder):
+        prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
+        return _train(options, folder, pictures, scoring, quiet)
+
+
+def _train(options, folder, pictures, scoring, quiet):
     angles_deg = pictures.angles_deg if options.supervised else None
-    trainer = engines.make_trainer(options, angles_deg)
-    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep)
-    first = saved.restore()
-    if first:
-        print(f"resumed at step {first}", flush=True)
-        monitor.drop_later_records(folder / "metrics.jsonl", first)
-    elif options.init_from:
-        start.take_over(trainer, options.init_from)
-        print(f"starting from the networks of {options.init_from}", flush=True)
-    watch = monitor.Monitor(folder, first, options.steps, quiet)
+    settings = {k: v for k, v in vars(options).items() if k not in _FREE_TO_CHANGE}
+    saved = None
     try:
-        with _stop_signals() as stop:
-            return _Session(options, folder, trainer, saved, watch, scoring).run(
-                pictures.images, first, stop
-            )
+        trainer = engines.make_trainer(options, angles_deg)
+        peers = cluster.peers(trainer)
+        saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep, settings)
+        peers.check_same(json.dumps(settings), json.dumps([options.steps, *pictures.names]))
+        first = _restored(saved, trainer, peers)
+        if not first and options.init_from:
+            start.take_over(trainer, options.init_from)
+            print(f"starting from the networks of {options.init_from}", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)  # by now the chief has made the run folder
+        watch = monitor.Monitor(folder, first, options.steps, quiet)
+        try:
+            with _stop_signals() as stop:
+                session = _Session(options, folder, trainer, saved, watch, scoring, peers)
+                return session.run(pictures.images, first, stop)
+        finally:
+            watch.close()
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
-    finally:
-        watch.close()
+    except Exception as error:
+        if options.stream and (damage := records.damage(error, cluster.place().count)):
+            raise UserError(f"{options.data} cannot be read: {damage}") from error
+        if not cluster.is_lost_worker(error):
+            raise
+        kept = saved.latest() if saved else None
+        raise cluster.lost_worker(error, kept) from error
+
+
+def _restored(saved, trainer, peers):
+    """Restores the chief's newest checkpoint on all workers; returns its step."""
+    first = saved.restore() if peers.place.is_chief else 0
+    if peers.place.count > 1:
+        about = {"step": np.int64(first), "best_health": np.float64(saved.best_health)}
+        state = {name: np.asarray(v.numpy()) for name, v in trainer.state().items()}
+        shared = peers.share(about | state)
+        first = int(shared.pop("step"))
+        saved.best_health = float(shared.pop("best_health"))
+        trainer.restore(shared)
+    if not peers.place.is_chief:
+        saved.drop_later(first)
+    if first:
+        print(f"resumed at step {first}", flush=True)
+    monitor.drop_later_records(saved.folder.parent / "metrics.jsonl", first)
+    return first
 
 
 def check_folder(options: config.Options, overwrite: bool) -> None:
@@ -96,8 +145,13 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
                 f"{folder} is a run of other settings ({'; '.join(changed)}); give the same "
                 "flags to resume it, --overwrite to start anew, or another --run_dir"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or _holds_more_than_a_start(folder)):
         raise UserError(f"{folder} exists and is not a run; give another --run_dir")
+
+
+def _holds_more_than_a_start(folder):
+    """Whether a folder holds anything but what a run killed at its very start leaves."""
+    return any(not path.name.startswith(".options.json.") for path in folder.iterdir())
 
 
 def prepare_folder(options: config.Options, overwrite: bool) -> Path:
@@ -108,19 +162,39 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
     """
     check_folder(options, overwrite)
     folder = Path(options.run_dir)
-    if overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
+    if overwrite and folder.is_dir():
+        _empty(folder)
+    # First of all: a folder without it is no run, and nobody may go on with it.
+    files.write_atomically(folder / "options.json", options.to_json())
+    files.remove_leftovers(folder, "options.json", "metrics.jsonl")
+    files.remove_leftovers(folder / "models", "*.json", "*.keras")
+    files.remove_leftovers(folder / "models" / "best", "*.json", "*.keras")
+    files.remove_leftovers(folder / "pictures", "*.png")
     for name in ("pictures", "checkpoints", "models"):
         try:
             (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {folder / name}: {error.strerror}") from error
-    files.write_atomically(folder / "options.json", options.to_json())
     return folder
+
+
+def _empty(folder):
+    """Removes a run but for its options: killed meanwhile, it is still known as a run."""
+    for path in folder.iterdir():
+        if path.name == "options.json":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def load_training_pictures(options: config.Options):
     """The training collection as the options say; no angle is read but with --supervised."""
+    if options.stream:
+        if keras.backend.backend() != "tensorflow":
+            raise FlagError("--stream is for the TensorFlow engine; without it records are loaded")
+        return records.open_stream(options.data, options.resolution, options.data_service)
     pictures = sources.load_collection(
         options.data,
         resolution=options.resolution,
@@ -183,28 +257,31 @@ def load_scoring_pictures(options: config.Options):
 class _Session:
     """One call of `train`: the loop and all that happens between steps."""
 
-    def __init__(self, options, folder, trainer, saved, watch, scoring):
+    def __init__(self, options, folder, trainer, saved, watch, scoring, peers):
         self.options, self.folder, self.trainer = options, folder, trainer
-        self.saved, self.watch, self.scoring = saved, watch, scoring
+        self.saved, self.watch, self.scoring, self.peers = saved, watch, scoring, peers
         self.health: health.Health | None = None
         self.signals: dict[str, float] = {}
 
     def run(self, images, first, stop):
-        if not self.options.supervised:
-            self.health = health.Health(self.options, self.trainer.objective.features, images)
+        if not self.options.supervised and self.peers.place.is_chief:
+            looked_at = images.sample() if self.options.stream else images
+            self.health = health.Health(self.options, self.trainer.objective.features, looked_at)
         batches = self.trainer.batches(images, first)
-        done = first
-        while done < self.options.steps and not stop.number:
+        done, stopped = first, 0
+        while done < self.options.steps and not stopped:
             self._step(next(batches), done)
             done += 1
             self._between_steps(done)
+            stopped = self.peers.agreed_stop(stop.number)
         self._save(done)
-        if not stop.number:
+        self.peers.wait()  # nobody leaves before the chief has saved
+        if not stopped:
             for sentence in health.verdict(self.signals, self.options):
                 self.watch.say(sentence)
             return 0
-        self.watch.say(f"stopped by signal {stop.number} after step {done}; everything is saved")
-        return 128 + stop.number
+        self.watch.say(f"stopped by signal {stopped} after step {done}; everything is saved")
+        return 128 + stopped
 
     def _step(self, batch, number):
         penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
@@ -223,20 +300,28 @@ class _Session:
 
     def _between_steps(self, done):
         began, o, last = time.monotonic(), self.options, done == self.options.steps
+        if last or not all(
+            done % n for n in (o.score_interval, o.picture_interval, o.checkpoint_interval)
+        ):
+            self.saved.finite_values()  # before anything is written that others may use
         if done % o.score_interval == 0 or last:
             self._score(done)
-        if (done % o.picture_interval == 0 or last) and not o.supervised:
+        if (done % o.picture_interval == 0 or last) and self.health:
             pictures = turntable.turntable(self.trainer.synthesis_ema, o)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
             self._check_health(done)
-        if done % o.checkpoint_interval == 0:
-            self._save(done)
         self.watch.pause(time.monotonic() - began)
         if done % o.log_interval == 0 or last:
-            self.watch.flush(done)
+            self.watch.flush(done)  # before the checkpoint: a run killed between them loses no line
+        if done % o.checkpoint_interval == 0:
+            began = time.monotonic()
+            self._save(done)
+            self.watch.pause(time.monotonic() - began)
 
     def _save(self, done):
         self.saved.save(done)
+        if not self.peers.place.is_chief:
+            return
         runs.save_models(
             self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema
         )
@@ -269,8 +354,7 @@ class _Session:
         """Measures health without a label, and keeps the newest networks that are about as
         healthy as the best.
         """
-        if self.health is None:
-            return
+        assert self.health
         self.signals = self.health.measure(self.trainer.analysis_ema, self.trainer.synthesis_ema)
         self.watch.record(done, self.signals, "health")
         self.watch.show("health", self.signals["health"])

@@ -1,15 +1,19 @@
-"""The TensorFlow engine: gradients and the compiled step, under MirroredStrategy.
+"""The TensorFlow engine: gradients and the compiled step, under a mirrored strategy.
 
 One step trains V with S frozen, then S with V frozen, each under a GradientTape of its own.
 Every random number is a pure function of (seed, step), drawn for the global batch and cut into
 slices, so that a resumed run goes on as if unbroken and two devices give one device's numbers.
 """
 
+import functools
+import os
+
 import tensorflow as tf
 
+from ssv_tf.data import records
 from ssv_tf.data.pipeline import training_dataset
-from ssv_tf.errors import FlagError
-from ssv_tf.training import networks, prior
+from ssv_tf.errors import FlagError, UserError
+from ssv_tf.training import cluster, networks, prior
 
 
 def make_strategy(devices=""):
@@ -28,14 +32,42 @@ def make_strategy(devices=""):
             raise FlagError(f"--devices: no device {name}; there are {', '.join(logical)}")
     if not wanted:
         wanted = [name for name in logical if name.startswith("GPU")] or ["CPU:0"]
+    os.environ.pop("TF_CONFIG", None)  # of one machine, or empty: the strategy would read it
     return tf.distribute.MirroredStrategy(wanted)
 
 
+@functools.cache
+def join_cluster():
+    """MultiWorkerMirroredStrategy over the machines of TF_CONFIG, all GPUs or the CPU of each.
+
+    TensorFlow wants it made before it computes anything, so the loop asks for it first of all; it
+    waits for the others.
+
+    Raises:
+      UserError: they cannot be met.
+    """
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot join the cluster of TF_CONFIG: {reason}") from error
+
+
 def make_trainer(options, kind=None):
-    """A Trainer, or another `kind` of it, on the devices that the options name."""
+    """A Trainer, or another `kind` of it, on the devices that the options name.
+
+    Raises:
+      FlagError: a device that is not there, or devices and TF_CONFIG at once.
+    """
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return (kind or Trainer)(options, make_strategy(options.devices))
+    many = cluster.place().count > 1
+    if many and options.devices:
+        raise FlagError(
+            f"--devices={options.devices} is for one machine; with TF_CONFIG each worker takes the "
+            "GPUs that CUDA_VISIBLE_DEVICES leaves it"
+        )
+    return (kind or Trainer)(options, join_cluster() if many else make_strategy(options.devices))
 
 
 class Trainer(networks.Networks):
@@ -60,10 +92,29 @@ class Trainer(networks.Networks):
     def batches(self, images, first):
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
         o = self.options
+        if isinstance(images, records.Stream):
+            return iter(
+                self.strategy.distribute_datasets_from_function(self._streamed(images, first))
+            )
         dataset = training_dataset(
             images, o.batch_size, o.seed, first, o.mirror_data, angles=self.angles_rad
         )
         return iter(self.strategy.experimental_distribute_dataset(dataset))
+
+    def _streamed(self, stream, first):
+        """A function that gives each machine batches of its own files."""
+        o = self.options
+
+        def dataset(context):
+            own = stream.part(context.input_pipeline_id, context.num_input_pipelines)
+            share = o.batch_size // context.num_input_pipelines
+            batches = records.stream_dataset(own, share, o.seed, first, o.mirror_data)
+            replicas = context.num_replicas_in_sync // context.num_input_pipelines
+            if replicas == 1:
+                return batches
+            return batches.unbatch().batch(share // replicas, drop_remainder=True)
+
+        return dataset
 
     def halves(self, real):
         """Functions of nothing that run the step and each half of it on one batch, to be timed."""
