@@ -1,5 +1,6 @@
 """A headless Chromium and a web server for the tests of the page."""
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -7,13 +8,18 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pytest
+from in_process import run_command
+
+from ssv_tf.export.web import __main__ as command
 
 SWITCHES = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 )  # fmt: skip
+PLACE = "deep/er/page"  # a page must work below any path
 PATIENCE_MS = 120_000  # on a machine that does ten other things
 
 
@@ -28,6 +34,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
         yield browser
         browser.close()
+
+
+def write_page(out, **values):
+    """What the command writes, by way of its own main."""
+    words = [f"--{name}={value}" for name, value in values.items()]
+    assert run_command(command, f"--out={out}", *words) == 0
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -64,9 +76,10 @@ class Visit:
         self._context = browser.new_context(**options)
         self.page = self._context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
-        self.requests, self.errors = [], []
+        self.requests, self.errors, self.logged = [], [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._note)
         if settings is not None:
             self._replace_settings(url, settings)
         self._url = url
@@ -78,6 +91,10 @@ class Visit:
 
         self.page.route(f"{url}/model.json", answer)
 
+    def _note(self, message):
+        if message.type in ("error", "warning"):
+            self.logged.append(message.text)
+
     def __enter__(self):
         return self
 
@@ -88,7 +105,7 @@ class Visit:
         """Loads the page; returns once it is ready or has failed: its state."""
         self.page.goto(f"{self._url}/")
         self.page.wait_for_selector("body[data-state]")
-        if self.page.get_attribute("body", "data-state") == "ready":
+        if self.page.locator("#sample-list li").count():
             self.wait_for_answer()  # of the first sample
         return self.page.get_attribute("body", "data-state")
 
@@ -120,13 +137,57 @@ class Visit:
         return [float(self.page.get_attribute(f"#{name}", "data-degrees")) for name in names]
 
     def square(self):
-        """The pixels the network got, a flat list of RGBA."""
-        return self.page.evaluate(
+        """The pixels the network got, uint8 [R, R, 3]."""
+        rgba = self.page.evaluate(
             """() => {
               const canvas = document.getElementById("square");
               const context = canvas.getContext("2d");
               return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
             }"""
+        )
+        side = int(self.page.get_attribute("#square", "width"))
+        return np.array(rgba, np.uint8).reshape(side, side, 4)[..., :3]
+
+    def tips(self):
+        """Ends of the drawn axes nose, left, up: [3, 2] in the drawing's units."""
+        knobs = {
+            name: self.page.locator(f"#axes .axis.{name} circle") for name in ("nose", "left", "up")
+        }
+        return np.array(
+            [[float(k.get_attribute("cx")), float(k.get_attribute("cy"))] for k in knobs.values()]
+        )
+
+    def text(self, selector):
+        return self.page.text_content(selector).strip()
+
+    def press_sample(self, number):
+        before = self.answers()
+        self.page.click(f"#sample-list li:nth-child({number}) button")
+        self.wait_for_answer(before)
+
+    def focused(self):
+        """The name a screen reader gives what has the focus."""
+        return self.page.evaluate(
+            """() => {
+              const at = document.activeElement;
+              return (at.querySelector("img")?.alt ?? at.innerText ?? "").trim();
+            }"""
+        )
+
+    def drop(self, path):
+        """Drops a file from outside onto the page."""
+        content = base64.b64encode(path.read_bytes()).decode()
+        self.page.evaluate(
+            """([content, name]) => {
+              const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+              const transfer = new DataTransfer();
+              transfer.items.add(new File([bytes], name));
+              const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+              for (const kind of ["dragenter", "dragover", "drop"]) {
+                document.getElementById("screen").dispatchEvent(new DragEvent(kind, options));
+              }
+            }""",
+            [content, path.name],
         )
 
     def error(self):

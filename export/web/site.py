@@ -1,9 +1,9 @@
 """The files of the page: what was built from `page/`, the model, its settings, samples.
 
-  index.html app.js worker.js style.css icon.svg   the page
-  litert.js litert.wasm.gz                         LiteRT, from the npm package @litertjs/core
-  licenses.txt README.md
-  model.tflite model.json samples/                 what a run adds
+index.html app.js worker.js style.css icon.svg   the page
+litert.js litert.wasm.gz                         LiteRT, from the npm package @litertjs/core
+licenses.txt README.md
+model.tflite model.json samples/                 what a run adds
 """
 
 import io
@@ -52,7 +52,12 @@ class Sample(NamedTuple):
 
 
 def write(
-    stage: Path, out_name: str, name: str, options: config.Options, doubt: str, samples: list[Sample]
+    stage: Path,
+    out_name: str,
+    name: str,
+    options: config.Options,
+    doubt: str,
+    samples: list[Sample],
 ) -> None:
     """Writes everything but the model into the folder `stage`.
 
