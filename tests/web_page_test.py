@@ -218,8 +218,10 @@ def test_phones_show_picture_and_angles_without_sideways_scrolling(browser, url,
         assert visit.page.locator("#tilt .degrees").bounding_box()["x"] > size[0] / 2
         bottom = visit.page.locator("#azimuth .degrees").bounding_box()
         assert bottom["y"] + bottom["height"] <= max(size[1], 640)
+        before = visit.answers()
         visit.page.tap("#sample-list li:nth-child(2) button")
-        visit.wait_for_answer(1)
+        visit.wait_for_answer(before)
+        assert visit.page.locator("#screen").bounding_box()["y"] >= 0  # scrolled back into view
 
 
 def bad_pictures(place, car):

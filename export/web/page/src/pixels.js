@@ -84,6 +84,7 @@ class BlockAverage {
     // Blocks start where the file's pixels start, which a turned picture has at its other end.
     this.columns = blockPlaces(width, scale, [2, 3, 6, 7].includes(orientation));
     this.rows = blockPlaces(height, scale, [3, 4, 7, 8].includes(orientation));
+    this.starts = blockStarts(this.columns.places);
     this.width = width;
     this.area = scale * scale;
     this.picture = blank(Math.ceil(width / scale), Math.ceil(height / scale));
@@ -106,17 +107,22 @@ class BlockAverage {
   }
 
   accumulate(rgba, top, height) {
-    const { columns, rows, sums } = this;
-    const rowLength = this.picture.width * 3;
-    let source = 0;
+    const { starts, columns, rows, sums } = this;
+    let [source, red, green, blue] = [0, 0, 0, 0];
     for (let y = top; y < top + height; y++) {
-      const row = rows.places[y] * rowLength;
-      for (let x = 0; x < this.width; x++, source += 4) {
-        const weight = rows.weights[y] * columns.weights[x];
-        const target = row + columns.places[x] * 3;
-        sums[target] += rgba[source] * weight;
-        sums[target + 1] += rgba[source + 1] * weight;
-        sums[target + 2] += rgba[source + 2] * weight;
+      let target = rows.places[y] * (starts.length - 1) * 3;
+      const weight = rows.weights[y];
+      for (let block = 0; block < starts.length - 1; block++) {
+        red = green = blue = 0;
+        for (let x = starts[block]; x < starts[block + 1]; x++, source += 4) {
+          const often = columns.weights[x];
+          red += rgba[source] * often;
+          green += rgba[source + 1] * often;
+          blue += rgba[source + 2] * often;
+        }
+        sums[target++] += red * weight;
+        sums[target++] += green * weight;
+        sums[target++] += blue * weight;
       }
     }
     this.left -= height;
@@ -139,6 +145,13 @@ function blockPlaces(length, scale, fromEnd) {
   const weights = new Uint32Array(length).fill(1);
   weights[fromEnd ? 0 : length - 1] += missing;
   return { places, weights };
+}
+
+/** Where in `places` each block begins, and after the last one where they end. */
+function blockStarts(places) {
+  const starts = [];
+  places.forEach((block, x) => block === starts.length && starts.push(x));
+  return Uint32Array.from([...starts, places.length]);
 }
 
 function isPng(bytes) {

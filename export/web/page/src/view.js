@@ -38,7 +38,9 @@ export function showAnswer(answer, title, resolution, live) {
   showConfidence(answer.confidence);
   showSquare(answer.square, resolution);
   showTime(answer.milliseconds);
-  if (!live) byId("spoken").textContent = spoken(title, answer, meanings);
+  if (live) return;
+  byId("spoken").textContent = spoken(title, answer, meanings);
+  byId("screen").scrollIntoView({ block: "nearest" }); // a phone's samples lie a page below
 }
 
 function showPicture({ shown, degrees }, title) {

@@ -3,7 +3,6 @@
 import { fitSquare, WORKING_MULTIPLE } from "./fit.js";
 import { ViewpointModel, startRuntime } from "./model.js";
 import { readPicture, rgbOf } from "./pixels.js";
-import { blank } from "./resample.js";
 import { Wording } from "./words.js";
 
 const SHOWN_PIXELS = 1280; // longest side of what goes back to be shown
@@ -26,7 +25,8 @@ async function start(given) {
   settings = given;
   await startRuntime();
   model = await ViewpointModel.load(settings.model, settings.resolution);
-  await model.predict(fitSquare(blank(200, 150), settings)); // the first time is the slowest
+  const grey = await createImageBitmap(new ImageData(384, 256));
+  await model.predict(fitSquare(rgbOf(grey), settings)); // the first time is the slowest
   self.postMessage({ kind: "ready" });
 }
 
