@@ -80,6 +80,9 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note)
+        # From the start: asked for only when a button is pressed, a slow machine misses the dialog.
+        self._dialogs = []
+        self.page.on("filechooser", lambda dialog: self._dialogs.append(dialog))
         if settings is not None:
             self._replace_settings(url, settings)
         self._url = url
@@ -124,6 +127,14 @@ class Visit:
     def give(self, path):
         """Chooses a file in the page's dialog."""
         self.page.set_input_files("#file", path)
+
+    def chosen_in_dialog(self, path):
+        """Waits for the page's file dialog and chooses a file there."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while not self._dialogs:
+            assert time.monotonic() < end, "no dialog"
+            self.page.wait_for_timeout(20)
+        self._dialogs.pop().set_files(path)
 
     def predict(self, path):
         """Degrees [3] of a picture file."""
