@@ -1,0 +1,135 @@
+"""Writes a web page that runs a run's model in the browser, ready to serve.
+
+  python -m ssv_tf.export.web --run=RUN --out=DIR        or --preset=NAME
+  python -m http.server --directory DIR 8000             then open http://localhost:8000
+
+The page takes a dropped picture, a sample or the camera, and draws angles and axes, and the
+confidence where the model tells one. Everything runs on the visitor's device.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from ssv_tf import cli
+from ssv_tf.errors import FlagError, UserError
+
+
+def define_flags() -> None:
+    """Registers this command's flags."""
+    flags.DEFINE_string("run", None, "Folder of a trained run.")
+    flags.DEFINE_string("preset", None, "Name of a run that came with the package.")
+    flags.DEFINE_string("out", None, "Folder to write to.")
+    flags.DEFINE_string(
+        "model", None, "A .tflite of this run that ssv_tf.export wrote; empty: fp16 is made."
+    )
+    flags.DEFINE_string("name", None, "What the page calls the model; empty: the run's name.")
+    flags.DEFINE_string(
+        "samples", None, "Folder of pictures to offer, for all to see; empty: rendered cars."
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace a page that this command wrote to --out.")
+
+
+def main(argv) -> None:
+    """Parses, writes, prints."""
+    values = flags.FLAGS
+    if argv[1:]:
+        raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")
+    out = _checked_out(values.out, values.overwrite)
+
+    from ssv_tf import runs
+    from ssv_tf.export import saved_model
+    from ssv_tf.export.web import site
+
+    run = runs.load(values.run, preset=values.preset)
+    runs.say_if_supervised(run.options)
+    name = values.name or run.preset or run.path.resolve().name
+    samples = site.own_samples(Path(values.samples)) if values.samples else site.rendered_cars()
+    with saved_model.staged_folder(out) as stage:
+        doubt = _write_model(run, values.model, stage / site.MODEL)
+        site.write(stage, out.name, name, run.options, doubt, samples)
+    _print_result(out, doubt)
+
+
+def _checked_out(out: str | None, overwrite: bool) -> Path:
+    from ssv_tf.export.web import site
+
+    if not out:
+        raise FlagError("--out=FOLDER is missing")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise FlagError(f"--out={out} is a file")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not site.is_page(folder):
+            raise FlagError(f"--out={out} holds other things; give a new or empty folder")
+        if not overwrite:
+            raise FlagError(f"{out} exists; give --overwrite to replace it, or another name")
+    return folder
+
+
+def _write_model(run, given: str | None, path: Path) -> str:
+    """Writes the .tflite; what a visitor must know of its angles, or nothing."""
+    calibration = run.calibration()
+    if given:
+        _copy_model(Path(given), path, run.options.resolution)
+    else:
+        _convert(run, calibration, path)
+    doubts = []
+    if calibration is None:
+        doubts.append(
+            "This model is not calibrated: its angles are the network's own, not yet those "
+            "explained below."
+        )
+    if run.options.supervised:
+        doubts.append(f"This model is {run.options.training}, trained from labels.")
+    return " ".join(doubts)
+
+
+def _convert(run, calibration, path: Path) -> None:
+    from ssv_tf.export import tflite
+    from ssv_tf.export.fold import FoldedViewpoint
+
+    tflite.write(FoldedViewpoint(run.analysis(), calibration), "fp16", path)
+
+
+def _copy_model(given: Path, path: Path, resolution: int) -> None:
+    """Copies a .tflite that answers a picture of the run's size with a viewpoint."""
+    import numpy as np
+
+    from ssv_tf.export import tflite
+
+    if not given.is_file():
+        raise UserError(f"--model={given}: no such file")
+    try:
+        content = given.read_bytes()
+    except OSError as error:
+        raise UserError(f"--model={given} cannot be read: {error.strerror}") from error
+    if content[4:8] != b"TFL3":
+        raise UserError(f"--model={given} is not a TFLite file")
+    grey = np.full((1, resolution, resolution, 3), 127, np.uint8)
+    try:
+        degrees = tflite.Predictor(content)(grey)
+    except (UserError, ValueError, RuntimeError) as error:
+        raise UserError(f"--model={given} is not a model of this run: {error}") from error
+    if degrees.shape != (1, 3) or not np.isfinite(degrees).all():
+        raise UserError(f"--model={given} answers {degrees} for a grey picture of this run's size")
+    shutil.copyfile(given, path)
+
+
+def _print_result(out: Path, doubt: str) -> None:
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    if doubt:
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(f"{out}: {size / 1e6:.1f} MB; to look at it:")
+    print(f"python -m http.server --directory {out} 8000    # http://localhost:8000")
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()

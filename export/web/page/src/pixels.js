@@ -1,0 +1,216 @@
+// Encoded files to raw RGB pixels, as ssv_tf.data.folder.read_picture reads them.
+
+import { blank } from "./resample.js";
+import { Wording } from "./words.js";
+
+const MID_GREY = "rgb(127, 127, 127)";
+const MAX_PIXELS = 90_000_000;
+const STRIP_PIXELS = 1 << 21; // phones refuse large canvases: the picture is read in strips
+const DRAFT_SCALES = [8, 4, 2];
+const END_OF_IMAGE = 0xd9;
+const START_OF_SCAN = 0xda;
+const APP1 = 0xe1;
+
+/**
+ * Decodes a file.
+ *
+ * @param blob the file.
+ * @param shortest JPEGs are averaged over blocks of 2, 4 or 8 pixels as long as both sides keep
+ *   this many, which is what Pillow's decoder does for Python.
+ * @returns {bitmap: ImageBitmap of full size, upright; picture: RGB picture}.
+ * @throws Wording with the reason, where it is no usable picture.
+ */
+export async function readPicture(blob, shortest) {
+  const bytes = new Uint8Array(await contentOf(blob));
+  if (!bytes.length) throw new Wording("The file is empty.");
+  const jpeg = bytes[0] === 0xff && bytes[1] === 0xd8;
+  if ((jpeg && !jpegIsWhole(bytes)) || (isPng(bytes) && !pngIsWhole(bytes))) {
+    throw new Wording("The picture is cut short: part of the file is missing.");
+  }
+  const bitmap = await decode(blob);
+  const scale = jpeg ? draftScale(bitmap, shortest) : 1;
+  return { bitmap, picture: rgbOf(bitmap, scale, jpeg ? jpegOrientation(bytes) : 1) };
+}
+
+async function contentOf(blob) {
+  try {
+    return await blob.arrayBuffer();
+  } catch {
+    throw new Wording("The file cannot be read; is it a folder, or was it moved?");
+  }
+}
+
+async function decode(blob) {
+  let bitmap;
+  try {
+    // No colour management and no premultiplied alpha: the numbers in the file, as Pillow has them.
+    bitmap = await createImageBitmap(blob, {
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "none",
+    });
+  } catch {
+    throw new Wording("This is not a picture the browser can read; try a JPEG, PNG or WebP file.");
+  }
+  if (bitmap.width * bitmap.height > MAX_PIXELS) {
+    throw new Wording(`The picture is too large (${bitmap.width} × ${bitmap.height} pixels).`);
+  }
+  return bitmap;
+}
+
+/** RGB of a bitmap, transparent parts over mid-grey, averaged over blocks of scale x scale. */
+export function rgbOf(bitmap, scale = 1, orientation = 1) {
+  const blocks = new BlockAverage(bitmap.width, bitmap.height, scale, orientation);
+  const rows = Math.max(1, Math.min(bitmap.height, Math.floor(STRIP_PIXELS / bitmap.width)));
+  const canvas = new OffscreenCanvas(bitmap.width, rows);
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  for (let top = 0; top < bitmap.height; top += rows) {
+    const height = Math.min(rows, bitmap.height - top);
+    context.fillStyle = MID_GREY;
+    context.fillRect(0, 0, bitmap.width, rows);
+    context.drawImage(bitmap, 0, top, bitmap.width, height, 0, 0, bitmap.width, height);
+    blocks.add(context.getImageData(0, 0, bitmap.width, height).data, top, height);
+  }
+  return blocks.picture;
+}
+
+function draftScale({ width, height }, shortest) {
+  const most = Math.min(Math.floor(width / shortest), Math.floor(height / shortest));
+  return DRAFT_SCALES.find((scale) => most >= scale) ?? 1;
+}
+
+/** Averages over blocks, strip by strip; blocks at the end of the file's axes repeat the edge. */
+class BlockAverage {
+  constructor(width, height, scale, orientation) {
+    // Blocks start where the file's pixels start, which a turned picture has at its other end.
+    this.columns = blockPlaces(width, scale, [2, 3, 6, 7].includes(orientation));
+    this.rows = blockPlaces(height, scale, [3, 4, 7, 8].includes(orientation));
+    this.starts = blockStarts(this.columns.places);
+    this.width = width;
+    this.area = scale * scale;
+    this.picture = blank(Math.ceil(width / scale), Math.ceil(height / scale));
+    this.sums = scale === 1 ? null : new Uint32Array(this.picture.data.length);
+    this.left = this.rows.weights.length;
+  }
+
+  add(rgba, top, height) {
+    if (this.sums) this.accumulate(rgba, top, height);
+    else this.copy(rgba, top);
+  }
+
+  copy(rgba, top) {
+    const { data } = this.picture;
+    for (let source = 0, target = top * this.width * 3; source < rgba.length; source += 4) {
+      data[target++] = rgba[source];
+      data[target++] = rgba[source + 1];
+      data[target++] = rgba[source + 2];
+    }
+  }
+
+  accumulate(rgba, top, height) {
+    const { starts, columns, rows, sums } = this;
+    let [source, red, green, blue] = [0, 0, 0, 0];
+    for (let y = top; y < top + height; y++) {
+      let target = rows.places[y] * (starts.length - 1) * 3;
+      const weight = rows.weights[y];
+      for (let block = 0; block < starts.length - 1; block++) {
+        red = green = blue = 0;
+        for (let x = starts[block]; x < starts[block + 1]; x++, source += 4) {
+          const often = columns.weights[x];
+          red += rgba[source] * often;
+          green += rgba[source + 1] * often;
+          blue += rgba[source + 2] * often;
+        }
+        sums[target++] += red * weight;
+        sums[target++] += green * weight;
+        sums[target++] += blue * weight;
+      }
+    }
+    this.left -= height;
+    if (this.left === 0) this.divide();
+  }
+
+  divide() {
+    const { data } = this.picture;
+    for (let i = 0; i < data.length; i++) {
+      data[i] = Math.floor(this.sums[i] / this.area + 0.5);
+    }
+  }
+}
+
+/** For each pixel of an axis the block it falls into, and how often it counts there. */
+function blockPlaces(length, scale, fromEnd) {
+  const missing = (scale - (length % scale)) % scale;
+  const offset = fromEnd ? missing : 0;
+  const places = Uint32Array.from({ length }, (_, x) => Math.floor((x + offset) / scale));
+  const weights = new Uint32Array(length).fill(1);
+  weights[fromEnd ? 0 : length - 1] += missing;
+  return { places, weights };
+}
+
+/** Where in `places` each block begins, and after the last one where they end. */
+function blockStarts(places) {
+  const starts = [];
+  places.forEach((block, x) => block === starts.length && starts.push(x));
+  return Uint32Array.from([...starts, places.length]);
+}
+
+function isPng(bytes) {
+  return bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[2] === 0x4e && bytes[3] === 0x47;
+}
+
+function pngIsWhole(bytes) {
+  const tail = String.fromCharCode(...bytes.subarray(Math.max(0, bytes.length - 64)));
+  return tail.includes("IEND");
+}
+
+/** Whether an end marker follows the first scan; browsers draw what there is of a cut file. */
+function jpegIsWhole(bytes) {
+  for (const { marker, start } of jpegSegments(bytes)) {
+    if (marker !== START_OF_SCAN) continue;
+    for (let i = bytes.length - 2; i > start; i--) {
+      if (bytes[i] === 0xff && bytes[i + 1] === END_OF_IMAGE) return true;
+    }
+  }
+  return false;
+}
+
+/** The header's segments {marker, start, end} up to the first scan, that one included. */
+function* jpegSegments(bytes) {
+  let place = 2;
+  while (place + 4 <= bytes.length && bytes[place] === 0xff) {
+    const marker = bytes[place + 1];
+    if (marker === 0xff) {
+      place += 1; // fill byte
+      continue;
+    }
+    const end = place + 2 + ((bytes[place + 2] << 8) | bytes[place + 3]);
+    yield { marker, start: place + 4, end };
+    if (marker === START_OF_SCAN) return;
+    place = end;
+  }
+}
+
+/** EXIF orientation 1 to 8 of a JPEG; 1 where it has none. */
+function jpegOrientation(bytes) {
+  for (const { marker, start, end } of jpegSegments(bytes)) {
+    const exif = String.fromCharCode(...bytes.subarray(start, start + 4)) === "Exif";
+    if (marker !== APP1 || !exif || end > bytes.length) continue;
+    const found = tiffOrientation(new DataView(bytes.buffer, start + 6, end - start - 6));
+    if (found >= 1 && found <= 8) return found;
+  }
+  return 1;
+}
+
+function tiffOrientation(view) {
+  if (view.byteLength < 14) return 1;
+  const little = view.getUint16(0) === 0x4949;
+  const directory = view.getUint32(4, little);
+  if (directory + 2 > view.byteLength) return 1;
+  const entries = view.getUint16(directory, little);
+  for (let i = 0; i < entries; i++) {
+    const entry = directory + 2 + 12 * i;
+    if (entry + 12 > view.byteLength) return 1;
+    if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
+  }
+  return 1;
+}

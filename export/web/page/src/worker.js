@@ -1,0 +1,58 @@
+// Everything that takes time, away from the page: decoding, fitting, the network.
+
+import { fitSquare, WORKING_MULTIPLE } from "./fit.js";
+import { ViewpointModel, startRuntime } from "./model.js";
+import { readPicture, rgbOf } from "./pixels.js";
+import { Wording } from "./words.js";
+
+const SHOWN_PIXELS = 1280; // longest side of what goes back to be shown
+
+let model = null;
+let settings = null;
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.kind === "start") await start(data.settings);
+    else await answer(data);
+  } catch (error) {
+    if (!(error instanceof Wording)) console.error(error);
+    const text = error instanceof Wording ? error.message : "Something went wrong; try again.";
+    self.postMessage({ kind: data.kind === "start" ? "failed" : "bad", id: data.id, text });
+  }
+};
+
+async function start(given) {
+  settings = given;
+  await startRuntime();
+  model = await ViewpointModel.load(settings.model, settings.resolution);
+  const grey = await createImageBitmap(new ImageData(384, 256));
+  await model.predict(fitSquare(rgbOf(grey), settings)); // the first time is the slowest
+  self.postMessage({ kind: "ready" });
+}
+
+async function answer({ id, blob, bitmap: frame }) {
+  const begun = performance.now();
+  const { bitmap, picture } = frame
+    ? { bitmap: frame, picture: rgbOf(frame) }
+    : await readPicture(blob, WORKING_MULTIPLE * settings.resolution);
+  const decoded = performance.now();
+  const square = fitSquare(picture, settings);
+  const fitted = performance.now();
+  const { degrees, confidence } = await model.predict(square);
+  const done = performance.now();
+  const milliseconds = { all: done - begun, read: decoded - begun, fit: fitted - decoded, run: done - fitted };
+  const shown = await forShow(bitmap);
+  const message = { kind: "answer", id, degrees, confidence, milliseconds, shown, square: square.data };
+  self.postMessage(message, [shown, square.data.buffer]);
+}
+
+async function forShow(bitmap) {
+  const scale = Math.min(1, SHOWN_PIXELS / Math.max(bitmap.width, bitmap.height));
+  if (scale === 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((length) =>
+    Math.max(1, Math.round(scale * length)),
+  );
+  const shown = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "medium" });
+  bitmap.close();
+  return shown;
+}
