@@ -36,9 +36,12 @@ EXTRAS = {
         *SERVING,
         "dill>=0.3.8",
         "hypothesis>=6.100",
+        "mtcnn>=1.0",
         "mypy>=1.15",
+        "playwright>=1.50",  # drives the browser that is there, and brings none
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pyyaml>=6",
         "ruff>=0.9",
     ],
     # Wants another protobuf than the lock file: a virtual environment of its own.
@@ -59,6 +62,8 @@ COMMANDS = [
     "benchmark",
     "ablate",
     "bundle",
+    "distill",
+    "chaos",
 ]
 
 CONSOLE_SCRIPTS = [
@@ -66,6 +71,7 @@ CONSOLE_SCRIPTS = [
     "ssv-export = ssv_tf.export.__main__:run",
     "ssv-export-benchmark = ssv_tf.export.benchmark:run",
     "ssv-client = ssv_tf.export.client:run",
+    "ssv-export-web = ssv_tf.export.web.__main__:run",
 ]
 
 EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]
