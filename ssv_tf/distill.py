@@ -45,6 +45,21 @@ class Settings:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Unlabelled pictures to learn on.
+
+    Attributes:
+      data_dir: a folder; empty: what the run was trained on.
+      where: which of its pictures, by its labels.csv (`labels.parse_condition`; no angle is read).
+      limit: at most this many; 0: all.
+    """
+
+    data_dir: str = ""
+    where: str = ""
+    limit: int = 0
+
+
 def define_flags() -> None:
     """Registers this command's flags."""
     default = Settings()
@@ -54,6 +69,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir", "", "Unlabelled pictures to learn on; empty: what the run was trained on."
     )
+    flags.DEFINE_string("where", "", "Pictures of --data_dir to learn on, as in training.")
     flags.DEFINE_integer("limit", 0, "Use at most this many pictures; 0: all.", lower_bound=0)
     flags.DEFINE_enum(
         "resolution", str(default.resolution), ["32", "64", "128"], "Picture side in pixels."
@@ -90,9 +106,10 @@ def main(argv) -> None:
     asked: dict[str, Any] = {f.name: values[f.name].value for f in dataclasses.fields(Settings)}
     settings = Settings(**asked | {"resolution": int(values.resolution)})
     out = Path(values.out)
-    record = distill(
-        run, out, settings, values.data_dir, values.limit, values.overwrite, values.quiet
-    )
+    if values.where and not values.data_dir:
+        raise FlagError("--where needs --data_dir")
+    source = Source(values.data_dir, values.where, values.limit)
+    record = distill(run, out, settings, source, values.overwrite, values.quiet)
     print(table(record))
     print(f"run folder: {out}")
 
@@ -101,8 +118,7 @@ def distill(
     run: runs.Run,
     out: Path,
     settings: Settings,
-    data_dir: str = "",
-    limit: int = 0,
+    source: Source = Source(),
     overwrite: bool = False,
     quiet: bool = False,
 ) -> dict:
@@ -112,8 +128,7 @@ def distill(
       run: the teacher's.
       out: the folder; one that an interrupted call of the same settings left is gone on with.
       settings: how.
-      data_dir: unlabelled pictures; empty: the run's own.
-      limit: at most this many of them; 0: all.
+      source: the pictures.
       overwrite: remove what `out` holds first.
       quiet: no progress bar.
 
@@ -128,7 +143,7 @@ def distill(
     synthesis = _synthesis(run, settings)
     made_with = {"teacher": run.preset or run.path.name, **dataclasses.asdict(settings)}
     _check_folder(out, made_with, overwrite)
-    options = _student_options(run.options, settings, data_dir, limit)
+    options = _student_options(run.options, settings, source)
     train, held_out = _split(_pictures(options), settings.seed)
     student = _train(run, teacher, synthesis, settings, train, out, made_with, overwrite, quiet)
     record = made_with | {
@@ -190,13 +205,13 @@ def _check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
         )
 
 
-def _student_options(options: config.Options, settings: Settings, data_dir: str, limit: int):
+def _student_options(options: config.Options, settings: Settings, source: Source):
     """The teacher's options as the student's pictures need them."""
     changes: dict = {"resolution": settings.resolution}
-    if data_dir:
-        changes |= {"data": data_dir, "where": "", "where_table": ""}
-    if limit:
-        changes["limit"] = limit
+    if source.data_dir:
+        changes |= {"data": source.data_dir, "where": source.where, "where_table": ""}
+    if source.limit:
+        changes["limit"] = source.limit
     return dataclasses.replace(options, **changes)
 
 

@@ -88,10 +88,11 @@ def _write_model(run, given: str | None, path: Path) -> str:
 
 
 def _convert(run, calibration, path: Path) -> None:
-    from ssv_tf.export import tflite
+    from ssv_tf.export import about, tflite
     from ssv_tf.export.fold import FoldedViewpoint
 
-    tflite.write(FoldedViewpoint(run.analysis(), calibration), "fp16", path)
+    folded = FoldedViewpoint(run.analysis(), calibration)
+    tflite.write(folded, "fp16", path, about=about.of_run(run))
 
 
 def _copy_model(given: Path, path: Path, resolution: int) -> None:
