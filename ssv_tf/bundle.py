@@ -75,7 +75,7 @@ def pack(
     run.analysis()  # whoever unpacks it must be able to read it
     health = _json(run.models_dir / "health.json")
     score = score | {"run": out.name, "data": os.path.basename(str(score.get("data", "")))}
-    card = _card(out.name, run.options, score, health, data, licence, limits)
+    card = _card(out.name, run, score, health, data, licence, limits)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
@@ -97,7 +97,9 @@ def _fill(folder: Path, run: runs.Run, score, card: str) -> None:
     for name in ("analysis.keras", "synthesis.keras", "health.json"):
         if (run.models_dir / name).is_file():
             shutil.copyfile(run.models_dir / name, folder / "models" / name)
-    shutil.copyfile(run.path / "calibration.json", folder / "calibration.json")
+    for name in ("calibration.json", "distill.json"):
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, folder / name)
     (folder / "options.json").write_text(public_options(run.options).to_json())
     (folder / "score.json").write_text(json.dumps(score, indent=1) + "\n")
     (folder / "README.md").write_text(card)
@@ -113,9 +115,11 @@ def public_options(options: config.Options) -> config.Options:
     return config.Options(**values)
 
 
-def _card(name, options, score, health, data, licence, limits) -> str:
+def _card(name, run, score, health, data, licence, limits) -> str:
     try:
-        return model_card.markdown(name, options, score, health, data, licence, limits)
+        return model_card.markdown(
+            name, run.options, score, health, data, licence, limits, run.student
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--score is no score that ssv_tf.evaluate wrote: {error!r}") from error
 

@@ -33,6 +33,7 @@ def markdown(
     data: str,
     licence: str,
     limits: str = "",
+    teacher: str | None = None,
 ) -> str:
     """The card.
 
@@ -44,19 +45,18 @@ def markdown(
       data: what it was trained on, a sentence.
       licence: under which the weights may be used, and that of the data, sentences.
       limits: what else a user must know.
+      teacher: of a student, the run it learnt from.
     """
     lines = [
         f"# Model card: {name}",
         "",
-        introduction(options),
+        introduction(options, teacher),
         "",
         "## Model",
         "",
         f"- Input: {prepared(options)}",
         f"- Output: {CONVENTION}.",
-        "- `analysis.keras` is V, `synthesis.keras` S, both with averaged weights; "
-        "`calibration.json` turns V's angles into the convention; `options.json` holds every "
-        "setting.",
+        _files(teacher),
         "",
         "## Training data",
         "",
@@ -78,12 +78,24 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def introduction(options: config.Options) -> str:
+def introduction(options: config.Options, teacher: str | None = None) -> str:
     """What the model is for and where it comes from."""
+    origin = f"; a small student of {teacher}, taught without labels" if teacher else ""
     return (
-        f"Tells azimuth, elevation and tilt of a picture; {options.training}. Made with ssv_tf "
-        "(SSV, Mustikovela et al., CVPR 2020)."
+        f"Tells azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
+        "ssv_tf (SSV, Mustikovela et al., CVPR 2020)."
     )
+
+
+def _files(teacher: str | None) -> str:
+    rest = (
+        "`calibration.json` turns its angles into the convention and tells how sure it is; "
+        "`options.json` holds every setting"
+    )
+    if teacher:
+        return f"- `analysis.keras` is the student; {rest}, `distill.json` those of its making."
+    networks = "`analysis.keras` is V, `synthesis.keras` S, both with averaged weights"
+    return f"- {networks}; {rest}."
 
 
 def prepared(options: config.Options) -> str:
@@ -119,6 +131,21 @@ def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
         "",
         f"The median azimuth error's 95 % bootstrap interval: {low:.1f} to {high:.1f} degrees."
         + (f" Health {health['health']:.2f} (label-free, 0 to 1)." if "health" in health else ""),
+        *_confidence_lines(score.get("confidence")),
+    ]
+
+
+def _confidence_lines(sure: dict[str, Any] | None) -> list[str]:
+    if not sure:
+        return []
+    half = next(row for row in sure["risk_coverage"] if row["coverage"] == 0.5)
+    return [
+        "",
+        "Confidence is the probability that the azimuth is within "
+        f"{sure['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
+        "calibration error "
+        f"{sure['expected_calibration_error']:.3f}. The surer half is right in {half['right']:.0%} "
+        f"of cases, median error {half['median_error_deg']:.1f} degrees.",
     ]
 
 
