@@ -1,5 +1,6 @@
 """Exported files answer like Keras, need nothing foreign, and are written whole or not at all."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -12,11 +13,13 @@ from PIL import Image
 
 from ssv_tf import calibration, config, files, inference, viewpoint
 from ssv_tf.calibration import Calibration
+from ssv_tf.confidence import Confidence
 from ssv_tf.data import folder
 from ssv_tf.errors import FlagError, UserError
 from ssv_tf.export import __main__ as command
 from ssv_tf.export import fold, parity, saved_model, tflite
 from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.student import StudentNetwork
 
 SIZE = 32
 CALIBRATION = Calibration(
@@ -404,6 +407,32 @@ def test_mistakes_give_one_line_and_an_exit_code(run_folder, tmp_path, arguments
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(5)
+    student = StudentNetwork(SIZE, width=0.25, stretch=(1.0, 4.0, 8.0))
+    student.build()
+    for layer in student.backbone.layers:  # one batch for the statistics; else no signal gets far
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    student.viewpoint(inference.to_network(_pictures(16, seed=2)), training=True)
+    sure = dataclasses.replace(CALIBRATION, confidence=Confidence(0.6, 0.8, -0.2))
+    folded = fold.FoldedViewpoint(student, sure)
+    assert folded.outputs == ("viewpoint_deg", "confidence")
+    pictures, representative = _pictures(12), _pictures(20, seed=1)
+    raw = inference.predict(student, pictures)
+    assert np.ptp(sure.confidence_of(raw)) > 0.1
+    for kind, degrees, probability in (("fp32", 0.05, 1e-3), ("int8", 8.0, 0.15)):
+        path = tflite.write(folded, kind, tmp_path / f"{kind}.tflite", representative)
+        answers = tflite.Predictor(path).outputs(pictures)
+        assert np.median(_apart(answers["viewpoint_deg"], sure.apply(raw))) < degrees
+        wanted = sure.confidence_of(raw)
+        assert np.median(np.abs(answers["confidence"][:, 0] - wanted)) < probability
+    served = saved_model.Predictor(saved_model.write(folded, tmp_path / "saved_model"))
+    np.testing.assert_allclose(served.outputs(pictures)["confidence"][:, 0], wanted, atol=1e-3)
+
+
 class _Values:
     """Parsed flags, as `main` reads them."""
 
@@ -412,6 +441,7 @@ class _Values:
         self.data_dir = self.preset = None
         self.representative, self.parity_pictures, self.seed = 6, 6, 0
         self.input, self.batch, self.overwrite = "uint8", 1, False
+        self.bad_pictures = "skip"
         self.__dict__.update(given)
 
 

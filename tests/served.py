@@ -37,11 +37,12 @@ def analysis():
 
 
 @functools.cache
-def folded():
+def folded(confidence=None):
     from ssv_tf.calibration import Calibration
     from ssv_tf.export import fold
 
-    return fold.FoldedViewpoint(analysis(), Calibration((-1.0, 1.2, 0.9), (150.0, 3.0, -2.0)))
+    angles = (-1.0, 1.2, 0.9), (150.0, 3.0, -2.0)
+    return fold.FoldedViewpoint(analysis(), Calibration(*angles, confidence=confidence))
 
 
 def keras_degrees(images):

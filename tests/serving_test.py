@@ -13,6 +13,7 @@ from PIL import Image
 from served import SIZE, encoded, pictures
 
 from ssv_tf import config, files, viewpoint
+from ssv_tf.confidence import Confidence
 from ssv_tf.data import folder
 from ssv_tf.errors import UserError
 
@@ -229,15 +230,13 @@ def test_a_neighbour_of_another_size_does_not_spoil_a_batch():
         assert list(clients.map(client, sides)) == [None, 1.0, 1.0] * 4
 
 
-def test_further_outputs_such_as_confidence_are_passed_on():
-    def student(picture):
-        degrees = served.folded()(picture)
-        return {"viewpoint_deg": degrees, "confidence": tf.ones_like(degrees[:, :1]) * 0.75}
-
-    answers = batched.in_batches(saved_model.answers_of(student), SIZE)
-    found = tf.function(answers)(tf.constant(pictures(3), tf.float32))
+def test_confidence_is_passed_on():
+    folded = served.folded(Confidence(0.5, 0.0, 0.25))
+    answers = batched.in_batches(saved_model.answers_of(folded), SIZE)
+    some = tf.constant(pictures(3), tf.float32)
+    found = tf.function(answers)(some)
     assert set(found) == {f"{a}_deg" for a in ("viewpoint", *viewpoint.ANGLES)} | {"confidence"}
-    np.testing.assert_allclose(found["confidence"], np.full((3, 1), 0.75))
+    np.testing.assert_allclose(found["confidence"], folded.answers(some)["confidence"], atol=1e-5)
 
 
 def test_the_newest_version_is_served(tmp_path):
@@ -286,7 +285,7 @@ def test_the_command_writes_the_folder(run_folder, tmp_path, capsys):
     assert run_command(command, *flags) == 0
     assert str(tmp_path / "out" / "serving" / "cars" / "3") in capsys.readouterr().out
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"serving", "parity.json", "parity.md"}
+    assert names == {"serving", "parity.json", "parity.md", "model_card.md"}
     [row] = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert (row["format"], row["file"]) == ("serving", "serving/cars/3")
     assert row["azimuth"]["max_deg"] < 0.1
