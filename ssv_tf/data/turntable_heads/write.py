@@ -6,26 +6,20 @@ OUT/labels.csv is written last; beside the columns that calibrate and evaluate r
 gaze, relative to the head: gaze_yaw_deg and gaze_pitch_deg.
 """
 
-import csv
-import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from absl import flags
-from PIL import Image
 
-from ssv_tf import cli, files
-from ssv_tf.data import labels
+from ssv_tf import cli
+from ssv_tf.data import labels, rendered
 from ssv_tf.data.turntable_heads.collection import GAZES, SPLITS, render_range
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.errors import FlagError
 
 COLUMNS = ("filename", *labels.ANGLE_COLUMNS, "gaze_yaw_deg", "gaze_pitch_deg")
 
-_TABLE = "labels.csv"
-_PICTURE_NAME = re.compile(r"head-[0-9]{5,}\.png")
-_CHUNK = 2000  # pictures held in memory at a time
+_KIND = "head"
 
 
 def run() -> None:
@@ -55,49 +49,22 @@ def main(argv) -> None:
     values = flags.FLAGS
     if len(argv) != 2:
         raise FlagError(f"name one folder to write, got {' '.join(argv[1:]) or 'none'}")
-    folder = _prepared(Path(argv[1]), values.overwrite)
+    folder = rendered.prepared(Path(argv[1]), values.overwrite, _KIND)
     rows = list(_written(folder, values))
-    files.write_atomically(folder / _TABLE, _table(rows))
+    rendered.write_table(folder, COLUMNS, rows)
     print(
         f"{folder}: {len(rows)} heads of {values.resolution} px, {values.split}, "
-        f"gaze {values.gaze}, and {_TABLE}"
+        f"gaze {values.gaze}, and {rendered.TABLE}"
     )
-
-
-def _prepared(folder: Path, overwrite: bool) -> Path:
-    """The folder to write, without the heads and the table of an earlier call."""
-    try:
-        present = [path.name for path in folder.iterdir()] if folder.exists() else []
-        if present and not overwrite:
-            raise FlagError(f"{folder} is not empty; give --overwrite to replace its heads")
-        for name in present:
-            if name == _TABLE or _PICTURE_NAME.fullmatch(name):
-                (folder / name).unlink()
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    return folder
 
 
 def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
     """Writes the pictures; yields their rows of the table."""
-    for start in range(0, values.count, _CHUNK):
-        indices = range(start, min(start + _CHUNK, values.count))
+    for start in range(0, values.count, rendered.CHUNK):
+        indices = range(start, min(start + rendered.CHUNK, values.count))
         images, pose = render_range(
             indices, values.resolution, values.split, values.gaze, values.seed
         )
         for index, image, angles in zip(indices, images, np.hstack(pose), strict=True):
-            name = f"head-{index:05d}.png"
-            files.write_atomically(folder / name, _png(image))
+            name = rendered.write(folder, _KIND, index, image)
             yield name, *(f"{angle:.3f}" for angle in angles)
-
-
-def _png(image) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _table(rows) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    return text.getvalue()

@@ -1,0 +1,57 @@
+"""Folders of rendered pictures with a table of their angles, for the commands that write them."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssv_tf import files
+from ssv_tf.errors import FlagError, UserError
+
+TABLE = "labels.csv"
+CHUNK = 2000  # pictures held in memory at a time
+
+
+def prepared(folder: Path, overwrite: bool, kind: str) -> Path:
+    """The folder to write, without the pictures and the table of an earlier call.
+
+    Args:
+      folder: may be missing; nothing in it but what `write` wrote is removed.
+      overwrite: whether it may hold something.
+      kind: what the pictures' names begin with.
+
+    Raises:
+      FlagError: it holds something and `overwrite` is false.
+      UserError: it cannot be written.
+    """
+    ours = re.compile(rf"{re.escape(kind)}-[0-9]{{5,}}\.png")
+    try:
+        present = [path.name for path in folder.iterdir()] if folder.exists() else []
+        if present and not overwrite:
+            raise FlagError(f"{folder} is not empty; give --overwrite to replace its {kind}s")
+        for name in present:
+            if name == TABLE or ours.fullmatch(name):
+                (folder / name).unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def write(folder: Path, kind: str, index: int, image: np.ndarray) -> str:
+    """Writes a picture, uint8 [R, R, 3], as PNG; returns its name."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    name = f"{kind}-{index:05d}.png"
+    files.write_atomically(folder / name, buffer.getvalue())
+    return name
+
+
+def write_table(folder: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes the table, last of all, as the pictures may take long."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    files.write_atomically(folder / TABLE, text.getvalue())

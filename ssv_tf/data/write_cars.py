@@ -1,0 +1,92 @@
+"""Renders the embedded cars into a folder of PNG files with a table of their angles.
+
+  python -m ssv_tf.data.write_cars OUT --split=train --count=4000 --resolution=32 --light=night
+
+A folder to try the commands on that is yours to keep; with --light=night one that shows the same
+cars as a network never saw them: dim, blue and noisy (`at_night`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from ssv_tf import cli
+from ssv_tf.data import labels, rendered
+from ssv_tf.errors import FlagError
+
+LIGHTS = ("day", "night")
+COLUMNS = ("filename", *labels.ANGLE_COLUMNS)
+
+_KIND = "car"
+_GAMMA = 2.2
+_SPLITS = ("train", "calibration", "test")
+# Of daylight, per channel: a street lamp's share under a blue sky.
+_NIGHT_LIGHT = (0.10, 0.14, 0.22)
+_NIGHT_NOISE = 0.04  # standard deviation after gamma, shares of white
+
+
+def define_flags() -> None:
+    """Registers the command's flags."""
+    flags.DEFINE_integer("count", 4000, "Pictures to render.", lower_bound=1)
+    flags.DEFINE_integer(
+        "resolution", 64, "Side of a picture in pixels.", lower_bound=16, upper_bound=1024
+    )
+    flags.DEFINE_enum("split", "train", list(_SPLITS), "The splits share no car.")
+    flags.DEFINE_enum("light", "day", list(LIGHTS), "day: as embedded; night: dim, blue, noisy.")
+    flags.DEFINE_integer("seed", 0, "Another seed gives other cars.", lower_bound=0)
+    flags.DEFINE_bool("overwrite", False, "Replace the rendered cars that are in the folder.")
+
+
+def main(argv) -> None:
+    """Renders and writes the folder."""
+    values = flags.FLAGS
+    if len(argv) != 2:
+        raise FlagError(f"name one folder to write, got {' '.join(argv[1:]) or 'none'}")
+    folder = rendered.prepared(Path(argv[1]), values.overwrite, _KIND)
+    rows = list(_written(folder, values))
+    rendered.write_table(folder, COLUMNS, rows)
+    print(
+        f"{folder}: {len(rows)} cars of {values.resolution} px, {values.split}, "
+        f"{values.light}, and {rendered.TABLE}"
+    )
+
+
+def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
+    """Writes the pictures; yields their rows of the table."""
+    from ssv_tf.data.turntable_cars.collection import render_range
+
+    for start in range(0, values.count, rendered.CHUNK):
+        indices = range(start, min(start + rendered.CHUNK, values.count))
+        images, angles, _ = render_range(indices, values.resolution, values.split, values.seed)
+        for index, image, degrees in zip(indices, images, angles, strict=True):
+            if values.light == "night":
+                image = at_night(image, np.random.default_rng([values.seed, index]))
+            name = rendered.write(folder, _KIND, index, image)
+            yield name, *(f"{angle:.3f}" for angle in degrees)
+
+
+def at_night(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The picture in little and blue light, with the noise of a sensor that must amplify it.
+
+    Args:
+      image: uint8 [R, R, 3].
+      random: draws the noise and, within a factor of 1.5 either way, how dark it is.
+
+    Returns:
+      uint8 of the same shape.
+    """
+    light = np.array(_NIGHT_LIGHT) * np.exp(random.uniform(-0.4, 0.4))
+    linear = (image / 255.0) ** _GAMMA * light
+    shown = linear ** (1 / _GAMMA) + random.normal(0.0, _NIGHT_NOISE, image.shape)
+    return np.clip(np.rint(255.0 * shown), 0, 255).astype(np.uint8)
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()
