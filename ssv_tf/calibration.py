@@ -219,8 +219,7 @@ def _with_confidence(fitted: Calibration, raw: np.ndarray, true_deg: np.ndarray)
     if raw.shape[1] < 7 or len(raw) < _FEW:
         return fitted
     errors = _errors(fitted.apply(raw), true_deg)[:, 0]
-    limited = fitted.kinds[0] == LINEAR
-    within = sureness.WITHIN_LIMITED_DEG if limited else sureness.WITHIN_DEG
+    within = sureness.within_deg(fitted.kinds[0] == LINEAR)
     confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within)
     return dataclasses.replace(fitted, confidence=confidence)
 

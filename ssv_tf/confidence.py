@@ -63,6 +63,11 @@ class Confidence:
         return dataclasses.asdict(self)
 
 
+def within_deg(limited: bool) -> float:
+    """The error up to which an azimuth counts as right, by whether its range is limited."""
+    return WITHIN_LIMITED_DEG if limited else WITHIN_DEG
+
+
 def from_dict(values: dict[str, Any] | None) -> Confidence | None:
     """What `to_dict` wrote, or None; TypeError or ValueError where it is something else."""
     return None if values is None else Confidence(**values)

@@ -3,10 +3,11 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 from PIL import Image
 
 from ssv_tf import files
@@ -14,6 +15,22 @@ from ssv_tf.errors import FlagError, UserError
 
 TABLE = "labels.csv"
 CHUNK = 2000  # pictures held in memory at a time
+
+
+def define_flags(kind: str, splits: Iterable[str]) -> None:
+    """Registers what every such command asks: how many, how large, which, over what."""
+    flags.DEFINE_integer("count", 4000, "Pictures to render.", lower_bound=1)
+    flags.DEFINE_integer(
+        "resolution", 64, "Side of a picture in pixels.", lower_bound=16, upper_bound=1024
+    )
+    flags.DEFINE_enum("split", "train", list(splits), f"The splits share no {kind}.")
+    flags.DEFINE_integer("seed", 0, f"Another seed gives other {kind}s.", lower_bound=0)
+    flags.DEFINE_bool("overwrite", False, f"Replace the rendered {kind}s that are in the folder.")
+
+
+def chunks(count: int) -> Iterator[range]:
+    """Indices below `count`, so many at a time as may be held in memory."""
+    return (range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
 
 
 def prepared(folder: Path, overwrite: bool, kind: str) -> Path:

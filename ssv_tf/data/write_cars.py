@@ -29,14 +29,8 @@ _NIGHT_NOISE = 0.04  # standard deviation after gamma, shares of white
 
 def define_flags() -> None:
     """Registers the command's flags."""
-    flags.DEFINE_integer("count", 4000, "Pictures to render.", lower_bound=1)
-    flags.DEFINE_integer(
-        "resolution", 64, "Side of a picture in pixels.", lower_bound=16, upper_bound=1024
-    )
-    flags.DEFINE_enum("split", "train", list(_SPLITS), "The splits share no car.")
+    rendered.define_flags(_KIND, _SPLITS)
     flags.DEFINE_enum("light", "day", list(LIGHTS), "day: as embedded; night: dim, blue, noisy.")
-    flags.DEFINE_integer("seed", 0, "Another seed gives other cars.", lower_bound=0)
-    flags.DEFINE_bool("overwrite", False, "Replace the rendered cars that are in the folder.")
 
 
 def main(argv) -> None:
@@ -57,8 +51,7 @@ def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
     """Writes the pictures; yields their rows of the table."""
     from ssv_tf.data.turntable_cars.collection import render_range
 
-    for start in range(0, values.count, rendered.CHUNK):
-        indices = range(start, min(start + rendered.CHUNK, values.count))
+    for indices in rendered.chunks(values.count):
         images, angles, _ = render_range(indices, values.resolution, values.split, values.seed)
         for index, image, degrees in zip(indices, images, angles, strict=True):
             if values.light == "night":

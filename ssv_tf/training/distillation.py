@@ -40,8 +40,7 @@ class Distiller(keras.Model):
         self.drawn = drawn if synthesis is not None else 0
         self.paired = options.mirror_data and options.symmetry_weight > 0
         self.low_rad, self.high_rad = viewpoint_range_rad(options)
-        limited = azimuth_kind(options) == LINEAR
-        within = confidence.WITHIN_LIMITED_DEG if limited else confidence.WITHIN_DEG
+        within = confidence.within_deg(azimuth_kind(options) == LINEAR)
         self.within_rad = float(np.radians(within))
         self.random = keras.random.SeedGenerator(seed)
         names = ("viewpoint", "mirror", "confidence", "within")

@@ -29,19 +29,13 @@ def run() -> None:
 
 def define_flags() -> None:
     """Registers the command's flags."""
-    flags.DEFINE_integer("count", 4000, "Pictures to render.", lower_bound=1)
-    flags.DEFINE_integer(
-        "resolution", 64, "Side of a picture in pixels.", lower_bound=16, upper_bound=1024
-    )
+    rendered.define_flags(_KIND, SPLITS)
     flags.DEFINE_enum(
         "gaze",
         "free",
         list(GAZES),
         "free: independent of the head; with_head: turned further the way the head is; ahead: 0.",
     )
-    flags.DEFINE_enum("split", "train", list(SPLITS), "The splits share no head.")
-    flags.DEFINE_integer("seed", 0, "Another seed gives other heads.", lower_bound=0)
-    flags.DEFINE_bool("overwrite", False, "Replace the rendered heads that are in the folder.")
 
 
 def main(argv) -> None:
@@ -60,8 +54,7 @@ def main(argv) -> None:
 
 def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
     """Writes the pictures; yields their rows of the table."""
-    for start in range(0, values.count, rendered.CHUNK):
-        indices = range(start, min(start + rendered.CHUNK, values.count))
+    for indices in rendered.chunks(values.count):
         images, pose = render_range(
             indices, values.resolution, values.split, values.gaze, values.seed
         )
