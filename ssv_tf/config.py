@@ -172,6 +172,13 @@ class Options:
     dropout: float = _setting(
         0.2, "Dropout in V's hidden layers for the angles.", low=0.0, high=0.9
     )
+    shape_ramp: float = _setting(
+        0.0,
+        "Share of the steps in which S's shapes come to differ: z1 is drawn ever wider, from 0 to "
+        "its full width; 0: full width at once.",
+        low=0.0,
+        high=1.0,
+    )
 
     stretch: bool = _setting(
         True, "Encode narrow ranges of angles stretched over a half circle (V's code)."

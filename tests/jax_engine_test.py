@@ -73,9 +73,21 @@ def gradients(folder):
     arrays = {f"{n}/{i:03d}": g for n, gs in leaves.items() for i, g in enumerate(gs)}
     arrays |= {f"loss/{name}": value for name, value in (v_parts | s_parts).items()}
     np.savez(folder + "/jax.npz", **arrays)
+    return trainer
+
+def ramped(trainer):
+    # The first half of a style is drawn as wide as --shape_ramp says, the second is left.
+    size, shapes = trainer.options.code_size, trainer.objective.analysis_draws(8)
+    full = trainer._draws(shapes, np.uint32(3), 0)
+    trainer.options = dataclasses.replace(trainer.options, shape_ramp=1.0, steps=4)
+    half = trainer._draws(shapes, np.uint32(3), 0)
+    wanted = np.concatenate([0.75 * full["style"][:, :size], full["style"][:, size:]], axis=1)
+    np.testing.assert_allclose(half["style"], wanted, rtol=1e-6)
+    np.testing.assert_array_equal(half["viewpoint"], full["viewpoint"])
 
 for folder in sys.argv[1:]:
-    gradients(folder)
+    trainer = gradients(folder)
+ramped(trainer)
 assert "tensorflow" not in sys.modules
 """
 

@@ -9,6 +9,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -324,6 +325,29 @@ def test_sigterm_saves_then_leaves(tmp_path):
     assert "everything is saved" in output
     assert (folder / "models" / "analysis.keras").is_file()
     assert list((folder / "checkpoints").glob("step-*.npz"))
+
+
+def test_shapes_come_to_differ_with_the_ramp():
+    options = config.Options(steps=100, shape_ramp=0.5, code_size=4)
+    for number, wanted in ((0, 0.0), (25, 0.5), (50, 1.0), (99, 1.0)):
+        width = keras.ops.convert_to_numpy(networks.style_width(options, number))
+        np.testing.assert_allclose(width, [wanted] * 4 + [1.0] * 4, rtol=1e-6)
+
+
+def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
+    options = dataclasses.replace(TINY, shape_ramp=1.0)
+    trainer = step.make_trainer(options)
+    size, shapes = options.code_size, trainer.objective.synthesis_draws(options.batch_size)
+
+    def drawn(number):
+        return trainer.strategy.run(lambda: trainer._draws(shapes, tf.constant(number), 1))[0]
+
+    plain = step.make_trainer(TINY)
+    full = plain.strategy.run(lambda: plain._draws(shapes, tf.constant(3), 1))[0]["style_first"]
+    ramped = drawn(3)["style_first"]
+    np.testing.assert_allclose(ramped[:, :size], 0.75 * full[:, :size], rtol=1e-6)
+    np.testing.assert_array_equal(ramped[:, size:], full[:, size:])
+    assert not np.any(drawn(0)["style_second"][:, :size])
 
 
 def test_the_teacher_comes_late():

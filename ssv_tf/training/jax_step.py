@@ -267,6 +267,8 @@ class Trainer:
             numbers = jnp.split(draw(jax.random.fold_in(key, index), (ends[-1],)), ends[:-1])
             for (name, shape), own in zip(wanted.items(), numbers, strict=True):
                 rows = jnp.reshape(own, shape)
+                if self.options.shape_ramp and name.startswith("style"):
+                    rows *= networks.style_width(self.options, number)
                 draws[name] = jax.lax.with_sharding_constraint(rows, self._by_row)
         return draws
 

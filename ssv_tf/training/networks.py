@@ -138,6 +138,21 @@ def is_taught(options, step: int) -> bool:
     return options.teacher_weight > 0 and step >= options.teacher_from * options.steps
 
 
+def style_width(options, step):
+    """How wide the codes of a style (z1, z2) are drawn in a step, [2 code_size].
+
+    z2 always has its full width 1. With --shape_ramp z1 grows to it from 0, so that S learns one
+    shape, with one front, before it learns that shapes differ.
+
+    Args:
+      options: config.Options, with shape_ramp above 0.
+      step: 0 for the first; any integer scalar.
+    """
+    share = ops.cast(step, "float32") / (options.shape_ramp * options.steps)
+    width = ops.clip(share, 0.0, 1.0) * ops.ones(options.code_size)
+    return ops.concatenate([width, ops.ones(options.code_size)])
+
+
 def check_slices(options, devices: int) -> int:
     """How many slices a batch is cut into: devices times micro-batches.
 

@@ -215,6 +215,8 @@ class Trainer(networks.Networks):
             seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), step)
             rows = shape[0] // self.slices
             numbers = _random(kind, shape, seed)
+            if self.options.shape_ramp and name.startswith("style"):
+                numbers *= networks.style_width(self.options, step)
             for i in range(accumulate):
                 start = (replica * accumulate + i) * rows
                 part = tf.slice(numbers, [start, *[0] * (len(shape) - 1)], [rows, *shape[1:]])
