@@ -172,7 +172,7 @@ def all_end(workers, code=0):
 
 def weights(folder, step):
     with np.load(folder / "checkpoints" / f"step-{step}.npz", allow_pickle=False) as archive:
-        about = {"best_health", "settings"}  # only the chief measures health
+        about = {"best_health", "answers_deg", "settings"}  # only the chief measures health
         return {name: archive[name].tobytes() for name in archive.files if name not in about}
 
 

@@ -132,11 +132,29 @@ def test_nothing_measured_is_no_verdict():
     assert health.verdict({}, OPTIONS) == []
 
 
+def test_a_viewer_that_changes_its_mind_is_not_steady(pictures):
+    watched = health.Health(dataclasses.replace(OPTIONS, augment=0.0), Features(), pictures)
+    assert "steady" not in watched.measure(Viewer(), World())
+    half = Viewer(lambda azimuth: ops.where(azimuth > 0, azimuth, azimuth + np.pi))
+    found = watched.measure(half, World())
+    assert found["steady"] == pytest.approx(0.5, abs=0.1)
+    assert watched.measure(half, World())["steady"] == 1.0
+
+
+def test_a_healthy_run_that_still_moves_is_told_so():
+    values = {"health": 0.8, "steady": 0.8}
+    (sentence,) = health.verdict(values, OPTIONS)
+    assert "20 %" in sentence and "front against rear" in sentence and "--steps" in sentence
+    assert health.verdict(values | {"steady": 0.9}, OPTIONS) == []
+    narrow = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
+    assert "rear" not in health.verdict(values, narrow)[0]
+
+
 def test_the_same_networks_are_compiled_once(pictures):
     watched = health.Health(OPTIONS, Features(), pictures)
     viewer, world = Viewer(), World()
     first = watched.measure(viewer, world)
     tools = dict(watched._tools)
-    assert watched.measure(viewer, world) == first
+    assert watched.measure(viewer, world) == first | {"steady": 1.0}
     assert all(watched._tools[name] is tools[name] for name in ("draw", "angles"))
     assert isinstance(tools["draw"], type(tf.function(lambda: 0)))

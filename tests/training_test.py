@@ -76,6 +76,7 @@ def test_run_folder_holds_all_it_promises(tmp_path):
 
 def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
     changes = {"deterministic": True, "dropout": 0.3, "prior_rate": 0.01, "decay_share": 0.0}
+    changes |= {"picture_interval": 2}
     loop.train(tiny(tmp_path / "whole", **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", steps=2, **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", **changes), quiet=True)
@@ -84,8 +85,11 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
         np.testing.assert_array_equal(whole, broken)
     ends = [np.load(tmp_path / name / "checkpoints" / "step-4.npz") for name in ("whole", "broken")]
     assert np.abs(ends[0]["prior/0000"]).max() > 0
-    for name in set(ends[0].files) - {"best_health"}:
+    for name in ends[0].files:
         np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
+    signals = [tmp_path / name / "models" / "health.json" for name in ("whole", "broken")]
+    assert signals[0].read_text() == signals[1].read_text()
+    assert "steady" in json.loads(signals[0].read_text())
 
 
 def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):

@@ -18,12 +18,13 @@ from ssv_tf import files
 from ssv_tf.errors import TrainingDiverged, UserError
 
 _NAME = re.compile(r"step-(\d+)\.npz")
-FORMAT = 2  # 1 had neither "format" nor "settings"; it is still read
+# 1 had neither "format" nor "settings", 2 no "answers_deg"; both are still read.
+FORMAT = 3
 _UNREADABLE = (
     OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _ABOUT = {"step", "best_health"}
-_ABOUT_SINCE_2 = {"format", "settings"}
+_ABOUT_LATER = {"format", "settings", "answers_deg"}
 
 
 class Checkpoints:
@@ -37,12 +38,14 @@ class Checkpoints:
 
     Attributes:
       best_health: the best health so far, saved with the rest.
+      answers_deg: what health compares its next measurement with, saved with the rest.
     """
 
     def __init__(self, folder, trainer, keep, settings=None):
         self.folder, self.trainer, self.keep = Path(folder), trainer, keep
         self.settings: dict[str, Any] = settings or {}
         self.best_health = 0.0
+        self.answers_deg = np.zeros(0, "float32")
         self._saved: int | None = None
 
     def latest(self) -> Path | None:
@@ -96,6 +99,7 @@ class Checkpoints:
         for other in damaged:
             other.rename(f"{other}.damaged")
         self.best_health = float(values["best_health"])
+        self.answers_deg = values.get("answers_deg", self.answers_deg)
         self._saved = int(values["step"])
         self.trainer.restore({name: values[name] for name in self.trainer.state()})
         return self._saved
@@ -109,7 +113,7 @@ class Checkpoints:
             if before[name] != self.settings[name]:
                 return f"belongs to another run (--{name} was {before[name]!r})"
         state = self.trainer.state()
-        for name in sorted(set(values) - _ABOUT_SINCE_2 ^ {*state, *_ABOUT}):
+        for name in sorted(set(values) - _ABOUT_LATER ^ {*state, *_ABOUT}):
             what = "is unknown" if name in values else "is not there"
             return f"is not of these networks: {name} {what}"
         for name, variable in state.items():
@@ -131,6 +135,7 @@ class Checkpoints:
         values |= {
             "step": np.int64(step),
             "best_health": np.float64(self.best_health),
+            "answers_deg": self.answers_deg,
             "format": np.int64(FORMAT),
             "settings": np.array(json.dumps(self.settings)),
         }

@@ -21,6 +21,8 @@ _BATCH = 32
 HEALTHY, COLLAPSED = 0.45, 0.25
 _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
+_MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
+_STEADY = 0.85
 
 
 class Health:
@@ -30,6 +32,10 @@ class Health:
       options: config.Options.
       features: frozen perceptual features, [b, r, r, 3] -> [b, n].
       pictures: uint8 [n, r, r, 3] of the collection.
+
+    Attributes:
+      answers_deg: azimuths that the last measurement saw in the real pictures and in their mirror
+        images [2 n], empty before the first; a resumed run sets them.
     """
 
     def __init__(self, options, features, pictures):
@@ -41,6 +47,7 @@ class Health:
         self.low, self.high = low, high
         self.angles = (low + (high - low) * rng.random((SAMPLE, 3))).astype("float32")
         self.styles = rng.normal(size=(SAMPLE, 2 * options.code_size)).astype("float32")
+        self.answers_deg = np.zeros(0, "float32")
         self._tools: dict = {}
         self.draws = {
             name: _numbers(rng, kind, shape)
@@ -59,6 +66,9 @@ class Health:
           explained: share of other azimuths whose drawing is less like the real picture than the
             drawing from the azimuth V gives it; 0.5 is chance.
           front_rear: the same against the half circle alone.
+          steady: share of the real pictures whose azimuth has moved by less than 30 degrees since
+            the measurement before; absent from the first. What S draws can explain a picture from
+            its front and from its rear alike, but then V keeps changing its mind.
           health: 0 to 1, see `health_of`.
         """
         tools = self._compiled(analysis, synthesis)
@@ -72,10 +82,11 @@ class Health:
         of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
         mirrored = np.asarray(viewpoint.mirror(real_rad))[:, 0]
         alike, turned = self._around(tools, real_rad, style, wanted)
+        answers_deg = np.degrees(np.concatenate([real_rad[:, 0], mirrored]))
         values = {
             "drawn_error_deg": float(np.median(error)),
             "turning": turned,
-            "coverage": self._coverage(np.concatenate([real_rad[:, 0], mirrored])),
+            "coverage": self._coverage(np.radians(answers_deg)),
             "mirror_error_deg": float(
                 np.median(np.abs(viewpoint.wrap_deg(np.degrees(of_mirrored - mirrored))))
             ),
@@ -84,6 +95,10 @@ class Health:
         if self.options.azimuth_range_deg >= 180:
             opposite = alike[:, _AROUND // 2, None]
             values["front_rear"] = float(np.mean(_beaten(alike[:, :1], opposite)))
+        if len(self.answers_deg) == len(answers_deg):
+            moved = np.abs(viewpoint.wrap_deg(answers_deg - self.answers_deg))
+            values["steady"] = float(np.mean(moved < _MOVED_DEG))
+        self.answers_deg = answers_deg
         return values | {"health": health_of(values)}
 
     def _compiled(self, analysis, synthesis):
@@ -151,8 +166,10 @@ def verdict(values: dict[str, float], options) -> list[str]:
       values: what `Health.measure` gave last, or nothing.
       options: config.Options of the run.
     """
-    if not values or values["health"] >= HEALTHY:
+    if not values:
         return []
+    if values["health"] >= HEALTHY:
+        return _unsteady(values, options)
     found = [
         f"warning: this run has {'collapsed' if values['health'] < COLLAPSED else 'not settled'} "
         f"(health {values['health']:.2f}, healthy is {HEALTHY} or more): do not use its angles "
@@ -180,6 +197,18 @@ def verdict(values: dict[str, float], options) -> list[str]:
             "--gradient_penalty_weight, a --volume_width that fits the object, or another seed"
         )
     return found
+
+
+def _unsteady(values, options):
+    """What a healthy run has to be told whose V still changes its mind."""
+    if values.get("steady", 1.0) >= _STEADY:
+        return []
+    front = " (often front against rear)" if options.azimuth_range_deg >= 180 else ""
+    return [
+        f"warning: this run has not settled: {100 * (1 - values['steady']):.0f} % of the azimuths "
+        f"moved by more than {_MOVED_DEG:.0f} degrees since the measurement before{front}; try "
+        f"more --steps than {options.steps}"
+    ]
 
 
 def _beaten(own, others):

@@ -267,6 +267,7 @@ class _Session:
         if not self.options.supervised and self.peers.place.is_chief:
             looked_at = images.sample() if self.options.stream else images
             self.health = health.Health(self.options, self.trainer.objective.features, looked_at)
+            self.health.answers_deg = self.saved.answers_deg
         batches = self.trainer.batches(images, first)
         done, stopped = first, 0
         while done < self.options.steps and not stopped:
@@ -356,6 +357,7 @@ class _Session:
         """
         assert self.health
         self.signals = self.health.measure(self.trainer.analysis_ema, self.trainer.synthesis_ema)
+        self.saved.answers_deg = self.health.answers_deg
         self.watch.record(done, self.signals, "health")
         self.watch.show("health", self.signals["health"])
         text = json.dumps({"step": done, **self.signals}, indent=1) + "\n"
