@@ -43,6 +43,7 @@ _VERSION = 1
 _FEWEST = 5  # below this a fit is a guess
 _FEW = 30  # below this the offset is uncertain by several degrees
 _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are thinned out
+_FOLDS = 10  # of the cross-validation that chooses a line
 # Beyond this a range of +-azimuth is treated as the full circle.
 _LIMITED_AZIMUTH_DEG = 100.0
 _NO_BIAS = (0.0, 0.0, 0.0, 0.0)
@@ -233,7 +234,8 @@ def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
     if raw.shape[1] > 3 and azimuth != LINEAR:
         bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
     straight_deg = _decided(straight, bias)
-    fits = [_FITS[kind](straight_deg[:, i], true_deg[:, i]) for i, kind in enumerate(kinds)]
+    fits = [_FITS[azimuth](straight_deg[:, 0], true_deg[:, 0])]
+    fits += [_fit_faint_line(raw[:, i], true_deg[:, i]) for i in (1, 2)]
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
@@ -401,21 +403,66 @@ def _fit_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     The median over the slopes of all pairs keeps its answer with up to 29 % of the pictures wrong.
     """
     true_deg = viewpoint.wrap_deg(true_deg)
-    constant = (0.0, float(np.median(true_deg)))
     chosen = _thinned(np.arange(len(raw_deg)))
     first, second = np.triu_indices(len(chosen), k=1)
     run = raw_deg[chosen][second] - raw_deg[chosen][first]
     rise = true_deg[chosen][second] - true_deg[chosen][first]
     apart = np.abs(run) > 1e-6
     if not apart.any():
-        return constant
-    scale = float(np.median(rise[apart] / run[apart]))
-    line = (scale, float(np.median(true_deg - scale * raw_deg)))
-    return min(line, constant, key=lambda fit_: _line_error(fit_, raw_deg, true_deg))
+        return _best_constant(raw_deg, true_deg)
+    line = _through_middle(float(np.median(rise[apart] / run[apart])), raw_deg, true_deg)
+    return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)
 
 
-def _line_error(line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.ndarray) -> float:
-    return float(np.abs(line[0] * raw_deg + line[1] - true_deg).mean())
+def _fit_faint_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """A line for elevation and tilt, of which V may know next to nothing.
+
+    There Theil-Sen takes noise for a slope, which least squares with a shrunk slope does not; where
+    labels are wrong it is the other way round. Cross-validation chooses between them and the best
+    constant, and none is taken that is worse than the constant.
+    """
+    true_deg = viewpoint.wrap_deg(true_deg)
+    folds = np.random.default_rng(0).permutation(len(raw_deg)) % _FOLDS
+    ways = _best_constant, _shrunk_line, _fit_line
+
+    def error(way):
+        held_out = [
+            _line_errors(way(raw_deg[~own], true_deg[~own]), raw_deg[own], true_deg[own])
+            for own in (folds == fold for fold in range(min(_FOLDS, len(raw_deg))))
+        ]
+        return np.concatenate(held_out).mean()
+
+    line = min(ways, key=error)(raw_deg, true_deg)
+    return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)
+
+
+def _best_constant(_raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    return 0.0, float(np.median(true_deg))
+
+
+def _shrunk_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Least squares, the slope b less var(b) / b, at least 0 (positive-part James-Stein)."""
+    raw, true = raw_deg - raw_deg.mean(), true_deg - true_deg.mean()
+    spread = float((raw**2).sum())
+    if spread < 1e-9 or len(raw) < 3:
+        return _best_constant(raw_deg, true_deg)
+    slope = float((raw * true).sum()) / spread
+    variance = float(((true - slope * raw) ** 2).sum()) / (len(raw) - 2) / spread
+    share = max(0.0, 1.0 - variance / max(slope**2, 1e-12))
+    return _through_middle(share * slope, raw_deg, true_deg)
+
+
+def _through_middle(slope: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    return slope, float(np.median(true_deg - slope * raw_deg))
+
+
+def _better(lines, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """The line with the smallest mean absolute error, the first of equals."""
+    return min(lines, key=lambda line: _line_errors(line, raw_deg, true_deg).mean())
+
+
+def _line_errors(line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.ndarray):
+    return np.abs(line[0] * raw_deg + line[1] - true_deg)
 
 
 _FITS = {SYMMETRIC: _fit_symmetric, CIRCULAR: _fit_circle, LINEAR: _fit_line}

@@ -85,6 +85,33 @@ def test_a_line_is_never_worse_than_the_best_constant(points):
     assert (np.abs(line - true).mean(axis=0) <= constant + 1e-9).all()
 
 
+def test_a_weak_signal_is_believed_as_far_as_it_goes():
+    """Mean over many draws of 100: below the best constant's, and never far above."""
+    random, errors = np.random.default_rng(4), []
+    for _ in range(30):
+        true = random.normal(0, 5, (1100, 3))
+        raw = 0.05 * true + random.normal(0, 1, true.shape)
+        fitted = calibration.fit(raw[:100], true[:100], azimuth="linear")
+        line = np.asarray(fitted.scale) * raw[100:] + np.asarray(fitted.offset_deg)
+        constant = np.median(true[:100], axis=0)
+        pair = (np.abs(guess - true[100:]).mean(axis=0) for guess in (line, constant))
+        errors.append(np.divide(*pair))
+    errors = np.array(errors)[:, 1:]
+    assert errors.mean(axis=0).max() < 1.0
+    assert errors.max() < 1.05
+
+
+def test_a_fifth_of_wrong_labels_does_not_move_the_elevation():
+    random = np.random.default_rng(5)
+    true = random.uniform((-180, 0, -8), (180, 30, 8), size=(100, 3))
+    raw = true / (1.0, 0.5, 0.5) + random.normal(0, 1, (100, 3))
+    labels = true.copy()
+    labels[:20, 1] = 90.0 - labels[:20, 1]
+    fitted = calibration.fit(raw, labels)
+    assert fitted.scale[1] == pytest.approx(0.5, abs=0.05)
+    assert np.median(np.abs(fitted.apply(raw)[:, 1] - true[:, 1])) < 1.5
+
+
 def test_constant_predictions_become_the_best_constant_and_are_doubted():
     true = np.tile([[10.0, 4.0, 1.0]], (60, 1))
     true[:20] = [50.0, 9.0, 2.0]
