@@ -1,8 +1,8 @@
 """Collections of rendered cars with exact angles, without anything on disk."""
 
 import itertools
+import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -140,7 +140,7 @@ def render_into(
         return
     bounds = np.linspace(0, len(seeds), processes + 1).astype(int)
     shares = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    jobs = [(seeds[share], resolution, matrices[share]) for share in shares]
+    jobs = [json.dumps([seeds[s], resolution, matrices[s].tolist()]) for s in shares]
     running = [_start_worker(worker) for _ in shares]
     try:
         _exchange_all(running, jobs, [images[share] for share in shares])
@@ -185,7 +185,7 @@ def _start_worker(module):
 def _exchange(worker, job, images):
     """Sends a worker its job and reads its pictures into `images` (contiguous)."""
     try:
-        pickle.dump(job, worker.stdin)
+        worker.stdin.write(job.encode())
         worker.stdin.close()
     except BrokenPipeError:
         return

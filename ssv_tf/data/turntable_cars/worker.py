@@ -2,10 +2,10 @@
 
 Started by `collection` as `python -m ssv_tf.data.turntable_cars.worker`: a fresh interpreter,
 because neither forking a process in which TensorFlow runs threads nor importing TensorFlow again
-in every worker would do. A job is pickled on stdin, pictures come back raw on stdout.
+in every worker would do. A job comes as JSON on stdin, pictures go back raw on stdout.
 """
 
-import pickle
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -23,11 +23,11 @@ def main() -> None:
 
 
 def serve(render: Callable[[tuple, int, np.ndarray], np.ndarray]) -> None:
-    """Reads (seed_tuples, resolution, rotations); writes the bytes of each rendered picture."""
+    """Reads [seed tuples, resolution, rotations]; writes the bytes of each rendered picture."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
-    seed_tuples, resolution, rotations = pickle.load(sys.stdin.buffer)
-    for seed_tuple, rotation in zip(seed_tuples, np.asarray(rotations), strict=True):
-        sys.stdout.buffer.write(render(seed_tuple, resolution, rotation).tobytes())
+    seeds, resolution, rotations = json.load(sys.stdin)
+    for seed, rotation in zip(seeds, np.asarray(rotations), strict=True):
+        sys.stdout.buffer.write(render(tuple(seed), resolution, rotation).tobytes())
     sys.stdout.buffer.flush()
 
 
