@@ -112,6 +112,14 @@ class Options:
         high=1.0,
     )
 
+    front_share: float = _setting(
+        0.5,
+        "Share of the pictures that show the front half of the object, roughly, as a look at a few "
+        "of them tells; where the prior starts (--prior_rate).",
+        low=0.2,
+        high=0.8,
+    )
+
     # The networks.
     analysis_width: float = _setting(
         0.25, "Width of V relative to the paper's.", low=0.03, high=2.0
@@ -308,6 +316,11 @@ class Options:
         if self.init_from and self.supervised:
             raise FlagError(f"--init_from={self.init_from} and --supervised do not go together")
         self._check_teaching()
+        if self.front_share != 0.5 and (self.azimuth_range_deg < 180 or not self.prior_rate):
+            raise FlagError(
+                f"--front_share={self.front_share} needs --azimuth_range_deg=180 and --prior_rate "
+                "above 0: it is where a prior of the whole circle starts"
+            )
         self._check_stream()
 
     def _check_stream(self):

@@ -103,6 +103,11 @@ def test_a_wrong_value_is_refused_with_its_flag_and_itself(setting):
         ({"batch_size": 7}, ("batch_size", "7")),
         ({"train_labels": "a.csv"}, ("train_labels", "a.csv", "supervised")),
         ({"adversarial_weight": 0.0}, ("synthesis_adversarial_weight", "1.0")),
+        ({"front_share": 0.7}, ("front_share", "0.7", "prior_rate")),
+        (
+            {"front_share": 0.7, "prior_rate": 0.1, "azimuth_range_deg": 90.0},
+            ("front_share", "180"),
+        ),
         (
             {"adversarial_weight": 0.0, "synthesis_adversarial_weight": 0, "prior_rate": 0.1},
             ("prior_rate", "0.1"),

@@ -16,6 +16,20 @@ def _log(density):
     return log_density
 
 
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.65, 0.8])
+def test_it_may_start_with_the_front_more_often(share):
+    log_density = ops.convert_to_numpy(prior.start(share))
+    assert not log_density[1:].any()
+    drawn = prior.sample(RANDOM.uniform(size=(40_000, 3)).astype("float32"), log_density)
+    azimuth = 360 * ops.convert_to_numpy(drawn)[:, 0] - 180
+    assert np.mean(np.abs(azimuth) < 90) == pytest.approx(share, abs=0.01)
+    assert np.mean(azimuth < 0) == pytest.approx(0.5, abs=0.01)
+    middle = 2 * np.mean(np.abs(azimuth) < 45)
+    assert (middle > 0.5) == (share > 0.5), "most of all at the very front, or the very rear"
+    assert np.abs(log_density).max() < 1.5
+    np.testing.assert_allclose(np.exp(log_density).mean(axis=-1), 1, rtol=1e-5)
+
+
 def test_a_uniform_prior_changes_nothing():
     share = RANDOM.random((200, 3)).astype("float32")
     np.testing.assert_allclose(prior.sample(share, prior.start()), share, atol=1e-5)

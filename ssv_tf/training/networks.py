@@ -95,7 +95,7 @@ class Networks:
             o, self.analysis, self.synthesis, features, realness_gradient, self.analysis_ema
         )
         self.log_prior = keras.Variable(
-            prior.start(), trainable=False, aggregation="mean", name="log_prior"
+            prior.start(o.front_share), trainable=False, aggregation="mean", name="log_prior"
         )
         self.drawing_weights, self.mapping_weights = split_synthesis(self.synthesis)
         self.optimizers = make_optimizers(o)

@@ -8,6 +8,7 @@ Backend-neutral; an engine keeps the histogram and applies the change.
 
 import math
 
+import numpy as np
 from keras import ops
 
 from ssv_tf import viewpoint
@@ -16,9 +17,28 @@ BINS = 24
 _MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
 
 
-def start():
-    """Log densities relative to a uniform prior, [3, BINS]."""
-    return ops.zeros((3, BINS), "float32")
+def start(front_share=0.5):
+    """Log densities relative to a uniform prior, [3, BINS].
+
+    Of a collection that shows one end of the object more often than the other, a uniform prior
+    is a wrong one, and S can follow it only by drawing the frequent end on both sides. So the
+    azimuth may start as a von Mises distribution around the front instead.
+
+    Args:
+      front_share: probability of the azimuths within 90 degrees of the front; other than 0.5 it
+        means the full circle.
+    """
+    azimuth = math.pi * ((2 * np.arange(BINS) + 1) / BINS - 1)
+    low, high = -10.0, 10.0
+    while high - low > 1e-6:  # the concentration that has this share, by bisection
+        middle = 0.5 * (low + high)
+        density = np.exp(middle * np.cos(azimuth))
+        below = density[np.cos(azimuth) > 0].sum() < front_share * density.sum()
+        low, high = (middle, high) if below else (low, middle)
+    log_density = np.zeros((3, BINS), "float32")
+    if front_share != 0.5:
+        log_density[0] = np.log(density / density.mean())
+    return ops.convert_to_tensor(log_density)
 
 
 def sample(share, log_density):
