@@ -200,7 +200,8 @@ class Trainer:
         values = self._applied(values, 1, "drawing", drawing)
         values = self._applied(values, 2, "mapping", mapping)
         if prior_change is not None:
-            moved = prior.moved(values["prior"], prior_change, self.options.prior_rate)
+            o = self.options
+            moved = prior.moved(values["prior"], prior_change, o.prior_rate, o.front_share)
             values = values | {"prior": moved}
         return self._averages_moved(values, number), parts
 
