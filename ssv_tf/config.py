@@ -115,7 +115,7 @@ class Options:
     front_share: float = _setting(
         0.5,
         "Share of the pictures that show the front half of the object, roughly, as a look at a few "
-        "of them tells; the learnt prior (--prior_rate) keeps to it. 0.5: it is free.",
+        "of them tells; where the prior starts (--prior_rate).",
         low=0.2,
         high=0.8,
     )
@@ -319,7 +319,7 @@ class Options:
         if self.front_share != 0.5 and (self.azimuth_range_deg < 180 or not self.prior_rate):
             raise FlagError(
                 f"--front_share={self.front_share} needs --azimuth_range_deg=180 and --prior_rate "
-                "above 0: it is what a learnt prior of the whole circle keeps to"
+                "above 0: it is where a prior of the whole circle starts"
             )
         self._check_stream()
 

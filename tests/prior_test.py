@@ -86,19 +86,3 @@ def test_no_bin_runs_away(sign):
         log_density = prior.moved(log_density, push, 1.0)
     found = np.exp(ops.convert_to_numpy(log_density))
     assert 0.249 < found.min() and found.max() < 4.001
-
-
-def test_a_share_of_fronts_is_kept_while_the_rest_moves():
-    log_density = prior.start(0.8)
-    push = RANDOM.normal(size=(3, prior.BINS)).astype("float32")
-    push[0, :6] -= 5.0  # rears that look worse and worse
-    push[0, 18:] -= 5.0
-    for _ in range(20):
-        log_density = prior.moved(log_density, push, 0.01, 0.8)
-    density = np.exp(ops.convert_to_numpy(log_density))
-    assert density[0, 6:18].sum() / density[0].sum() == pytest.approx(0.8, abs=0.01)
-    np.testing.assert_allclose(density.mean(axis=-1), 1, rtol=1e-3)
-    assert np.corrcoef(np.log(density[0, 6:18]), push[0, 6:18])[0, 1] > 0.3
-    free = prior.moved(ops.zeros((3, prior.BINS)), push, 0.01)
-    again = prior.moved(ops.zeros((3, prior.BINS)), push, 0.01, 0.8)
-    np.testing.assert_allclose(free[1:], again[1:], rtol=1e-6)

@@ -200,8 +200,7 @@ class Trainer:
         values = self._applied(values, 1, "drawing", drawing)
         values = self._applied(values, 2, "mapping", mapping)
         if prior_change is not None:
-            o = self.options
-            moved = prior.moved(values["prior"], prior_change, o.prior_rate, o.front_share)
+            moved = prior.moved(values["prior"], prior_change, self.options.prior_rate)
             values = values | {"prior": moved}
         return self._averages_moved(values, number), parts
 

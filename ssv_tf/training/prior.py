@@ -14,8 +14,6 @@ from keras import ops
 from ssv_tf import viewpoint
 
 BINS = 24
-_COSINE = np.cos(np.pi * ((2 * np.arange(BINS) + 1) / BINS - 1))  # of the azimuths of a full circle
-_FRONT = _COSINE > 0
 _MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
 
 
@@ -30,11 +28,12 @@ def start(front_share=0.5):
       front_share: probability of the azimuths within 90 degrees of the front; other than 0.5 it
         means the full circle.
     """
+    azimuth = math.pi * ((2 * np.arange(BINS) + 1) / BINS - 1)
     low, high = -10.0, 10.0
     while high - low > 1e-6:  # the concentration that has this share, by bisection
         middle = 0.5 * (low + high)
-        density = np.exp(middle * _COSINE)
-        below = density[_FRONT].sum() < front_share * density.sum()
+        density = np.exp(middle * np.cos(azimuth))
+        below = density[np.cos(azimuth) > 0].sum() < front_share * density.sum()
         low, high = (middle, high) if below else (low, middle)
     log_density = np.zeros((3, BINS), "float32")
     if front_share != 0.5:
@@ -82,26 +81,11 @@ def change(share, realness, log_density, mirrored):
     return viewpoint.even_where_mirrored(total) if mirrored else total
 
 
-def moved(log_density, change_of, rate, front_share=0.5):
-    """The log densities after a step, normalised and bounded.
-
-    A `front_share` other than 0.5 is kept: what S draws seldom it draws badly, so that the rarer
-    end would go on losing.
-    """
+def moved(log_density, change_of, rate):
+    """The log densities after a step, normalised and bounded."""
     log_density = log_density + rate * change_of
-    if front_share != 0.5:
-        azimuth, rest = log_density[:1], log_density[1:]
-        share = ops.where(_FRONT, front_share, 1.0 - front_share)  # [BINS]
-        here = ops.where(_FRONT, _mean(azimuth, _FRONT), _mean(azimuth, ~_FRONT))
-        log_density = ops.concatenate([azimuth + ops.log(2.0 * share / here), rest], axis=0)
     log_density = log_density - ops.log(ops.mean(ops.exp(log_density), axis=-1, keepdims=True))
     return ops.clip(log_density, -_MOST, _MOST)
-
-
-def _mean(log_density, where):
-    """Mean density of some of the bins, [.., BINS] -> [.., 1]."""
-    some = np.asarray(where, "float32")
-    return ops.sum(ops.exp(log_density) * some, axis=-1, keepdims=True) / some.sum()
 
 
 def _probability(log_density):

@@ -148,9 +148,7 @@ class Trainer(networks.Networks):
         if self.options.prior_rate:
             change = parts.pop("prior_change")
             change = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, change, axis=None)
-            o = self.options
-            moved = prior.moved(self.log_prior, change, o.prior_rate, o.front_share)
-            self.log_prior.assign(moved)
+            self.log_prior.assign(prior.moved(self.log_prior, change, self.options.prior_rate))
         self._update_average(step)
         return {
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
