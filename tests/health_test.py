@@ -145,7 +145,7 @@ def test_a_healthy_run_that_still_moves_is_told_so():
     values = {"health": 0.8, "steady": 0.8}
     (sentence,) = health.verdict(values, OPTIONS)
     assert "20 %" in sentence and "front against rear" in sentence and "--steps" in sentence
-    assert health.verdict(values | {"steady": 0.9}, OPTIONS) == []
+    assert health.verdict(values | {"steady": 0.92}, OPTIONS) == []
     narrow = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
     assert "rear" not in health.verdict(values, narrow)[0]
 

@@ -22,7 +22,7 @@ HEALTHY, COLLAPSED = 0.45, 0.25
 _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 _MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
-_STEADY = 0.85
+_STEADY = 0.9  # below it at most three quarters were within 30 degrees (RESULTS.md, health)
 
 
 class Health:
