@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ssv_tf.errors import FlagError, UserError
 
 TABLE = "labels.csv"
 CHUNK = 2000  # pictures held in memory at a time
+Render = Callable[[range], tuple[np.ndarray, np.ndarray]]
 
 
 def define_flags(kind: str, splits: Iterable[str]) -> None:
@@ -26,6 +27,37 @@ def define_flags(kind: str, splits: Iterable[str]) -> None:
     flags.DEFINE_enum("split", "train", list(splits), f"The splits share no {kind}.")
     flags.DEFINE_integer("seed", 0, f"Another seed gives other {kind}s.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, f"Replace the rendered {kind}s that are in the folder.")
+
+
+def write_folder(
+    argv: Sequence[str], kind: str, columns: Sequence[str], render: Render, remark: str
+) -> None:
+    """What every such command does once its flags are read: pictures, table, a line of summary.
+
+    Args:
+      argv: the command's words; the second is the folder.
+      kind: what the pictures show and their names begin with.
+      columns: of the table.
+      render: indices -> pictures, uint8 [n, R, R, 3], and their numbers, [n, columns - 1].
+      remark: what the summary says besides.
+
+    Raises:
+      FlagError: not one folder, or it holds something and is not to be overwritten.
+      UserError: it cannot be written.
+    """
+    values = flags.FLAGS
+    if len(argv) != 2:
+        raise FlagError(f"name one folder to write, got {' '.join(argv[1:]) or 'none'}")
+    folder, rows = prepared(Path(argv[1]), values.overwrite, kind), []
+    for indices in chunks(values.count):
+        for index, image, numbers in zip(indices, *render(indices), strict=True):
+            name = write(folder, kind, index, image)
+            rows.append((name, *(f"{number:.3f}" for number in numbers)))
+    write_table(folder, columns, rows)
+    print(
+        f"{folder}: {len(rows)} {kind}s of {values.resolution} px, {values.split}, {remark}, "
+        f"and {TABLE}"
+    )
 
 
 def chunks(count: int) -> Iterator[range]:

@@ -6,15 +6,11 @@ A folder to try the commands on that is yours to keep; with --light=night one th
 cars as a network never saw them: dim, blue and noisy (`at_night`).
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 from absl import flags
 
 from ssv_tf import cli
 from ssv_tf.data import labels, rendered
-from ssv_tf.errors import FlagError
 
 LIGHTS = ("day", "night")
 COLUMNS = ("filename", *labels.ANGLE_COLUMNS)
@@ -35,29 +31,19 @@ def define_flags() -> None:
 
 def main(argv) -> None:
     """Renders and writes the folder."""
-    values = flags.FLAGS
-    if len(argv) != 2:
-        raise FlagError(f"name one folder to write, got {' '.join(argv[1:]) or 'none'}")
-    folder = rendered.prepared(Path(argv[1]), values.overwrite, _KIND)
-    rows = list(_written(folder, values))
-    rendered.write_table(folder, COLUMNS, rows)
-    print(
-        f"{folder}: {len(rows)} cars of {values.resolution} px, {values.split}, "
-        f"{values.light}, and {rendered.TABLE}"
-    )
+    rendered.write_folder(argv, _KIND, COLUMNS, _rendered, flags.FLAGS.light)
 
 
-def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
-    """Writes the pictures; yields their rows of the table."""
+def _rendered(indices: range) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and their angles, by the command's flags."""
     from ssv_tf.data.turntable_cars.collection import render_range
 
-    for indices in rendered.chunks(values.count):
-        images, angles, _ = render_range(indices, values.resolution, values.split, values.seed)
-        for index, image, degrees in zip(indices, images, angles, strict=True):
-            if values.light == "night":
-                image = at_night(image, np.random.default_rng([values.seed, index]))
-            name = rendered.write(folder, _KIND, index, image)
-            yield name, *(f"{angle:.3f}" for angle in degrees)
+    values = flags.FLAGS
+    images, angles, _ = render_range(indices, values.resolution, values.split, values.seed)
+    if values.light == "night":
+        for i, index in enumerate(indices):
+            images[i] = at_night(images[i], np.random.default_rng([values.seed, index]))
+    return images, angles
 
 
 def at_night(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

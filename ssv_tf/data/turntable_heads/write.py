@@ -6,16 +6,12 @@ OUT/labels.csv is written last; beside the columns that calibrate and evaluate r
 gaze, relative to the head: gaze_yaw_deg and gaze_pitch_deg.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 from absl import flags
 
 from ssv_tf import cli
 from ssv_tf.data import labels, rendered
 from ssv_tf.data.turntable_heads.collection import GAZES, SPLITS, render_range
-from ssv_tf.errors import FlagError
 
 COLUMNS = ("filename", *labels.ANGLE_COLUMNS, "gaze_yaw_deg", "gaze_pitch_deg")
 
@@ -40,24 +36,11 @@ def define_flags() -> None:
 
 def main(argv) -> None:
     """Renders and writes the folder."""
+    rendered.write_folder(argv, _KIND, COLUMNS, _rendered, f"gaze {flags.FLAGS.gaze}")
+
+
+def _rendered(indices: range) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures, their angles and their gaze, by the command's flags."""
     values = flags.FLAGS
-    if len(argv) != 2:
-        raise FlagError(f"name one folder to write, got {' '.join(argv[1:]) or 'none'}")
-    folder = rendered.prepared(Path(argv[1]), values.overwrite, _KIND)
-    rows = list(_written(folder, values))
-    rendered.write_table(folder, COLUMNS, rows)
-    print(
-        f"{folder}: {len(rows)} heads of {values.resolution} px, {values.split}, "
-        f"gaze {values.gaze}, and {rendered.TABLE}"
-    )
-
-
-def _written(folder: Path, values) -> Iterator[tuple[str, ...]]:
-    """Writes the pictures; yields their rows of the table."""
-    for indices in rendered.chunks(values.count):
-        images, pose = render_range(
-            indices, values.resolution, values.split, values.gaze, values.seed
-        )
-        for index, image, angles in zip(indices, images, np.hstack(pose), strict=True):
-            name = rendered.write(folder, _KIND, index, image)
-            yield name, *(f"{angle:.3f}" for angle in angles)
+    images, pose = render_range(indices, values.resolution, values.split, values.gaze, values.seed)
+    return images, np.hstack(pose)
