@@ -22,7 +22,7 @@ HEALTHY, COLLAPSED = 0.45, 0.25
 _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 _MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
-_STEADY = 0.9  # below it at most three quarters were within 30 degrees (RESULTS.md, health)
+_STEADY = 0.9  # below it mostly less than three quarters were right (RESULTS.md, health)
 
 
 class Health:
@@ -86,7 +86,7 @@ class Health:
         values = {
             "drawn_error_deg": float(np.median(error)),
             "turning": turned,
-            "coverage": self._coverage(np.radians(answers_deg)),
+            "coverage": self._coverage(answers_deg),
             "mirror_error_deg": float(
                 np.median(np.abs(viewpoint.wrap_deg(np.degrees(of_mirrored - mirrored))))
             ),
@@ -145,9 +145,9 @@ class Health:
         low, wide = self.low[0], self.high[0] - self.low[0]
         return (low + np.mod(azimuth - low + share * wide, wide)).astype("float32")
 
-    def _coverage(self, azimuths):
+    def _coverage(self, azimuths_deg):
         low, high = math.degrees(self.low[0]), math.degrees(self.high[0])
-        counts, _ = np.histogram(np.degrees(azimuths), bins=_AROUND, range=(low, high + 1e-3))
+        counts, _ = np.histogram(azimuths_deg, bins=_AROUND, range=(low, high + 1e-3))
         share = counts / max(counts.sum(), 1)
         entropy = -np.sum(share * np.log(np.maximum(share, 1e-12)))
         return float(entropy / math.log(_AROUND))

@@ -28,6 +28,9 @@ def start(front_share=0.5):
       front_share: probability of the azimuths within 90 degrees of the front; other than 0.5 it
         means the full circle.
     """
+    log_density = np.zeros((3, BINS), "float32")
+    if front_share == 0.5:
+        return ops.convert_to_tensor(log_density)
     azimuth = math.pi * ((2 * np.arange(BINS) + 1) / BINS - 1)
     low, high = -10.0, 10.0
     while high - low > 1e-6:  # the concentration that has this share, by bisection
@@ -35,9 +38,7 @@ def start(front_share=0.5):
         density = np.exp(middle * np.cos(azimuth))
         below = density[np.cos(azimuth) > 0].sum() < front_share * density.sum()
         low, high = (middle, high) if below else (low, middle)
-    log_density = np.zeros((3, BINS), "float32")
-    if front_share != 0.5:
-        log_density[0] = np.log(density / density.mean())
+    log_density[0] = np.log(density / density.mean())
     return ops.convert_to_tensor(log_density)
 
 
