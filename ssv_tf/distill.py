@@ -78,7 +78,10 @@ def define_flags() -> None:
         "width", default.width, "Times MobileNetV3-small's channels.", lower_bound=0.1,
         upper_bound=4.0,
     )  # fmt: skip
-    flags.DEFINE_integer("steps", default.steps, "Training steps.", lower_bound=1)
+    flags.DEFINE_integer(
+        "steps", default.steps, "Training steps, above a hundred rounded up to whole hundreds.",
+        lower_bound=1,
+    )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)
     flags.DEFINE_float(
         "drawn_share", default.drawn_share, "Pictures S draws, as a share of the real ones.",
