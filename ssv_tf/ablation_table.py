@@ -18,6 +18,7 @@ _COLUMNS = (
     ("elevation mean", "elevation_mean_deg", "{:.1f}"),
     ("tilt mean", "tilt_mean_deg", "{:.1f}"),
     ("health", "health", "{:.2f}"),
+    ("steady", "steady", "{:.2f}"),
     ("minutes", "minutes", "{:.1f}"),
 )
 
@@ -36,8 +37,8 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
     """What the table shows of a run.
 
     Returns:
-      degrees; shares of all scored pictures; health, None where the run measured none; minutes
-      its steps took, without scores and pictures, however often it was interrupted.
+      degrees; shares of all scored pictures; health and steady, None where the run measured none;
+      minutes its steps took, without scores and pictures, however often it was interrupted.
     """
     azimuth, large = score["azimuth"], score["azimuth"]["large_errors"]
     half_circle = large["pictures"] * large["half_circle"]
@@ -48,16 +49,18 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
         "axis_within_30": azimuth["within_30"] + half_circle / score["pictures"],
         "elevation_mean_deg": score["elevation"]["mean_error_deg"],
         "tilt_mean_deg": score["tilt"]["mean_error_deg"],
-        "health": _health(run_dir / "models" / "health.json", records),
+        "health": _signal("health", run_dir, records),
+        "steady": _signal("steady", run_dir, records),
         "minutes": _minutes(records),
     }
 
 
-def _health(path: Path, records: Iterable[Mapping[str, Any]]) -> float | None:
+def _signal(name: str, run_dir: Path, records: Iterable[Mapping[str, Any]]) -> float | None:
+    """What the run's end, or else its log, says of itself without labels."""
     try:
-        return float(json.loads(path.read_text())["health"])
+        return float(json.loads((run_dir / "models" / "health.json").read_text())[name])
     except (OSError, ValueError, KeyError, TypeError):
-        found = [record["health"] for record in records if "health" in record]
+        found = [record[name] for record in records if name in record]
         return float(found[-1]) if found else None
 
 
@@ -103,7 +106,7 @@ def _cell(results: Iterable[Mapping[str, Any] | None], key: str, shape: str) -> 
         if result and result["status"] == "failed":
             shown.append("failed")
         else:
-            number = result["numbers"][key] if result else None
+            number = result["numbers"].get(key) if result else None
             shown.append("-" if number is None else shape.format(number))
     return " / ".join(shown)
 

@@ -98,7 +98,7 @@ def trained(monkeypatch):
         options = config.from_flag_file(given["flagfile"], *own)
         files.write_atomically(run_dir / "options.json", options.to_json())
         lines = [{"step": step, "kind": "train", "seconds_per_step": 30.0} for step in (2, 6)]
-        lines.append({"step": 6, "kind": "health", "health": 0.25})
+        lines.append({"step": 6, "kind": "health", "health": 0.25, "steady": 0.5})
         text = "".join(json.dumps(line) + "\n" for line in lines)
         files.write_atomically(run_dir / "metrics.jsonl", text)
         return 0
@@ -115,7 +115,8 @@ def test_every_row_is_trained_with_every_seed_once(configs, trained, tmp_path):
     assert names == ["base_0", "no_style_0", "plain_0", "base_3", "no_style_3", "plain_3"]
     table = (tmp_path / "out" / "table.md").read_text()
     cells = ["12.3 / 12.3", "0.70 / 0.70", "0.90 / 0.90", "6.3 / 6.3", "3.9 / 3.9"]
-    row = " | ".join(["| no_style", "style_weight 0.8 to 0", *cells, "0.25 / 0.25", "3.0 / 3.0 |"])
+    row = " | ".join(["| no_style", "style_weight 0.8 to 0", *cells, "0.25 / 0.25", "0.50 / 0.50"])
+    row += " | 3.0 / 3.0 |"
     assert row in table.splitlines() and "stretch true to false" in table
     kept = json.loads((tmp_path / "out" / "table.json").read_text())
     assert kept["rows"][1]["changed"] == {"style_weight": [0.8, 0.0]}
@@ -204,7 +205,15 @@ def test_health_of_the_saved_models_goes_before_that_of_the_log(tmp_path):
     files.write_atomically(tmp_path / "metrics.jsonl", '{"step": 1, "health": 0.5}\n')
     assert ablation_table.numbers_of(SCORE, tmp_path)["health"] == 0.5
     files.write_atomically(tmp_path / "models" / "health.json", '{"health": 0.75}')
-    assert ablation_table.numbers_of(SCORE, tmp_path)["health"] == 0.75
+    found = ablation_table.numbers_of(SCORE, tmp_path)
+    assert found["health"] == 0.75 and found["steady"] is None
+
+
+def test_results_of_before_a_column_was_there_leave_it_empty():
+    numbers = ablation_table.numbers_of(SCORE, Path("absent"))
+    old = {name: value for name, value in numbers.items() if name != "steady"}
+    rows = [{"name": "base", "changed": {}, "seeds": {0: {"status": "done", "numbers": old}}}]
+    assert " | - | 0.0 |" in ablation_table.to_markdown(rows, [0]).splitlines()[-1]
 
 
 # --- Processes -------------------------------------------------------------------------------
