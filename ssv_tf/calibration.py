@@ -57,6 +57,7 @@ _NEWTON_STEPS = 50
 _HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
 _FRONT_REAR = np.array(viewpoint.QUADRANT_SIGNS)[:, :1]  # the sign of cos
 _FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
+_CAP_DEG = 45.0  # a larger error says only that an answer is wrong, not where the circle lies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,16 +351,25 @@ def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tupl
 
 
 def _fit_circle(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
-    """Sign and offset of least mean circular absolute error."""
+    """Sign and offset of least capped error."""
     fits = [(*_circle_error(sign, raw_deg, true_deg), sign) for sign in (1.0, -1.0)]
     _, offset, sign = min(fits, key=lambda entry: entry[0])
     return sign, offset
 
 
 def _fit_symmetric(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
-    """Sign, and offset 0 or 180, of least mean circular absolute error."""
+    """Sign, and offset 0 or 180, of least capped error."""
     choices = [(sign, offset) for sign in (1.0, -1.0) for offset in _HALF_TURNS]
-    return min(choices, key=lambda c: float(_errors(c[0] * raw_deg + c[1], true_deg).mean()))
+    return min(choices, key=lambda c: _capped_error(c[0] * raw_deg + c[1], true_deg))
+
+
+def _capped_error(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> float:
+    """Mean circular error, none counted as more than `_CAP_DEG`.
+
+    Of a V that takes half of the fronts for rears every choice has a mean error of about 90
+    degrees; the errors that are no half circle tell which one is right.
+    """
+    return float(np.minimum(_errors(predicted_deg, true_deg), _CAP_DEG).mean())
 
 
 def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
@@ -377,20 +387,21 @@ def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
 
 
 def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
-    """Mean circular error of the best offset for this sign, and that offset."""
+    """Capped error of the best offset for this sign, and that offset."""
     rest = viewpoint.wrap_deg(true_deg - sign * raw_deg)
-    offset = _least_offset(rest)
-    return float(_errors(offset, rest).mean()), offset
+    offset = _least_offset(rest, _CAP_DEG)
+    return _capped_error(offset, rest), offset
 
 
-def _least_offset(angles_deg: np.ndarray) -> float:
-    """The angle of least mean circular distance to `angles_deg` [pictures].
+def _least_offset(angles_deg: np.ndarray, cap_deg: float = 180.0) -> float:
+    """The angle of least mean circular distance to `angles_deg` [pictures], each capped.
 
     The mean is piecewise linear in the offset with its convex kinks at the angles themselves, so
     the best of them is the exact minimum; where a whole stretch ties, its middle is taken.
     """
     candidates = _thinned(angles_deg)
-    means = _errors(candidates[:, None], candidates[None, :]).mean(axis=1)
+    distances = _errors(candidates[:, None], candidates[None, :])
+    means = np.minimum(distances, cap_deg).mean(axis=1)
     best = candidates[means.argmin()]
     tied = candidates[(means <= means.min() + 1e-9) & (_errors(candidates, best) < 90.0)]
     around = viewpoint.wrap_deg(tied - best)

@@ -162,6 +162,8 @@ _HEALTH_MEANINGS = {
     "explained": "share of other azimuths whose drawing is less like a real picture than the "
     "drawing from the azimuth V gives it; 0.5 is chance",
     "front_rear": "the same against the opposite azimuth alone",
+    "handed": "the same of slanting views against their mirrored azimuth; low where S turns its "
+    "object the wrong way round or has it lie across",
     "steady": "share of real pictures whose azimuth moved by less than 30 degrees since the "
     "measurement before; V that takes fronts for rears keeps changing its mind",
     "coverage": "how evenly V's azimuths of real pictures go around the circle",

@@ -55,6 +55,17 @@ def test_a_fifth_of_half_circle_mistakes_do_not_move_the_circle(sign, offset, no
     assert metrics.error_deg(fitted.offset_deg[0], offset) <= 0.1 + 0.6 * noise
 
 
+@pytest.mark.parametrize("kind", ["symmetric", "circular"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_sign_is_right_though_half_of_the_fronts_are_taken_for_rears(sign, kind):
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        true = _viewpoints(100, seed)
+        raw = _raw(true, sign, 0.0)
+        raw[:, 0] += 180.0 * random.integers(0, 2, 100) + random.normal(0.0, 15.0, 100)
+        assert calibration.fit(raw, true, kind).scale[0] == sign
+
+
 def test_a_limited_range_keeps_its_line_through_a_fifth_of_mistakes():
     random = np.random.default_rng(3)
     true = random.uniform((-75, -20, -20), (75, 20, 20), size=(100, 3))

@@ -68,12 +68,16 @@ class Viewer(keras.layers.Layer):
         return {"style": ops.zeros((ops.shape(pictures)[0], 8))}
 
 
+def _drawn(world, range_deg=180.0):
+    random = np.random.default_rng(1)
+    angles = np.radians(random.uniform(-range_deg, range_deg, (200, 3))).astype("float32")
+    drawn = world([random.normal(size=(200, 4)).astype("float32"), None, angles])
+    return np.clip((ops.convert_to_numpy(drawn) + 1) * 127.5, 0, 255).astype("uint8")
+
+
 @pytest.fixture(scope="module")
 def pictures():
-    random = np.random.default_rng(1)
-    angles = random.uniform(-np.pi, np.pi, (200, 3)).astype("float32")
-    drawn = World()([random.normal(size=(200, 4)).astype("float32"), None, angles])
-    return np.clip((ops.convert_to_numpy(drawn) + 1) * 127.5, 0, 255).astype("uint8")
+    return _drawn(World())
 
 
 def _measured(pictures, viewer=None, world=None, options=OPTIONS):
@@ -87,13 +91,14 @@ def test_the_truth_is_healthy(pictures):
     assert found["explained"] > 0.97 and found["front_rear"] > 0.97
     assert found["drawn_error_deg"] < 2 and found["mirror_error_deg"] < 2
     assert found["coverage"] > 0.95 and found["turning"] > 1
-    assert found["health"] > 0.9
+    assert found["health"] > 0.9 and found["handed"] > 0.97
     assert health.verdict(found, OPTIONS) == []
 
 
 def test_an_answer_that_is_always_the_same_has_collapsed(pictures):
     found = _measured(pictures, Viewer(lambda azimuth: 0 * azimuth + 0.3))
     assert found["coverage"] < 0.4 and found["health"] < health.COLLAPSED
+    assert "handed" not in found, "no view slants"
     words = " ".join(health.verdict(found, OPTIONS))
     assert "collapsed" in words and "same azimuth" in words
 
@@ -102,6 +107,31 @@ def test_half_a_circle_off_is_seen(pictures):
     found = _measured(pictures, Viewer(lambda azimuth: azimuth + np.pi))
     assert found["explained"] < 0.25 and found["front_rear"] < 0.25
     assert found["health"] < health.COLLAPSED
+
+
+@pytest.mark.parametrize("range_deg", [180.0, 80.0])
+def test_an_answer_from_the_mirrored_side_is_seen(range_deg):
+    pictures = _drawn(World(), range_deg)
+    options = dataclasses.replace(OPTIONS, azimuth_range_deg=range_deg)
+    assert _measured(pictures, options=options)["handed"] > 0.97
+    found = _measured(pictures, Viewer(lambda azimuth: -azimuth), options=options)
+    assert found["handed"] < 0.03 and found["mirror_error_deg"] < 2
+
+
+def test_half_a_circle_off_is_no_matter_of_sides():
+    world = World(turns=2.0)  # both ends of the object look the same
+    pictures = _drawn(world)
+    for turned in (0.0, np.pi):
+        viewer = Viewer(lambda azimuth, turned=turned: azimuth / 2 + turned)
+        assert _measured(pictures, viewer, world)["handed"] > 0.97
+
+
+def test_a_healthy_run_that_turns_the_wrong_way_is_told_so():
+    (sentence,) = health.verdict({"health": 0.8, "handed": 0.55}, OPTIONS)
+    assert "wrong way" in sentence and "45 %" in sentence and "--volume_width" in sentence
+    assert health.verdict({"health": 0.8, "handed": 0.75}, OPTIONS) == []
+    assert "wrong way" not in " ".join(health.verdict({"health": 0.1, "handed": 0.1, "turning": 1.0,
+        "coverage": 1.0, "drawn_error_deg": 1.0}, OPTIONS))  # fmt: skip
 
 
 def test_answers_that_have_nothing_to_do_with_the_picture_are_chance(pictures):

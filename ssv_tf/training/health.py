@@ -23,6 +23,7 @@ _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos o
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 _MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
 _STEADY = 0.9  # below it mostly less than three quarters were right (RESULTS.md, health)
+_HANDED = 0.7  # below it S turned the wrong way or lay across its mirror plane (there too)
 
 
 class Health:
@@ -66,6 +67,9 @@ class Health:
           explained: share of other azimuths whose drawing is less like the real picture than the
             drawing from the azimuth V gives it; 0.5 is chance.
           front_rear: the same against the half circle alone.
+          handed: the same of slanting views against their mirrored azimuth, front and rear of each
+            counting as one; absent where V sees no view slant. Low where S turns its object the
+            wrong way round, which V then follows, or has it lie across its mirror plane.
           steady: share of the real pictures whose azimuth has moved by less than 30 degrees since
             the measurement before; absent from the first. What S draws can explain a picture from
             its front and from its rear alike, but then V keeps changing its mind.
@@ -81,7 +85,7 @@ class Health:
         )
         of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
         mirrored = np.asarray(viewpoint.mirror(real_rad))[:, 0]
-        alike, turned = self._around(tools, real_rad, style, wanted)
+        alike, alike_mirrored, turned = self._around(tools, real_rad, style, wanted)
         answers_deg = np.degrees(np.concatenate([real_rad[:, 0], mirrored]))
         values = {
             "drawn_error_deg": float(np.median(error)),
@@ -92,9 +96,14 @@ class Health:
             ),
             "explained": float(np.mean(_beaten(alike[:, :1], alike[:, 1:]))),
         }
-        if self.options.azimuth_range_deg >= 180:
+        full_circle = self.options.azimuth_range_deg >= 180
+        if full_circle:
             opposite = alike[:, _AROUND // 2, None]
             values["front_rear"] = float(np.mean(_beaten(alike[:, :1], opposite)))
+        slanting = self._slanting(real_rad[:, 0])
+        if slanting.any():
+            sides = np.maximum(alike[:, 0], alike[:, _AROUND // 2]) if full_circle else alike[:, 0]
+            values["handed"] = float(np.mean(_beaten(sides, alike_mirrored)[slanting]))
         if len(self.answers_deg) == len(answers_deg):
             moved = np.abs(viewpoint.wrap_deg(answers_deg - self.answers_deg))
             values["steady"] = float(np.mean(moved < _MOVED_DEG))
@@ -124,22 +133,38 @@ class Health:
         return self._tools
 
     def _around(self, tools, real_rad, style, wanted):
-        """Likeness of each real picture to S's drawings all around [n, 12]; and `turning`."""
+        """Likeness of each real picture to S's drawings.
 
-        def all_around(style, angles):
+        Returns:
+          all around [n, 12], the predicted azimuth first; from the mirrored azimuth, or its half
+          circle if that is more alike [n]; and `turning`.
+        """
+
+        def from_all(style, angles):
             made = tools["make"](style)
-            found = [tools["drawn_features"](*made, angles[:, turn]) for turn in range(_AROUND)]
+            found = [tools["drawn_features"](*made, each) for each in ops.unstack(angles, axis=1)]
             return ops.stack(found, axis=1)
 
-        angles = np.repeat(real_rad[:, None], _AROUND, axis=1)
-        angles[..., 0] = self._turned(angles[..., 0], np.arange(_AROUND) / _AROUND)
-        found = _batched(all_around, style, angles)  # [n, 12, features]
-        drawings = np.moveaxis(found, 1, 0)
+        around = self._turned(real_rad[:, :1], np.arange(_AROUND) / _AROUND)
+        halves = np.array([0.0, 0.5] if self.options.azimuth_range_deg >= 180 else [0.0])
+        mirrored = self._turned(np.asarray(viewpoint.mirror(real_rad))[:, :1], halves)
+        azimuths = np.concatenate([around, mirrored], axis=1)
+        angles = np.repeat(real_rad[:, None], azimuths.shape[1], axis=1)
+        angles[..., 0] = azimuths
+        drawings = np.moveaxis(_batched(from_all, style, angles), 1, 0)  # [14, n, features]
         columns = [ops.convert_to_numpy(losses.likeness(wanted, f)) for f in drawings]
         quarter, other = drawings[_AROUND // 4], np.roll(drawings[0], 1, axis=0)
         by_view = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], quarter))
         by_style = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], other))
-        return np.stack(columns, axis=1), float(by_view.mean() / max(by_style.mean(), 1e-6))
+        alike = np.stack(columns, axis=1)
+        turned = float(by_view.mean() / max(by_style.mean(), 1e-6))
+        return alike[:, :_AROUND], alike[:, _AROUND:].max(axis=1), turned
+
+    def _slanting(self, azimuth_rad):
+        """Whether an azimuth is far from its mirror image, on the full circle modulo a half."""
+        if self.options.azimuth_range_deg >= 180:
+            return np.abs(np.sin(2.0 * azimuth_rad)) >= math.sin(math.radians(45.0))
+        return np.abs(azimuth_rad) >= 0.5 * self.high[0]
 
     def _turned(self, azimuth, share):
         low, wide = self.low[0], self.high[0] - self.low[0]
@@ -169,7 +194,7 @@ def verdict(values: dict[str, float], options) -> list[str]:
     if not values:
         return []
     if values["health"] >= HEALTHY:
-        return _unsteady(values, options)
+        return _unhanded(values) + _unsteady(values, options)
     found = [
         f"warning: this run has {'collapsed' if values['health'] < COLLAPSED else 'not settled'} "
         f"(health {values['health']:.2f}, healthy is {HEALTHY} or more): do not use its angles "
@@ -197,6 +222,18 @@ def verdict(values: dict[str, float], options) -> list[str]:
             "--gradient_penalty_weight, a --volume_width that fits the object, or another seed"
         )
     return found
+
+
+def _unhanded(values):
+    """What a healthy run has to be told whose S may turn the wrong way."""
+    if values.get("handed", 1.0) >= _HANDED:
+        return []
+    return [
+        "warning: S may turn its object the wrong way round, or have it lie across: seen from the "
+        f"mirrored side it resembles {100 * (1 - values['handed']):.0f} % of the slanting pictures "
+        "more; look at pictures/turntable*, and try another seed or a --volume_width that fits "
+        "the object"
+    ]
 
 
 def _unsteady(values, options):
