@@ -18,6 +18,7 @@ _COLUMNS = (
     ("elevation mean", "elevation_mean_deg", "{:.1f}"),
     ("tilt mean", "tilt_mean_deg", "{:.1f}"),
     ("health", "health", "{:.2f}"),
+    ("handed", "handed", "{:.2f}"),
     ("steady", "steady", "{:.2f}"),
     ("minutes", "minutes", "{:.1f}"),
 )
@@ -37,8 +38,8 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
     """What the table shows of a run.
 
     Returns:
-      degrees; shares of all scored pictures; health and steady, None where the run measured none;
-      minutes its steps took, without scores and pictures, however often it was interrupted.
+      degrees; shares of all scored pictures; health, handed and steady, None where the run measured
+      none; minutes its steps took, without scores and pictures, however often it was interrupted.
     """
     azimuth, large = score["azimuth"], score["azimuth"]["large_errors"]
     half_circle = large["pictures"] * large["half_circle"]
@@ -49,8 +50,7 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
         "axis_within_30": azimuth["within_30"] + half_circle / score["pictures"],
         "elevation_mean_deg": score["elevation"]["mean_error_deg"],
         "tilt_mean_deg": score["tilt"]["mean_error_deg"],
-        "health": _signal("health", run_dir, records),
-        "steady": _signal("steady", run_dir, records),
+        **{name: _signal(name, run_dir, records) for name in ("health", "handed", "steady")},
         "minutes": _minutes(records),
     }
 

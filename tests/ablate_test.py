@@ -115,7 +115,9 @@ def test_every_row_is_trained_with_every_seed_once(configs, trained, tmp_path):
     assert names == ["base_0", "no_style_0", "plain_0", "base_3", "no_style_3", "plain_3"]
     table = (tmp_path / "out" / "table.md").read_text()
     cells = ["12.3 / 12.3", "0.70 / 0.70", "0.90 / 0.90", "6.3 / 6.3", "3.9 / 3.9"]
-    row = " | ".join(["| no_style", "style_weight 0.8 to 0", *cells, "0.25 / 0.25", "0.50 / 0.50"])
+    row = " | ".join(
+        ["| no_style", "style_weight 0.8 to 0", *cells, "0.25 / 0.25", "- / -", "0.50 / 0.50"]
+    )
     row += " | 3.0 / 3.0 |"
     assert row in table.splitlines() and "stretch true to false" in table
     kept = json.loads((tmp_path / "out" / "table.json").read_text())
