@@ -212,7 +212,9 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
     if _kind(azimuth) != SYMMETRIC:
         return _with_confidence(_fitted(raw, true_deg, azimuth), raw, true_deg)
     free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
-    free_error, error = (_errors(c.apply(raw), true_deg)[:, 0].mean() for c in (free, symmetric))
+    free_error, error = (
+        _capped_error(c.apply(raw)[:, 0], true_deg[:, 0]) for c in (free, symmetric)
+    )
     chosen = free if free_error < _FAR_BETTER * error else symmetric
     return _with_confidence(chosen, raw, true_deg)
 

@@ -66,6 +66,17 @@ def test_the_sign_is_right_though_half_of_the_fronts_are_taken_for_rears(sign, k
         assert calibration.fit(raw, true, kind).scale[0] == sign
 
 
+def test_an_object_that_lies_across_is_turned_though_its_ends_are_mistaken():
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        true = _viewpoints(100, seed)
+        raw = _raw(true, 1.0, 90.0)
+        raw[:, 0] += 180.0 * random.integers(0, 2, 100) + random.normal(0.0, 10.0, 100)
+        fitted = calibration.fit(raw, true, "symmetric")
+        across = metrics.error_deg(fitted.offset_deg[0] % 180.0, 90.0)
+        assert fitted.kinds[0] == "circular" and across < 10
+
+
 def test_a_limited_range_keeps_its_line_through_a_fifth_of_mistakes():
     random = np.random.default_rng(3)
     true = random.uniform((-75, -20, -20), (75, 20, 20), size=(100, 3))
