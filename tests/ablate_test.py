@@ -31,7 +31,7 @@ def _in_the_repository(monkeypatch):
 
 
 def test_there_are_the_rows_of_both_questions():
-    assert len(ROWS) == 27
+    assert len(ROWS) == 26
     assert {"no_realness_in_v", "only_symmetry", "asymmetric_volume", "teacher"} <= set(ROWS)
 
 
