@@ -305,7 +305,7 @@ def _decided(raw: np.ndarray, bias) -> np.ndarray:
 
 
 def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
-    """The quadrant bias of least mean error, from every sign and quarter turn to start with.
+    """The quadrant bias of least capped error, from every sign and quarter turn to start with.
 
     Without the bias the sign and the offset may be fitted wrong, and with them the bias.
     """
@@ -320,7 +320,7 @@ def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
     def error(bias):
         decided = _decided(raw, bias)[:, 0]
         sign, offset = _FITS[kind](decided, true_deg)
-        return float(_errors(sign * decided + offset, true_deg).mean())
+        return _capped_error(sign * decided + offset, true_deg)
 
     return min(candidates, key=error)
 
