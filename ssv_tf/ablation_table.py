@@ -22,6 +22,7 @@ _COLUMNS = (
     ("steady", "steady", "{:.2f}"),
     ("minutes", "minutes", "{:.1f}"),
 )
+_SIGNALS = ("health", "handed", "steady")
 
 
 def changes(options: config.Options, base: config.Options) -> dict[str, list[Any]]:
@@ -50,18 +51,20 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
         "axis_within_30": azimuth["within_30"] + half_circle / score["pictures"],
         "elevation_mean_deg": score["elevation"]["mean_error_deg"],
         "tilt_mean_deg": score["tilt"]["mean_error_deg"],
-        **{name: _signal(name, run_dir, records) for name in ("health", "handed", "steady")},
+        **_signals(run_dir / "models" / "health.json", records),
         "minutes": _minutes(records),
     }
 
 
-def _signal(name: str, run_dir: Path, records: Iterable[Mapping[str, Any]]) -> float | None:
+def _signals(path: Path, records: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
     """What the run's end, or else its log, says of itself without labels."""
+    found = {name: record[name] for record in records for name in _SIGNALS if name in record}
     try:
-        return float(json.loads((run_dir / "models" / "health.json").read_text())[name])
-    except (OSError, ValueError, KeyError, TypeError):
-        found = [record[name] for record in records if name in record]
-        return float(found[-1]) if found else None
+        saved = json.loads(path.read_text())
+        found |= {name: float(saved[name]) for name in _SIGNALS if name in saved}
+    except (OSError, ValueError, TypeError):
+        pass
+    return {name: float(found[name]) if name in found else None for name in _SIGNALS}
 
 
 def _minutes(records: Iterable[Mapping[str, Any]]) -> float:

@@ -46,6 +46,7 @@ class Health:
         self.real = inference.to_network(pictures[chosen])
         low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
         self.low, self.high = low, high
+        self.full_circle = options.azimuth_range_deg >= 180
         self.angles = (low + (high - low) * rng.random((SAMPLE, 3))).astype("float32")
         self.styles = rng.normal(size=(SAMPLE, 2 * options.code_size)).astype("float32")
         self.answers_deg = np.zeros(0, "float32")
@@ -85,7 +86,7 @@ class Health:
         )
         of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
         mirrored = np.asarray(viewpoint.mirror(real_rad))[:, 0]
-        alike, alike_mirrored, turned = self._around(tools, real_rad, style, wanted)
+        alike, alike_mirrored, turned = self._around(tools, real_rad, mirrored, style, wanted)
         answers_deg = np.degrees(np.concatenate([real_rad[:, 0], mirrored]))
         values = {
             "drawn_error_deg": float(np.median(error)),
@@ -96,14 +97,14 @@ class Health:
             ),
             "explained": float(np.mean(_beaten(alike[:, :1], alike[:, 1:]))),
         }
-        full_circle = self.options.azimuth_range_deg >= 180
-        if full_circle:
-            opposite = alike[:, _AROUND // 2, None]
-            values["front_rear"] = float(np.mean(_beaten(alike[:, :1], opposite)))
+        own_side = alike[:, :1]
+        if self.full_circle:
+            own_side = alike[:, :: _AROUND // 2]
+            values["front_rear"] = float(np.mean(_beaten(*own_side.T)))
         slanting = self._slanting(real_rad[:, 0])
         if slanting.any():
-            sides = np.maximum(alike[:, 0], alike[:, _AROUND // 2]) if full_circle else alike[:, 0]
-            values["handed"] = float(np.mean(_beaten(sides, alike_mirrored)[slanting]))
+            beaten = _beaten(own_side.max(axis=1), alike_mirrored.max(axis=1))
+            values["handed"] = float(np.mean(beaten[slanting]))
         if len(self.answers_deg) == len(answers_deg):
             moved = np.abs(viewpoint.wrap_deg(answers_deg - self.answers_deg))
             values["steady"] = float(np.mean(moved < _MOVED_DEG))
@@ -132,12 +133,12 @@ class Health:
             self._tools["of"] = (id(analysis), id(synthesis))
         return self._tools
 
-    def _around(self, tools, real_rad, style, wanted):
+    def _around(self, tools, real_rad, mirrored_rad, style, wanted):
         """Likeness of each real picture to S's drawings.
 
         Returns:
-          all around [n, 12], the predicted azimuth first; from the mirrored azimuth, or its half
-          circle if that is more alike [n]; and `turning`.
+          all around [n, 12], the predicted azimuth first; from the mirrored azimuth and, of a full
+          circle, its opposite [n, 1 or 2]; and `turning`.
         """
 
         def from_all(style, angles):
@@ -146,23 +147,23 @@ class Health:
             return ops.stack(found, axis=1)
 
         around = self._turned(real_rad[:, :1], np.arange(_AROUND) / _AROUND)
-        halves = np.array([0.0, 0.5] if self.options.azimuth_range_deg >= 180 else [0.0])
-        mirrored = self._turned(np.asarray(viewpoint.mirror(real_rad))[:, :1], halves)
+        halves = np.array([0.0, 0.5] if self.full_circle else [0.0])
+        mirrored = self._turned(mirrored_rad[:, None], halves)
         azimuths = np.concatenate([around, mirrored], axis=1)
         angles = np.repeat(real_rad[:, None], azimuths.shape[1], axis=1)
         angles[..., 0] = azimuths
-        drawings = np.moveaxis(_batched(from_all, style, angles), 1, 0)  # [14, n, features]
+        drawings = np.moveaxis(_batched(from_all, style, angles), 1, 0)  # [turns, n, features]
         columns = [ops.convert_to_numpy(losses.likeness(wanted, f)) for f in drawings]
         quarter, other = drawings[_AROUND // 4], np.roll(drawings[0], 1, axis=0)
         by_view = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], quarter))
         by_style = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], other))
         alike = np.stack(columns, axis=1)
         turned = float(by_view.mean() / max(by_style.mean(), 1e-6))
-        return alike[:, :_AROUND], alike[:, _AROUND:].max(axis=1), turned
+        return alike[:, :_AROUND], alike[:, _AROUND:], turned
 
     def _slanting(self, azimuth_rad):
         """Whether an azimuth is far from its mirror image, on the full circle modulo a half."""
-        if self.options.azimuth_range_deg >= 180:
+        if self.full_circle:
             return np.abs(np.sin(2.0 * azimuth_rad)) >= math.sin(math.radians(45.0))
         return np.abs(azimuth_rad) >= 0.5 * self.high[0]
 
