@@ -23,7 +23,6 @@ from ssv_tf.errors import FlagError, UserError
 # Settings that name folders and files of whoever trained.
 _PRIVATE = (
     "run_dir", "where_table", "score_data", "score_labels", "train_labels", "perceptual_weights",
-    "init_from",
 )  # fmt: skip
 _OWN_DATA = "photos"
 
@@ -112,6 +111,8 @@ def public_options(options: config.Options) -> config.Options:
     values |= {name: getattr(default, name) for name in _PRIVATE}
     if options.data != default.data:
         values["data"] = _OWN_DATA
+    if options.init_from not in runs.presets():
+        values["init_from"] = ""
     return config.Options(**values)
 
 

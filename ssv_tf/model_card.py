@@ -6,7 +6,7 @@ Sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 import re
 from typing import Any
 
-from ssv_tf import config, viewpoint
+from ssv_tf import config, runs, viewpoint
 from ssv_tf.calibration import CONVENTION
 
 _SCORES = (
@@ -108,8 +108,15 @@ def prepared(options: config.Options) -> str:
 
 
 def training_data(options: config.Options, data: str) -> str:
-    """The sentence `data`, and that no label was read where that is so."""
-    return data if options.supervised else f"{data} No label was read in training."
+    """The sentence `data`, whose networks training began from, and whether a label was read."""
+    sentences = [data]
+    if options.init_from:
+        known = options.init_from in runs.presets()
+        origin = f"the preset {options.init_from}" if known else "another run"
+        sentences.append(f"V and S began as those of {origin}.")
+    if not options.supervised:
+        sentences.append("No label was read in training.")
+    return " ".join(sentences)
 
 
 def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:

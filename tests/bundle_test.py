@@ -96,6 +96,19 @@ def test_the_card_tells_score_data_licence_and_limits(run):
     assert "Elevation is hardly" not in card
 
 
+@pytest.mark.parametrize(
+    ("start", "kept", "said"),
+    [
+        ("cars", "cars", "V and S began as those of the preset cars. No label"),
+        ("/home/somebody/runs/first", "", "V and S began as those of another run. No label"),
+    ],
+)
+def test_the_run_it_started_from_is_told_and_no_folder_is(start, kept, said):
+    options = dataclasses.replace(OPTIONS, init_from=start)
+    assert bundle.public_options(options).init_from == kept
+    assert said in model_card.training_data(options, "Some pictures.")
+
+
 def test_a_supervised_ceiling_is_called_so(run):
     card = model_card.markdown(
         "x", dataclasses.replace(OPTIONS, supervised=True), _score(), {}, "Some.", "Free."
