@@ -314,7 +314,10 @@ class Options:
             )
 
         if self.init_from and self.supervised:
-            raise FlagError(f"--init_from={self.init_from} and --supervised do not go together")
+            raise FlagError(
+                f"--init_from={self.init_from} and --supervised do not go together; begin anew "
+                "with --init_from="
+            )
         self._check_teaching()
         if self.front_share != 0.5 and (self.azimuth_range_deg < 180 or not self.prior_rate):
             raise FlagError(

@@ -112,15 +112,15 @@ def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Ru
 
 
 def find(name: str) -> Run:
-    """The run in the folder of that name, else the preset.
+    """The run in the folder of that name, else the preset; a folder of something else is no run.
 
     Raises:
       UserError: neither.
     """
+    if name in presets() and not (Path(name) / "options.json").is_file():
+        return load(preset=name)
     if Path(name).is_dir():
         return load(name)
-    if name in presets():
-        return load(preset=name)
     raise UserError(
         f"{name} is neither a run folder nor a preset; presets: {', '.join(presets()) or 'none'}"
     )

@@ -1,6 +1,8 @@
 """--init_from: training starts from another run's networks, and from nothing that labels taught."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ import tiny as sizes
 from ssv_tf import config, runs
 from ssv_tf.data import collection, sources
 from ssv_tf.errors import FlagError, UserError
-from ssv_tf.training import engines, loop, start
+from ssv_tf.training import engines, loop, networks, start
 
+ROOT = Path(__file__).parents[1]
 TINY = config.Options(steps=2, **sizes.NETWORKS, dropout=0.0, score_interval=9, picture_interval=9)
 
 
@@ -83,6 +86,26 @@ def test_a_preset_by_name():
         runs.find("nothing here")
 
 
+def test_a_folder_of_pictures_that_has_the_presets_name_is_no_run(
+    tmp_path, monkeypatch, run_folder
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cars").mkdir()
+    assert runs.find("cars").preset == "cars"
+    shutil.copytree(run_folder, tmp_path / "cars", dirs_exist_ok=True)
+    assert runs.find("cars").preset is None
+
+
+def test_the_recipe_of_photos_fits_the_preset_it_starts_from():
+    options = config.from_flag_file(ROOT / "configs" / "cars_photos.flags")
+    given = runs.find(options.init_from)
+    own, its = networks.build_networks(options), (given.analysis(), given.synthesis())
+    for network, other in zip(own, its, strict=True):
+        assert [v.shape for v in network.variables] == [v.shape for v in other.variables]
+    for same in ("volume_width", "volume_height", "camera_distance"):
+        assert getattr(options, same) == getattr(given.options, same)
+
+
 def test_other_shapes_are_named(run_folder):
     trainer = engines.make_trainer(dataclasses.replace(TINY, analysis_width=0.06))
     with pytest.raises(
@@ -99,5 +122,5 @@ def test_labels_never_get_in(run_folder, tmp_path):
     trainer = engines.make_trainer(TINY)
     with pytest.raises(UserError, match="was trained from labels"):
         start.take_over(trainer, str(supervised))
-    with pytest.raises(FlagError, match="do not go together"):
+    with pytest.raises(FlagError, match=r"do not go together; begin anew with --init_from=$"):
         dataclasses.replace(TINY, init_from=str(run_folder), supervised=True)

@@ -45,5 +45,5 @@ def _check(name, owner, own, weights, network, trainer):
     ]
     raise UserError(
         f"--init_from={name}: its {owner} network has other shapes ({'; '.join(differing)}); train "
-        "with its settings, those in its options.json"
+        "with its settings, those in its options.json, or begin anew with --init_from="
     )
