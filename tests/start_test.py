@@ -114,6 +114,36 @@ def test_other_shapes_are_named(run_folder):
         start.take_over(trainer, str(run_folder))
 
 
+@pytest.mark.parametrize("itself", [False, True])
+def test_a_start_that_cannot_be_costs_nobody_an_old_run(run_folder, tmp_path, itself):
+    old = shutil.copytree(run_folder, tmp_path / "old")
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    options = dataclasses.replace(
+        TINY,
+        run_dir=str(old),
+        init_from=str(old) if itself else "cars",  # its networks are wider
+    )
+    message = "is --run_dir itself" if itself else "has other shapes"
+    with pytest.raises(UserError, match=message):
+        loop.train(options, overwrite=True, quiet=True)
+    assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+
+
+def test_a_start_that_cannot_be_leaves_no_folder(tmp_path):
+    options = dataclasses.replace(TINY, run_dir=str(tmp_path / "new"), init_from="cars")
+    with pytest.raises(UserError, match="has other shapes"):
+        loop.train(options, quiet=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_resumed_run_does_not_need_its_start(run_folder, tmp_path):
+    first = shutil.copytree(run_folder, tmp_path / "first")
+    options = dataclasses.replace(TINY, init_from=str(first), run_dir=str(tmp_path / "second"))
+    assert loop.train(options, quiet=True) == 0
+    shutil.rmtree(first)
+    assert loop.train(dataclasses.replace(options, steps=3), quiet=True) == 0
+
+
 def test_labels_never_get_in(run_folder, tmp_path):
     supervised = tmp_path / "taught"
     supervised.mkdir()

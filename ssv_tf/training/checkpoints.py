@@ -161,9 +161,13 @@ class Checkpoints:
         return values
 
     def _found(self):
-        """Checkpoints, oldest first."""
-        found = (path for path in self.folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
-        return sorted(found, key=_number)
+        return found(self.folder)
+
+
+def found(folder: Path) -> list[Path]:
+    """Checkpoints in a folder, oldest first."""
+    named = (path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
+    return sorted(named, key=_number)
 
 
 def _number(path) -> int:

@@ -56,6 +56,9 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     own = cluster.place()
     if own.is_chief:
         check_folder(options, overwrite)
+        resumed = not overwrite and checkpoints.found(Path(options.run_dir) / "checkpoints")
+        if options.init_from and not resumed:
+            start.check(options)
     engines.join_cluster()
     pictures = load_training_pictures(options)
     side, how = options.resolution, options.training

@@ -4,10 +4,32 @@ The paper's SSV-Refined: what was learnt on one collection goes on learning on t
 pictures (SSV section 4). Optimizers, prior and step begin anew.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from ssv_tf import runs
-from ssv_tf.errors import UserError
+from ssv_tf import config, runs
+from ssv_tf.errors import FlagError, UserError
+from ssv_tf.training import networks
+
+_NETWORKS = ("analysis", "synthesis")
+
+
+def check(options: config.Options) -> None:
+    """That `take_over` will find what it needs, before anything is removed or written.
+
+    Args:
+      options: with `init_from`.
+
+    Raises:
+      UserError: as `take_over`.
+      FlagError: the run to start from is the one to be written.
+    """
+    run = _untaught(options.init_from)
+    if run.path.resolve() == Path(options.run_dir).resolve():
+        raise FlagError(f"--init_from={options.init_from} is --run_dir itself; give another")
+    for owner, own in zip(_NETWORKS, networks.build_networks(options), strict=True):
+        _check_shapes(options.init_from, owner, own, getattr(run, owner)())
 
 
 def take_over(trainer, name: str) -> None:
@@ -20,24 +42,29 @@ def take_over(trainer, name: str) -> None:
     Raises:
       UserError: no such run, one that was trained from labels, or networks of other shapes.
     """
-    run = runs.find(name)
-    if run.options.supervised:
-        raise UserError(f"--init_from={name} was trained from labels, which train no other run")
+    run = _untaught(name)
     values = {key: np.asarray(v.numpy()) for key, v in trainer.state().items()}
-    for owner, network in (("analysis", run.analysis()), ("synthesis", run.synthesis())):
-        own = {key: value for key, value in values.items() if key.startswith(f"{owner}/")}
-        weights = [np.asarray(variable.numpy()) for variable in network.variables]
-        _check(name, owner, list(own.values()), weights, network, trainer)
-        for key, weight in zip(own, weights, strict=True):
-            values[key] = weight
-            values[key.replace(owner, f"{owner}_average", 1)] = weight
+    for owner in _NETWORKS:
+        given = getattr(run, owner)()
+        _check_shapes(name, owner, getattr(trainer, owner), given)
+        own = [key for key in values if key.startswith(f"{owner}/")]
+        for key, variable in zip(own, given.variables, strict=True):
+            values[key] = np.asarray(variable.numpy())
+            values[key.replace(owner, f"{owner}_average", 1)] = values[key]
     trainer.restore(values)
 
 
-def _check(name, owner, own, weights, network, trainer):
-    if [a.shape for a in own] == [b.shape for b in weights]:
+def _untaught(name):
+    run = runs.find(name)
+    if run.options.supervised:
+        raise UserError(f"--init_from={name} was trained from labels, which train no other run")
+    return run
+
+
+def _check_shapes(name, owner, own, given):
+    if [v.shape for v in own.variables] == [v.shape for v in given.variables]:
         return
-    wanted, found = getattr(trainer, owner).get_config(), network.get_config()
+    wanted, found = own.get_config(), given.get_config()
     differing = [
         f"{key} {found.get(key)} there, {value} here"
         for key, value in wanted.items()
