@@ -38,6 +38,11 @@ def sure(confidence):
     return predict
 
 
+def unsure(picture):
+    """A model that answers the mean colours as degrees, and nothing else."""
+    return {"viewpoint_deg": tf.reduce_mean(tf.cast(picture, tf.float32), axis=[1, 2]) / 10.0}
+
+
 @pytest.mark.parametrize(
     ("confidence", "words"), [(0.91, "91 %, sure"), (0.2, "20 %, unsure: do not rely on it")]
 )
@@ -54,6 +59,16 @@ def test_the_confidence_of_a_model_that_tells_one_is_shown(browser, tmp_path, co
         assert visit.degrees() == pytest.approx(mean / 10.0, abs=1e-2)
         assert "student" in visit.page.title() and words in visit.text("#spoken")
         assert visit.page.is_hidden("#doubt")
+
+
+def test_a_model_that_tells_no_confidence_shows_none(browser, tmp_path):
+    model = tflite_file(tmp_path / "plain.tflite", unsure)
+    write_page(tmp_path / "served", preset="cars", model=model, name="plain")
+    with served(tmp_path) as host, Visit(browser, f"{host}/served") as visit:
+        visit.open()
+        visit.press_sample(1)
+        assert len(visit.degrees()) == 3
+        assert visit.page.is_hidden("#confidence")
 
 
 def test_a_float_model_gets_floats(browser, root, tmp_path):
