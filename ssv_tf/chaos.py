@@ -22,6 +22,7 @@ from absl import flags
 
 from ssv_tf import cli, config, files
 from ssv_tf.errors import FlagError, UserError
+from ssv_tf.training import checkpoints
 
 _WATCH_S = 0.003
 _MOMENTS = {"starting": 0.4, "after a checkpoint": 0.35, "writing a checkpoint": 0.25}
@@ -144,7 +145,7 @@ def compare(whole: str | os.PathLike, broken: str | os.PathLike) -> int:
 def _arrays(folder) -> dict[str, np.ndarray]:
     from ssv_tf import runs
 
-    newest = max((Path(folder) / "checkpoints").glob("step-*.npz"), key=_step_of)
+    newest = checkpoints.found(Path(folder) / "checkpoints")[-1]
     with np.load(newest, allow_pickle=False) as archive:
         arrays = {f"{newest.name}/{name}": archive[name] for name in archive.files}
     run = runs.load(folder)
@@ -157,10 +158,6 @@ def _arrays(folder) -> dict[str, np.ndarray]:
 def _logged(folder) -> list[tuple[str, int]]:
     lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     return [(line["kind"], line["step"]) for line in map(json.loads, lines)]
-
-
-def _step_of(path) -> int:
-    return int(path.stem.split("-")[1])
 
 
 def _check_end(life, options):
@@ -207,7 +204,8 @@ def _ended(process) -> int | None:
 
 
 def _newest(folder) -> int:
-    return max(map(_step_of, folder.glob("step-*.npz")), default=0)
+    saved = checkpoints.found(folder)
+    return checkpoints.step_of(saved[-1]) if saved else 0
 
 
 def _temporary(folder) -> set[str]:

@@ -50,8 +50,8 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest checkpoint, or None."""
-        found = self._found()
-        return found[-1] if found else None
+        saved = found(self.folder)
+        return saved[-1] if saved else None
 
     def restore(self) -> int:
         """Restores the newest checkpoint that can be read; returns its step, 0 for none.
@@ -65,7 +65,7 @@ class Checkpoints:
         """
         files.remove_leftovers(self.folder, "step-*.npz")
         damaged: dict[Path, str] = {}
-        for path in reversed(self._found()):
+        for path in reversed(found(self.folder)):
             try:
                 values = _read(path)
             except _UNREADABLE as error:
@@ -91,8 +91,8 @@ class Checkpoints:
     def drop_later(self, step: int) -> None:
         """Removes checkpoints after `step`, of a worker that takes its state from the chief."""
         files.remove_leftovers(self.folder, "step-*.npz")
-        for path in self._found():
-            if _number(path) > step:
+        for path in found(self.folder):
+            if step_of(path) > step:
                 path.unlink(missing_ok=True)
 
     def _take(self, values, damaged):
@@ -142,7 +142,7 @@ class Checkpoints:
         with files.atomic_stream(self.folder / f"step-{step}.npz") as stream:
             np.savez(stream, allow_pickle=False, **values)
         self._saved = step
-        for old in self._found()[: -self.keep]:
+        for old in found(self.folder)[: -self.keep]:
             old.unlink(missing_ok=True)
 
     def finite_values(self) -> dict[str, Any]:
@@ -160,17 +160,15 @@ class Checkpoints:
                 raise TrainingDiverged(f"weight {state[name].path} ({name}) not a number; {kept}")
         return values
 
-    def _found(self):
-        return found(self.folder)
-
 
 def found(folder: Path) -> list[Path]:
     """Checkpoints in a folder, oldest first."""
     named = (path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
-    return sorted(named, key=_number)
+    return sorted(named, key=step_of)
 
 
-def _number(path) -> int:
+def step_of(path: Path) -> int:
+    """The step a checkpoint was saved at."""
     return int(path.stem.removeprefix("step-"))
 
 
