@@ -1,6 +1,6 @@
 """How ssv-tf is packaged; every piece of metadata lives here.
 
-The folder `export/` is installed as the package `ssv_tf.export` (see `package_dir`).
+The link `ssv_tf/export` makes the folder `export/` the package `ssv_tf.export`.
 """
 
 import re
@@ -59,11 +59,8 @@ COMMANDS = [
     "evaluate",
     "predict",
     "synthesize",
-    "benchmark",
-    "ablate",
     "bundle",
     "distill",
-    "chaos",
 ]
 
 CONSOLE_SCRIPTS = [
@@ -73,8 +70,6 @@ CONSOLE_SCRIPTS = [
     "ssv-client = ssv_tf.export.client:run",
     "ssv-export-web = ssv_tf.export.web.__main__:run",
 ]
-
-EXPORT_SUBPACKAGES = [f"ssv_tf.export.{name}" for name in find_packages("export")]
 
 PACKAGE_DATA = {
     "ssv_tf": ["py.typed", "presets/**/*"],
@@ -120,12 +115,7 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     python_requires=">=3.11,<3.13",
-    packages=[
-        *find_packages(include=["ssv_tf", "ssv_tf.*"]),
-        "ssv_tf.export",
-        *EXPORT_SUBPACKAGES,
-    ],
-    package_dir={"ssv_tf.export": "export"},
+    packages=find_packages(include=["ssv_tf", "ssv_tf.*"]),
     package_data=PACKAGE_DATA,
     install_requires=RUNTIME,
     extras_require=EXTRAS,

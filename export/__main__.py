@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
-from ssv_tf import cli
-from ssv_tf.data import bad
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import read_policy
 
 TFLITE_FORMATS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
 FORMATS = (*TFLITE_FORMATS, "saved_model", "serving")
@@ -37,7 +37,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir", None, "Folder of pictures for both; empty: what the run was trained on."
     )
-    bad.define_flags(rows=False)
+    read_policy.define_flags(rows=False)
     flags.DEFINE_enum(
         "input",
         "uint8",
@@ -65,12 +65,12 @@ def main(argv) -> None:
         configs.check(values.serving_name)
     out = _checked_out(values.out, formats, values.overwrite)
 
-    from ssv_tf import runs
     from ssv_tf.export import about
+    from ssv_tf.training import run_folder
 
-    run = runs.load(values.run, preset=values.preset)
+    run = run_folder.load(values.run, preset=values.preset)
     told = about.of_run(run, values)
-    runs.say_if_supervised(run.options)
+    run_folder.say_if_supervised(run.options)
     _start_tensorflow()
     pictures = _pictures(run.options, values)
     with _published(out, formats) as stage:
@@ -86,7 +86,7 @@ def _checked_formats(names: list[str]) -> list[str]:
 
 
 def _checked_out(out: str | None, formats: list[str], overwrite: bool) -> Path:
-    from ssv_tf import files
+    from ssv_tf.base import files
 
     if not out:
         raise FlagError("--out=FOLDER is missing")
@@ -110,9 +110,9 @@ def _names(formats: list[str]) -> list[str]:
 
 def _start_tensorflow() -> None:
     """Imports it and finds its devices, whose messages are of no use to the reader."""
-    from ssv_tf import quiet
+    from ssv_tf.base import stderr
 
-    with quiet.native_output() as written:
+    with stderr.captured() as written:
         try:
             import tensorflow as tf
 
@@ -173,10 +173,11 @@ def _published(out: Path, formats: list[str]) -> Iterator[Path]:
 
 
 def _export(run, told, stage: Path, formats: list[str], pictures, values):
-    from ssv_tf import files, inference
-    from ssv_tf.calibration import Calibration
+    from ssv_tf.base import files
+    from ssv_tf.evaluation.calibration import Calibration
     from ssv_tf.export import card, parity
     from ssv_tf.export.fold import FoldedViewpoint
+    from ssv_tf.models import inference
 
     warnings = []
     calibration = run.calibration()

@@ -8,8 +8,10 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf import __version__, config, model_card, runs
-from ssv_tf.errors import UserError
+from ssv_tf import __version__
+from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import cards
+from ssv_tf.training import config, run_folder
 
 _FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
 _NOT_STATED = "Not stated by whoever exported the model."
@@ -67,7 +69,7 @@ def define_flags() -> None:
     )
 
 
-def of_run(run: runs.Run, values: Any = None) -> About:
+def of_run(run: run_folder.Run, values: Any = None) -> About:
     """What the run's own files tell: options, calibration, score, health, a preset's card.
 
     Args:
@@ -79,40 +81,40 @@ def of_run(run: runs.Run, values: Any = None) -> About:
     """
     said = {name: getattr(values, name, None) or "" for name in _FLAGS}
     card = _text(run.path / "README.md") if run.preset else ""
-    own_limits = (*_bullets(model_card.section(card, "Limits")), *filter(None, [said["limits"]]))
+    own_limits = (*_bullets(cards.section(card, "Limits")), *filter(None, [said["limits"]]))
     return About(
         name=said["model_name"] or run.preset or run.path.resolve().name,
         version=said["model_version"] or _version(run),
         author=said["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
-        licence=said["licence"] or model_card.section(card, "Licence") or _NOT_STATED,
-        introduction=model_card.introduction(run.options, run.student),
-        prepared=model_card.prepared(run.options),
+        licence=said["licence"] or cards.section(card, "Licence") or _NOT_STATED,
+        introduction=cards.introduction(run.options, run.student),
+        prepared=cards.prepared(run.options),
         calibration=_calibration(run),
-        data=_data(run.options, said["data"], model_card.section(card, "Training data")),
+        data=_data(run.options, said["data"], cards.section(card, "Training data")),
         **_scored(run, said["score"], own_limits, bool(card)),
     )
 
 
-def _scored(run: runs.Run, said: str, own_limits: tuple[str, ...], complete: bool) -> dict:
+def _scored(run: run_folder.Run, said: str, own_limits: tuple[str, ...], complete: bool) -> dict:
     """The score and what follows from it; `complete`: own_limits has the latter already."""
     path = Path(said or run.path / "score.json")
     score = _score(path, needed=bool(said))
     health = _json(run.models_dir / "health.json") or {}
     try:
-        found = [] if complete else model_card.limits_found(run.options, score)
+        found = [] if complete else cards.limits_found(run.options, score)
         limits = (*found, *own_limits)
         if score is None:
             return {"limits": limits}
         return {
             "limits": limits,
-            "score": model_card.score_sentence(score),
-            "score_lines": tuple(model_card.score_lines(score, health)),
+            "score": cards.score_sentence(score),
+            "score_lines": tuple(cards.score_lines(score, health)),
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is no score of ssv_tf.evaluate: {error!r}") from error
 
 
-def _version(run: runs.Run) -> str:
+def _version(run: run_folder.Run) -> str:
     """The package's version and a hash that changes with the weights and the calibration."""
     digest = hashlib.sha256()
     for path in (run.models_dir / "analysis.keras", run.path / "calibration.json"):
@@ -120,7 +122,7 @@ def _version(run: runs.Run) -> str:
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
-def _calibration(run: runs.Run) -> str:
+def _calibration(run: run_folder.Run) -> str:
     calibration = run.calibration()
     if calibration is None:
         return _NOT_CALIBRATED
@@ -135,7 +137,7 @@ def _data(options: config.Options, said: str, of_card: str) -> str:
         said = said or "Cars drawn by ssv_tf.data.turntable_cars."
     elif options.data.startswith("tfds:"):
         said = said or f"TensorFlow Datasets, {options.data.removeprefix('tfds:')}."
-    return model_card.training_data(options, said or "A collection of pictures, not named.")
+    return cards.training_data(options, said or "A collection of pictures, not named.")
 
 
 def _bullets(text: str) -> list[str]:

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssv_tf import cli, files
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.export import tables
 
 _LIMIT_S = 600.0  # for one file, one number of threads, one round

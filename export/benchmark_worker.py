@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.export import litert
 from ssv_tf.export.names import INPUT
 

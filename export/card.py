@@ -1,17 +1,18 @@
 """The model card of an export: what the files are, from the run's own figures and their parity.
 
-Sections follow Mitchell et al., Model Cards for Model Reporting (2019), as `ssv_tf.model_card`.
+Sections follow Mitchell et al., Model Cards for Model Reporting (2019), as
+`ssv_tf.evaluation.cards`.
 """
 
 import collections
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssv_tf import config
-from ssv_tf.calibration import CONVENTION
+from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import litert, parity
 from ssv_tf.export.about import About
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
+from ssv_tf.training import config
 
 _COMMONEST = 5
 # Settings that tell a reader how the run was trained.

@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from ssv_tf import viewpoint
-from ssv_tf.calibration import NO_WARP, Calibration
-from ssv_tf.confidence import LEAST_DOUBT
+from ssv_tf.evaluation.calibration import NO_WARP, Calibration
+from ssv_tf.evaluation.confidence import LEAST_DOUBT
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
+from ssv_tf.models.encoding import PLAIN
 
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
@@ -115,17 +116,15 @@ def confident(quadrant_logits: tf.Tensor, head: tf.Tensor | None, fitted) -> tf.
     return tf.sigmoid(log_odds)
 
 
-def decode(
-    magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor, encoding=viewpoint.PLAIN
-) -> tf.Tensor:
-    """`viewpoint.decode` in operations that TFLite has (tests hold it to the original).
+def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor, encoding=PLAIN) -> tf.Tensor:
+    """`encoding.decode` in operations that TFLite has (tests hold it to the original).
 
     Keras's argmax looks at the bits of -0.0, for which TFLite has no operation.
 
     Args:
       magnitude_logits: [batch, 3, 2].
       quadrant_logits: [batch, 3, 4].
-      encoding: viewpoint.Encoding.
+      encoding: Encoding.
 
     Returns:
       radians [batch, 3].

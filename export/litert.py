@@ -6,8 +6,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from ssv_tf import quiet
-from ssv_tf.errors import UserError
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import UserError
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
 
 _IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every TFLite file
@@ -36,7 +36,7 @@ class Predictor:
 
     def __init__(self, model: str | os.PathLike | bytes, threads: int = 1):
         self.name = "the TFLite file" if isinstance(model, bytes) else str(model)
-        with quiet.native_output():
+        with stderr.captured():
             try:
                 self._interpreter = _interpreter(model, threads)
                 self._interpreter.allocate_tensors()

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from ssv_tf.calibration import CONVENTION
+from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import metadata_schema_generated as schema
 from ssv_tf.export.about import About
 from ssv_tf.export.litert import ExportError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssv_tf import viewpoint
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.export import tables
 from ssv_tf.export.names import CONFIDENCE, OUTPUT
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from ssv_tf import quiet
-from ssv_tf.errors import UserError
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import UserError
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
 
 JPEG_INPUT = "jpeg_bytes"
@@ -66,7 +66,7 @@ def write(
       UserError: it cannot be written, or what was written answers otherwise than `folded`.
     """
     with staged_folder(path) as stage:
-        with quiet.native_output():
+        with stderr.captured():
             signatures = _signatures(folded.resolution, fit or Fit(), answers or answers_of(folded))
             tf.saved_model.save(folded, str(stage), signatures=signatures)
         _check(stage, folded)
@@ -235,7 +235,7 @@ class Predictor:
     """
 
     def __init__(self, path: str | os.PathLike):
-        with quiet.native_output():
+        with stderr.captured():
             self._model = tf.saved_model.load(str(path))
         self._function = self._model.signatures["serving_default"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from ssv_tf import files, quiet
+from ssv_tf.base import files, stderr
 from ssv_tf.export import metadata
 from ssv_tf.export.about import UNKNOWN, About
 from ssv_tf.export.fold import DECODING, FoldedViewpoint
@@ -88,7 +88,7 @@ def convert(
     if kind in CALIBRATED_KINDS and (representative is None or not len(representative)):
         raise ExportError(f"{kind} needs representative pictures")
     dtype = tf.uint8 if kind in CALIBRATED_KINDS else INPUT_TYPES[input_type]
-    with tempfile.TemporaryDirectory() as folder, quiet.native_output() as written:
+    with tempfile.TemporaryDirectory() as folder, stderr.captured() as written:
         try:
             # From functions the converter once dropped the weights; from a folder it does not.
             signature = folded.trace(dtype, batch)

@@ -17,8 +17,10 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf import cli, config, model_card, runs
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.evaluation import cards
+from ssv_tf.training import config, run_folder
 
 # Settings that name folders and files of whoever trained.
 _PRIVATE = (
@@ -47,7 +49,7 @@ def main(argv) -> None:
         if not values[name].value:
             raise FlagError(f"--{name} is missing")
     out = Path(values.out)
-    run = runs.load(values.run)
+    run = run_folder.load(values.run)
     if out.exists() and not values.overwrite:
         raise FlagError(f"{out} exists; give --overwrite to replace it, or another name")
     if out.exists() and not (out / "options.json").is_file():
@@ -56,7 +58,7 @@ def main(argv) -> None:
 
 
 def pack(
-    run: runs.Run, score: dict[str, Any], out: Path, data: str, licence: str, limits: str = ""
+    run: run_folder.Run, score: dict[str, Any], out: Path, data: str, licence: str, limits: str = ""
 ) -> Path:
     """Writes the folder `out` beside itself under another name, then renames it.
 
@@ -64,7 +66,7 @@ def pack(
       run: trained and calibrated.
       score: what `evaluate --json` wrote.
       out: replaced where it exists.
-      data, licence, limits: as `model_card.markdown`.
+      data, licence, limits: as `cards.markdown`.
 
     Raises:
       UserError: models, calibration or score are missing or cannot be read, or `out` not written.
@@ -91,7 +93,7 @@ def pack(
     return out
 
 
-def _fill(folder: Path, run: runs.Run, score, card: str) -> None:
+def _fill(folder: Path, run: run_folder.Run, score, card: str) -> None:
     (folder / "models").mkdir()
     for name in ("analysis.keras", "synthesis.keras", "health.json"):
         if (run.models_dir / name).is_file():
@@ -111,16 +113,14 @@ def public_options(options: config.Options) -> config.Options:
     values |= {name: getattr(default, name) for name in _PRIVATE}
     if options.data != default.data:
         values["data"] = _OWN_DATA
-    if options.init_from not in runs.presets():
+    if options.init_from not in run_folder.presets():
         values["init_from"] = ""
     return config.Options(**values)
 
 
 def _card(name, run, score, health, data, licence, limits) -> str:
     try:
-        return model_card.markdown(
-            name, run.options, score, health, data, licence, limits, run.student
-        )
+        return cards.markdown(name, run.options, score, health, data, licence, limits, run.student)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--score is no score that ssv_tf.evaluate wrote: {error!r}") from error
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssv_tf import calibration, cli, files, labelled, runs, viewpoint
-from ssv_tf.errors import FlagError
+from ssv_tf import viewpoint
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError
+from ssv_tf.evaluation import calibration, labelled
+from ssv_tf.training import run_folder
 
 
 def define_flags() -> None:
@@ -35,10 +38,10 @@ def main(argv) -> None:
     """Fits, prints the fit and writes it."""
     values = flags.FLAGS
     labelled.check_flags(argv, values)
-    run = runs.load(values.run or None, values.preset or None)
+    run = run_folder.load(values.run or None, values.preset or None)
     if values.preset and not values.out:
         raise FlagError("--preset needs --out: a preset's own calibration stays as it is")
-    runs.say_if_supervised(run.options)
+    run_folder.say_if_supervised(run.options)
     out = files.refuse_existing(values.out or run.path / calibration.FILE_NAME, values.overwrite)
     raw_deg, true_deg = _predictions(run, values)
     print(f"calibrated on {len(raw_deg)} pictures")
@@ -75,7 +78,7 @@ def table(fitted: calibration.Calibration) -> str:
     return "\n".join(lines)
 
 
-def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
+def _predictions(run: run_folder.Run, values) -> tuple[np.ndarray, np.ndarray]:
     if values.data_dir:
         pictures = labelled.folder_pictures(run.options, values)
     else:
@@ -84,7 +87,7 @@ def _predictions(run: runs.Run, values) -> tuple[np.ndarray, np.ndarray]:
     return labelled.predictor(run)(drawn.images), labelled.angles_deg(drawn)
 
 
-def _azimuth(asked: str, run: runs.Run) -> str:
+def _azimuth(asked: str, run: run_folder.Run) -> str:
     return calibration.azimuth_kind(run.options) if asked == "auto" else asked
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
-from ssv_tf import cli
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError, UserError
 
 
 def define_flags() -> None:
@@ -93,10 +93,10 @@ def _run(words):
 def _write_sample_pictures(folder, out):
     from PIL import Image
 
-    from ssv_tf import runs
     from ssv_tf.data import sources
+    from ssv_tf.training import run_folder
 
-    resolution = runs.load(out).options.resolution
+    resolution = run_folder.load(out).options.resolution
     test = sources.load_collection("turntable_cars", resolution=resolution, split="test")
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(8):

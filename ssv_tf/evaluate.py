@@ -3,7 +3,7 @@
   python -m ssv_tf.evaluate --run=RUN --data_dir=DIR --labels=CSV --calibrate_on=100 \
       --json=score.json --report=report.html
 
-  python -m ssv_tf.evaluate --run=RUN --protocol=aflw2000    # biwi, pascal3d: see ssv_tf.protocols
+  python -m ssv_tf.evaluate --run=RUN --protocol=aflw2000    # biwi, pascal3d: see --help
 
 The calibration pictures are drawn by --seed and left out of the score. Without --data_dir a run
 on the embedded cars is calibrated and scored on their own splits, which no training sees.
@@ -11,45 +11,15 @@ on the embedded cars is calibrated and scored on their own splits, which no trai
 
 import dataclasses
 import json
-import sys
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-from ssv_tf import (
-    calibration,
-    cli,
-    confidence,
-    config,
-    files,
-    labelled,
-    metrics,
-    protocols,
-    report,
-    runs,
-    viewpoint,
-)
-from ssv_tf.calibration import Calibration
-from ssv_tf.data.collection import PictureSet
-from ssv_tf.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """A score and what it was worked out from.
-
-    Attributes:
-      result: goes to JSON; `metrics.score` and how it was made.
-      test: the scored pictures.
-      predicted_deg: [pictures, 3], calibrated.
-      confidence: [pictures], that the azimuth is right; None where the calibration has none.
-    """
-
-    result: dict[str, Any]
-    test: PictureSet
-    predicted_deg: np.ndarray
-    confidence: np.ndarray | None = None
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import calibration, labelled, protocols, report, scoring
+from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.training import run_folder
 
 
 def define_flags() -> None:
@@ -91,7 +61,7 @@ def main(argv) -> None:
     labelled.check_flags(argv, values)
     for path in filter(None, (values.json, values.report)):
         files.refuse_existing(path, values.overwrite)
-    run = runs.load(values.run or None, values.preset or None)
+    run = run_folder.load(values.run or None, values.preset or None)
     stored = None if values.calibrate_on else _stored_calibration(run)
     split, truth = _pictures(run.options, values)
     predict = labelled.predictor(run)
@@ -100,183 +70,19 @@ def main(argv) -> None:
         "azimuth": calibration.azimuth_kind(run.options),
         "mirror_average": values.mirror_average,
     }
-    outcome = evaluate(predict, split, seed=values.seed, **how)
+    outcome = scoring.evaluate(predict, split, seed=values.seed, **how)
     named = {"run": run.preset or run.path.name, "training": run.options.training}
     result = named | _asked(values) | outcome.result
     if truth is not None:
-        scored = score_protocol(values.protocol, truth, predict, split, **how)
+        scored = scoring.score_protocol(values.protocol, truth, predict, split, **how)
         result["protocol"] = {"name": values.protocol, **scored}
     outcome = dataclasses.replace(outcome, result=result)
-    print(table(result))
+    print(scoring.table(result))
     if values.json:
         print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
     if values.report:
         page = report.build(run.path, run.options, outcome, values.report_pictures, values.seed)
         print(files.write_atomically(values.report, page))
-
-
-def evaluate(
-    predict: labelled.Predict,
-    split: labelled.Split,
-    *,
-    stored: Calibration | None = None,
-    azimuth: str = calibration.CIRCULAR,
-    mirror_average: bool = False,
-    seed: int = 0,
-) -> Outcome:
-    """Calibrates and scores.
-
-    Args:
-      predict: uint8 pictures -> V's own degrees.
-      split: the pictures.
-      stored: the calibration to use where the split has no pictures to fit one on.
-      azimuth: one of calibration.KINDS, the kind of fit.
-      mirror_average: see `with_mirrored`.
-      seed: of the bootstrap.
-
-    Raises:
-      UserError: too few pictures to calibrate on.
-    """
-    fitted = stored or _fit(predict, split.calibration, azimuth)
-    raw = predict(split.test.images)
-    predicted, sure = fitted.apply(raw), fitted.confidence_of(raw)
-    if mirror_average:
-        predicted = with_mirrored(predict, split.test.images, fitted, predicted)
-    result = {
-        "convention": calibration.CONVENTION,
-        "calibrated_on": fitted.pictures,
-        "calibration": json.loads(fitted.to_json()),
-        "baseline_fitted_on": split.known_from,
-        "mirror_average": mirror_average,
-    } | metrics.score(
-        predicted,
-        labelled.angles_deg(split.test),
-        split.known_deg,
-        skipped=len(split.test.skipped),
-        seed=seed,
-    )
-    if sure is not None and fitted.confidence is not None:
-        errors = metrics.error_deg(predicted, labelled.angles_deg(split.test))[:, 0]
-        result["confidence"] = confidence.score(sure, errors, fitted.confidence.within_deg)
-    return Outcome(result, split.test, predicted, sure)
-
-
-def score_protocol(
-    name: str,
-    truth: protocols.Truth,
-    predict: labelled.Predict,
-    split: labelled.Split,
-    *,
-    stored: Calibration | None = None,
-    azimuth: str = calibration.CIRCULAR,
-    mirror_average: bool = False,
-) -> dict[str, dict[str, Any]]:
-    """The measures of a published test, calibrated on each reading's own truth.
-
-    Args:
-      name: of `protocols.PROTOCOLS`.
-      truth: of the split's pictures.
-      predict, split, stored, azimuth, mirror_average: as `evaluate` takes them.
-    """
-    raw = None if split.calibration is None else predict(split.calibration.images)
-
-    def predicted(known_deg: np.ndarray | None) -> np.ndarray:
-        fitted = stored
-        if raw is not None and known_deg is not None:
-            fitted = calibration.fit(raw, known_deg, azimuth)
-        if fitted is None:
-            raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
-        return calibrated_deg(predict, split.test.images, fitted, mirror_average)
-
-    return protocols.score(name, truth, split, predicted)
-
-
-def calibrated_deg(
-    predict: labelled.Predict,
-    images: np.ndarray,
-    fitted: Calibration,
-    mirror_average: bool = False,
-) -> np.ndarray:
-    """Calibrated degrees [pictures, 3] of uint8 images [pictures, R, R, 3]."""
-    degrees = fitted.apply(predict(images))
-    return with_mirrored(predict, images, fitted, degrees) if mirror_average else degrees
-
-
-def with_mirrored(
-    predict: labelled.Predict, images: np.ndarray, fitted: Calibration, degrees: np.ndarray
-) -> np.ndarray:
-    """Calibrated degrees [pictures, 3] averaged with those of the mirrored pictures.
-
-    In calibrated angles, mirroring back is exact ((a, e, t) -> (-a, e, -t)) whatever offset V
-    chose for itself.
-    """
-    mirrored = np.asarray(viewpoint.mirror(fitted.apply(predict(images[:, :, ::-1]))))
-    return circular_mean(degrees, mirrored)
-
-
-def circular_mean(first_deg: np.ndarray, second_deg: np.ndarray) -> np.ndarray:
-    """The middle of two angles, the shorter way round; the first where they contradict.
-
-    More than 90 degrees apart, the middle would be an answer that neither of them gave.
-    """
-    apart = viewpoint.wrap_deg(second_deg - first_deg)
-    return viewpoint.wrap_deg(first_deg + np.where(np.abs(apart) <= 90.0, apart / 2, 0.0))
-
-
-def table(result: dict[str, Any]) -> str:
-    """The score as aligned lines: each angle beside the best constant and a random guess."""
-    lines = [result["training"]] if result.get("training") == config.SUPERVISED else []
-    lines += [
-        f"{result['pictures']} pictures scored, {result['skipped']} skipped, "
-        f"calibrated on {result['calibrated_on']}",
-        f"{'degrees':<18}{'median':>8}{'95 %':>16}{'mean':>8}{'<=10':>7}{'<=15':>7}{'<=30':>7}",
-    ]
-    for name in viewpoint.ANGLES:
-        own = result[name]
-        interval = "{:.1f} to {:.1f}".format(*own["interval_95"]["median_error_deg"])
-        lines.append(_line(name, own, interval))
-        constant = own["baseline"]
-        lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
-        lines.append(_line("  random guess", own["random_guess"]))
-    lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
-    if "confidence" in result:
-        lines.append(_confidence_line(result["confidence"]))
-    published = {k: v for k, v in result.get("protocol", {}).items() if k != "name"}
-    return "\n".join([*lines, *protocols.lines(published)])
-
-
-def _line(label: str, numbers: dict[str, Any], interval: str = "") -> str:
-    shares = "".join(f"{numbers[f'within_{t}']:>7.2f}" for t in metrics.TOLERANCES_DEG)
-    degrees = f"{numbers['median_error_deg']:>8.1f}{interval:>16}{numbers['mean_error_deg']:>8.1f}"
-    return f"{label:<18}{degrees}{shares}"
-
-
-def _large_errors_line(large: dict[str, Any]) -> str:
-    return (
-        f"{large['pictures']} azimuths more than 30 off: {100 * large['half_circle']:.0f} % half a "
-        f"circle, {100 * large['mirrored_front_back']:.0f} % mirrored front-back, "
-        f"{100 * large['mirrored_left_right']:.0f} % mirrored left-right, "
-        f"{100 * large['other']:.0f} % other"
-    )
-
-
-def _confidence_line(sure: dict[str, Any]) -> str:
-    half, whole = sure["risk_coverage"][4], sure["risk_coverage"][-1]
-    return (
-        f"confidence: the surer half is within {sure['within_deg']:.0f} in {half['right']:.2f} of "
-        f"cases (all: {whole['right']:.2f}), median {half['median_error_deg']:.1f}; expected "
-        f"calibration error {sure['expected_calibration_error']:.3f}"
-    )
-
-
-def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -> Calibration:
-    if pictures is None:
-        raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
-    raw_deg, true_deg = predict(pictures.images), labelled.angles_deg(pictures)
-    fitted = calibration.fit(raw_deg, true_deg, azimuth)
-    for doubt in calibration.doubts(fitted, raw_deg, true_deg):
-        print(f"warning: {doubt}", file=sys.stderr)
-    return fitted
 
 
 def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
@@ -292,7 +98,7 @@ def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
     return split, protocols.truth_of_labels(values.protocol, parts)
 
 
-def _stored_calibration(run: runs.Run) -> Calibration:
+def _stored_calibration(run: run_folder.Run) -> Calibration:
     stored = run.calibration()
     if stored is None:
         raise UserError(

@@ -18,10 +18,13 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssv_tf import calibration, cli, config, drawing, files, inference, runs
-from ssv_tf.calibration import Calibration
-from ssv_tf.data import bad, folder, patterns
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import folder, patterns, read_policy
+from ssv_tf.evaluation import calibration, drawing
+from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import inference
+from ssv_tf.training import config, run_folder
 
 COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
 # The last column, where the run's calibration can tell it.
@@ -60,7 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", "", "Table to write, .csv or .json; empty: CSV on stdout.")
     flags.DEFINE_string("draw_dir", "", "Folder for the pictures with axes drawn; empty: none.")
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
-    bad.define_flags(rows=False)
+    read_policy.define_flags(rows=False)
 
 
 def main(argv) -> None:
@@ -75,23 +78,25 @@ def main(argv) -> None:
     for word in missing:
         ledger.skip(word, "no picture there" if os.path.isdir(word) else _why_missing(word))
     drawn = _drawn_paths(paths, values.draw_dir, values.overwrite)
-    run = runs.load(values.run or None, values.preset or None)
-    runs.say_if_supervised(run.options)
+    run = run_folder.load(values.run or None, values.preset or None)
+    run_folder.say_if_supervised(run.options)
     predictions: list[Prediction] = []
     for part in predict_files(paths, _predictor(run), _reader(run.options), ledger.skip):
         predictions += part
-        if drawn and values.bad_pictures == bad.SKIP:
+        if drawn and values.bad_pictures == read_policy.SKIP:
             _draw_all(part, drawn)
     if not predictions:
         raise UserError(f"none of the {len(ledger.skipped)} pictures could be read")
-    if drawn and values.bad_pictures == bad.STOP:  # all can be read: nothing was written before
+    if (
+        drawn and values.bad_pictures == read_policy.STOP
+    ):  # all can be read: nothing was written before
         _draw_all(predictions, drawn)
     _write(predictions, values.out)
     if drawn:
         print(f"{values.draw_dir}: {len(predictions)} pictures drawn", file=sys.stderr)
     if ledger.skipped:
         counted = f"{len(ledger.skipped)} skipped, {len(predictions)} predicted"
-        print(f"{counted} ({bad.counts(ledger.skipped)})", file=sys.stderr)
+        print(f"{counted} ({read_policy.counts(ledger.skipped)})", file=sys.stderr)
 
 
 class _Ledger:
@@ -103,8 +108,8 @@ class _Ledger:
 
     def skip(self, path: str | os.PathLike, reason: str) -> None:
         name = files.printable(path)
-        if self.policy == bad.STOP:
-            bad.stop_at(name, reason)
+        if self.policy == read_policy.STOP:
+            read_policy.stop_at(name, reason)
         self.skipped.append((name, reason))
         print(f"skipped {files.one_line(name)}: {reason}", file=sys.stderr)
 
@@ -206,7 +211,7 @@ def _why_missing(word: str) -> str:
     return "no such file"
 
 
-def _predictor(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
+def _predictor(run: run_folder.Run) -> Callable[[np.ndarray], np.ndarray]:
     fitted = run.calibration()
     if fitted is None:
         print(

@@ -10,8 +10,9 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from ssv_tf import cli, files, runs
-from ssv_tf.errors import FlagError
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError
+from ssv_tf.training import run_folder
 
 _ENLARGED_TO = 128  # pixels a small picture is shown at
 _FRAME_MS = 80
@@ -33,7 +34,7 @@ def main(argv) -> None:
     if len(argv) > 1:
         raise FlagError(f"synthesize takes flags only, got {' '.join(argv[1:])}")
     values = flags.FLAGS
-    run = runs.load(values.run or None, values.preset or None)
+    run = run_folder.load(values.run or None, values.preset or None)
     out = Path(values.out) if values.out else run.path / "pictures"
     written = draw_all(run, out, values.objects, values.frames, values.seed, values.overwrite)
     for path in written:

@@ -7,7 +7,8 @@ import sys
 
 from absl import flags
 
-from ssv_tf import cli, config
+from ssv_tf.base import cli
+from ssv_tf.training import config
 
 
 def define_flags() -> None:
@@ -20,7 +21,7 @@ def define_flags() -> None:
 def main(argv) -> None:
     """Parses the flags and trains; the exit code is 0, or 128 + a signal's number."""
     if len(argv) > 1:
-        from ssv_tf.errors import FlagError
+        from ssv_tf.base.errors import FlagError
 
         raise FlagError(f"train takes flags only, got {' '.join(argv[1:])}")
     options = config.from_flags()

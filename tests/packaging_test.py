@@ -16,7 +16,7 @@ import ssv_tf
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "train", "calibrate", "evaluate", "predict", "synthesize", "benchmark", "ablate", "bundle",
+    "train", "calibrate", "evaluate", "predict", "synthesize", "bundle", "distill",
     "export",
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_export_is_a_part_of_ssv_tf_wherever_one_stands(folder):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == str(ROOT / "export" / "__init__.py")
+    assert done.stdout.strip() == str(ROOT / "ssv_tf" / "export" / "__init__.py")
 
 
 def test_lock_pins_every_requirement_with_a_hash_and_names_no_host():
@@ -81,8 +81,8 @@ def test_addons_is_no_dependency():
 def test_wheel_holds_the_packages_and_their_data(tmp_path):
     source = tmp_path / "source"
     junk = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("ssv_tf", "export"):
-        shutil.copytree(ROOT / name, source / name, ignore=junk)
+    for name in ("ssv_tf", "export", "tools"):
+        shutil.copytree(ROOT / name, source / name, ignore=junk, symlinks=True)
     for name in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, source)
     preset = source / "ssv_tf" / "presets" / "some" / "weights.bin"
@@ -97,4 +97,4 @@ def test_wheel_holds_the_packages_and_their_data(tmp_path):
     assert {str(module) for module in modules} <= names
     assert "ssv_tf/presets/some/weights.bin" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not any(name.startswith(("tests/", "export/")) for name in names)
+    assert not any(name.startswith(("tests/", "export/", "tools/")) for name in names)

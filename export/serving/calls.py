@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.export.serving.names import JPEG_INPUT, JPEG_SIGNATURE, OUTPUT
 
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
@@ -128,10 +128,10 @@ class GrpcCaller:
     def __init__(self, host: str, model: str, tls: bool = False):
         import grpc
 
-        from ssv_tf import quiet
+        from ssv_tf.base import stderr
 
         try:
-            with quiet.native_output():
+            with stderr.captured():
                 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
         except ImportError as error:
             from ssv_tf.export.serving.configs import NEEDS

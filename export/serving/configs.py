@@ -12,8 +12,8 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from ssv_tf import quiet
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.export.serving.batched import Batching
 
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
@@ -101,7 +101,7 @@ def served_names(folder: Path) -> list[str]:
 
 def _model_server_config():
     try:
-        with quiet.native_output():
+        with stderr.captured():
             from tensorflow_serving.config import model_server_config_pb2
     except ImportError as error:
         raise UserError(NEEDS) from error

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
-from ssv_tf import quiet
-from ssv_tf.errors import UserError
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import UserError
 
 DEFAULT_SIGNATURE = "serving_default"
 _MAX_VALUES = 1 << 26
@@ -62,7 +62,7 @@ class ServedModel:
         self.name, self.version = name, int(path.name)
         self._graph = tf.Graph()
         try:
-            with quiet.native_output(), self._graph.as_default():
+            with stderr.captured(), self._graph.as_default():
                 self._session = tf.compat.v1.Session(graph=self._graph)
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except (OSError, RuntimeError, tf.errors.OpError) as error:

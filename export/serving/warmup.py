@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.export.fold import INPUT
 from ssv_tf.export.serving.configs import NEEDS
 from ssv_tf.export.serving.model import DEFAULT_SIGNATURE, ServedModel

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from absl import flags
 
-from ssv_tf import cli
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError, UserError
 
 
 def define_flags() -> None:
@@ -39,12 +39,12 @@ def main(argv) -> None:
         raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")
     out = _checked_out(values.out, values.overwrite)
 
-    from ssv_tf import runs
     from ssv_tf.export import saved_model
     from ssv_tf.export.web import site
+    from ssv_tf.training import run_folder
 
-    run = runs.load(values.run, preset=values.preset)
-    runs.say_if_supervised(run.options)
+    run = run_folder.load(values.run, preset=values.preset)
+    run_folder.say_if_supervised(run.options)
     name = values.name or run.preset or run.path.resolve().name
     samples = site.own_samples(Path(values.samples)) if values.samples else site.rendered_cars()
     with saved_model.staged_folder(out) as stage:

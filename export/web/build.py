@@ -16,8 +16,8 @@ from pathlib import Path
 
 from absl import flags
 
-from ssv_tf import cli, files
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.export.web import site
 
 SOURCE = Path(__file__).parent / "page"

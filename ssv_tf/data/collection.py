@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

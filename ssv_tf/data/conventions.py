@@ -29,7 +29,7 @@ _Y_DOWN = np.diag([1.0, -1.0, -1.0])  # x right, y down, z forward <-> x right, 
 
 def rotation(viewpoint_deg: np.ndarray) -> np.ndarray:
     """Viewpoints [..., 3] as rotations R [..., 3, 3] from the object to the camera."""
-    to_object = viewpoint.rotation_matrix_numpy(np.radians(np.asarray(viewpoint_deg, np.float64)))
+    to_object = viewpoint.rotation_matrix(np.radians(np.asarray(viewpoint_deg, np.float64)))
     return np.swapaxes(to_object, -1, -2)
 
 

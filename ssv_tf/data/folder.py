@@ -11,11 +11,11 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageFilter
 
-from ssv_tf import files
-from ssv_tf.data import bad
+from ssv_tf.base import files
+from ssv_tf.base.errors import UserError
+from ssv_tf.data import read_policy
 from ssv_tf.data.collection import PictureSet, match_names
 from ssv_tf.data.reading import FORMATS, MAX_PIXELS, MID_GREY, BadPicture, read_picture
-from ssv_tf.errors import UserError
 
 __all__ = [
     "CROPS", "FORMATS", "MAX_PIXELS", "MID_GREY", "PADDINGS", "SUFFIXES", "BadPicture",
@@ -167,7 +167,7 @@ def load_folder(
     seed: int = 0,
     workers: int | None = None,
     only: Collection[str] | None = None,
-    bad_pictures: str = bad.SKIP,
+    bad_pictures: str = read_policy.SKIP,
 ) -> PictureSet:
     """Reads all pictures below a folder; bad ones are named in the log, skipped and counted.
 
@@ -191,10 +191,10 @@ def load_folder(
       UserError: no such folder, or not one usable picture, or a bad one under "stop".
     """
     _check_fit(crop, canvas_heights, padding)
-    bad.check_policy(bad_pictures)
+    read_policy.check_policy(bad_pictures)
     paths, skipped = _chosen_paths(folder, only, limit, seed)
-    if skipped and bad_pictures == bad.STOP:
-        bad.stop_at(*skipped[0])
+    if skipped and bad_pictures == read_policy.STOP:
+        read_policy.stop_at(*skipped[0])
 
     def load(name: str) -> np.ndarray | BadPicture:
         try:
@@ -210,11 +210,11 @@ def load_folder(
             if not isinstance(loaded, BadPicture):
                 images[len(good)] = loaded
                 good.append(name)
-            elif bad_pictures == bad.STOP:
-                bad.stop_at(str(paths[name]), str(loaded))
+            elif bad_pictures == read_policy.STOP:
+                read_policy.stop_at(str(paths[name]), str(loaded))
             else:
                 skipped.append((name, str(loaded)))
-    bad.report_skipped(skipped, folder, len(good))
+    read_policy.report_skipped(skipped, folder, len(good))
     return PictureSet(good, images[: len(good)], None, skipped)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from absl import logging
 
-from ssv_tf import files, viewpoint
-from ssv_tf.data import bad
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf import viewpoint
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import read_policy
 
 ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
 # Azimuth is accepted over any full turn and wrapped; the others have one place for each value.
@@ -83,7 +84,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def read_labels(
-    path: str | os.PathLike, where: str | None = None, bad_rows: str = bad.STOP
+    path: str | os.PathLike, where: str | None = None, bad_rows: str = read_policy.STOP
 ) -> dict[str, np.ndarray]:
     """Angles of the labelled pictures.
 
@@ -118,7 +119,9 @@ def read_labels(
     return labels
 
 
-def select_filenames(path: str | os.PathLike, where: str, bad_rows: str = bad.STOP) -> set[str]:
+def select_filenames(
+    path: str | os.PathLike, where: str, bad_rows: str = read_policy.STOP
+) -> set[str]:
     """Filenames of the rows for which `where` holds; no angle is looked at.
 
     Raises:
@@ -134,7 +137,7 @@ class _Mistakes:
     """Rows that cannot be used: the first ends the reading, or all are kept for the log."""
 
     def __init__(self, path: str | os.PathLike, policy: str):
-        bad.check_policy(policy)
+        read_policy.check_policy(policy)
         self._path, self._policy = path, policy
         self._found: list[str] = []
 
@@ -143,7 +146,7 @@ class _Mistakes:
         try:
             yield
         except UserError as error:
-            if self._policy == bad.STOP:
+            if self._policy == read_policy.STOP:
                 raise
             self._found.append(str(error))
 

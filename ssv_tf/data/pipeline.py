@@ -94,7 +94,7 @@ def _indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tens
 
 def _labeller(angles: np.ndarray):
     """A function from int64 [batch] and whether each is mirrored to float32 [batch, 3]."""
-    both = np.stack([angles, np.asarray(viewpoint.mirror(angles))]).astype(np.float32)
+    both = np.stack([angles, viewpoint.mirror(angles)]).astype(np.float32)
     with tf.device("cpu:0"):
         labels = tf.convert_to_tensor(both)
     return lambda indices, mirrored: tf.gather_nd(

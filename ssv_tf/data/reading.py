@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssv_tf import files
+from ssv_tf.base import files
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MID_GREY = 127

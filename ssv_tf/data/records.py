@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssv_tf.data import bad
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.folder import BadPicture, read_picture
-from ssv_tf.errors import FlagError, UserError
 
 SUFFIX = ".tfrecord"
 INDEX = "index.json"
@@ -149,7 +149,7 @@ def open_stream(spec: str, resolution: int, service: str = "") -> Stream:
 
 
 def load_records(
-    spec: str, resolution: int, limit: int | None = None, bad_pictures: str = bad.SKIP
+    spec: str, resolution: int, limit: int | None = None, bad_pictures: str = read_policy.SKIP
 ) -> PictureSet:
     """All pictures of a glob of TFRecord files, in memory.
 
@@ -164,9 +164,9 @@ def load_records(
     """
     files, _ = _files_and_index(spec, resolution)
     names, images, skipped = _read(files, resolution, limit)
-    if skipped and bad_pictures == bad.STOP:
-        bad.stop_at(*skipped[0])
-    bad.report_skipped(skipped, spec, len(names))
+    if skipped and bad_pictures == read_policy.STOP:
+        read_policy.stop_at(*skipped[0])
+    read_policy.report_skipped(skipped, spec, len(names))
     return PictureSet(names, images, None, skipped)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from ssv_tf import files
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, UserError
 
 TABLE = "labels.csv"
 CHUNK = 2000  # pictures held in memory at a time

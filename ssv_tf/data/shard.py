@@ -20,10 +20,10 @@ from collections.abc import Iterable
 from absl import flags
 from PIL import Image
 
-from ssv_tf import cli, files
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, records
 from ssv_tf.data.folder import BadPicture
-from ssv_tf.errors import FlagError, UserError
 
 _NAMED_SKIPS = 20
 
@@ -171,6 +171,10 @@ def skipped_table(skipped: list[tuple[str, str]]) -> str:
 
 def run() -> None:
     """Console entry point."""
+    from ssv_tf.base import (
+        cli,
+    )  # loads Keras where there is one, and the pipeline's workers need none
+
     cli.run(main, define_flags)
 
 

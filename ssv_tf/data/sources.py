@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from ssv_tf.data import bad, records
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import labels as labels_table
+from ssv_tf.data import read_policy, records
 from ssv_tf.data.collection import PictureSet, match_names
 from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture
-from ssv_tf.errors import FlagError, UserError
 
 EMBEDDED = "turntable_cars"
 EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
@@ -47,8 +47,8 @@ def load_collection(
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
-    bad_pictures: str = bad.SKIP,
-    bad_rows: str = bad.STOP,
+    bad_pictures: str = read_policy.SKIP,
+    bad_rows: str = read_policy.STOP,
 ) -> PictureSet:
     """Loads a collection of pictures, all of one size, into memory.
 
@@ -81,7 +81,7 @@ def load_collection(
     """
     spec = os.fspath(spec)
     _check_limit(limit)
-    bad.check_policy(bad_pictures)
+    read_policy.check_policy(bad_pictures)
     if records.is_records(spec):
         if labels or where or labelled_only:
             raise FlagError(f"{spec} brings no angles and no table; these are for folders")
@@ -231,15 +231,15 @@ def _load_tfds(
         try:
             picture = read_picture(example[image_key], shortest=4 * resolution)
         except BadPicture as error:
-            if bad_pictures == bad.STOP:
-                bad.stop_at(filename, str(error))
+            if bad_pictures == read_policy.STOP:
+                read_policy.stop_at(filename, str(error))
             skipped.append((filename, str(error)))
             continue
         images.append(fit_square(picture, resolution, **fit))
         names.append(filename)
         if has_angles:
             angles.append([example[column] for column in labels_table.ANGLE_COLUMNS])
-    bad.report_skipped(skipped, f"{TFDS_PREFIX}{name}", len(names))
+    read_policy.report_skipped(skipped, f"{TFDS_PREFIX}{name}", len(names))
     angles_deg = np.array(angles, np.float32) if has_angles else None
     return PictureSet(names, np.stack(images), angles_deg, skipped)
 

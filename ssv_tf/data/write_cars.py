@@ -9,7 +9,7 @@ cars as a network never saw them: dim, blue and noisy (`at_night`).
 import numpy as np
 from absl import flags
 
-from ssv_tf import cli
+from ssv_tf.base import cli
 from ssv_tf.data import labels, rendered
 
 LIGHTS = ("day", "night")

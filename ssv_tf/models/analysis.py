@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from ssv_tf import viewpoint
-from ssv_tf.models import layers
+from ssv_tf.models import encoding, layers
 
 # Channels after the first 1x1 convolution and after each halving, at the paper's width.
 _WIDTHS = (128, 256, 512, 512, 512, 512)
@@ -29,7 +28,7 @@ class AnalysisNetwork(keras.Model):
       dropout: rate in the hidden layers of the angles.
       trunk: "paper", as above; "strided", whose blocks halve with their first convolution and
         normalise nothing, so that colour and brightness reach the heads, at half the cost.
-      centre_rad, stretch: the viewpoint.Encoding of its angles.
+      centre_rad, stretch: the encoding.Encoding of its angles.
     """
 
     def __init__(self, resolution=32, width=0.25, style_size=128, dropout=0.2,
@@ -37,7 +36,7 @@ class AnalysisNetwork(keras.Model):
         centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        self.encoding = viewpoint.Encoding(tuple(centre_rad), tuple(stretch))
+        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))
         self.resolution, self.width, self.trunk = resolution, width, trunk
         self.style_size, self.dropout_rate = style_size, dropout
         widths = [max(8, round(w * width)) for w in _WIDTHS]
@@ -103,7 +102,7 @@ class AnalysisNetwork(keras.Model):
     def angles_rad(self, prediction):
         """The angles [batch, 3] of a prediction, radians; differentiable in the magnitudes."""
         logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
-        return viewpoint.decode(*logits, self.encoding)
+        return encoding.decode(*logits, self.encoding)
 
     def realness(self, images):
         """Realness scores [batch, 1], high for real; depends on the whole batch."""

@@ -4,8 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf import viewpoint
-
 
 def fused(function):
     """Compiles a chain of small operations with XLA where TensorFlow would run them one by one.
@@ -85,7 +83,7 @@ def box_samples(rays, angles_rad, samples, extent):
       (points in object space [batch, samples * hits, 3], length of a piece [batch, hits], 0 where
       the ray misses the box).
     """
-    rotation = ops.cast(viewpoint.rotation_matrix(angles_rad), "float32")
+    rotation = ops.cast(rotation_matrix(angles_rad), "float32")
     middle, along, half = (ops.convert_to_tensor(part) for part in rays)
     start, direction = (ops.einsum("bij,pj->bpi", rotation, part) for part in (middle, along))
     safe = ops.where(ops.abs(direction) < 1e-6, 1e-6, direction)
@@ -100,6 +98,26 @@ def box_samples(rays, angles_rad, samples, extent):
     place = enter[:, None] + steps * piece[:, None]  # [batch, samples, hits]
     points = start[:, None] + place[..., None] * direction[:, None]
     return ops.reshape(points, (-1, samples * rays[2].shape[0], 3)), piece
+
+
+def rotation_matrix(angles_rad):
+    """R = R_az . R_el . R_tilt: camera space to object space, as `viewpoint.rotation_matrix`.
+
+    Args:
+      angles_rad: [batch, 3].
+
+    Returns:
+      [batch, 3, 3]; `R @ camera_point` is the object-space point.
+    """
+    (ca, ce, ct), (sa, se, st) = (
+        ops.unstack(f(angles_rad), 3, axis=-1) for f in (ops.cos, ops.sin)
+    )
+    rows = [
+        [ca * ct - sa * se * st, -ca * st - sa * se * ct, sa * ce],
+        [ce * st, ce * ct, se],
+        [-sa * ct - ca * se * st, sa * st - ca * se * ct, ca * ce],
+    ]
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def _centres(count):
@@ -120,7 +138,7 @@ def rotate_volume(volume, angles_rad, grid):
     Returns:
       [batch, points, channels].
     """
-    rotation = ops.cast(viewpoint.rotation_matrix(angles_rad), "float32")
+    rotation = ops.cast(rotation_matrix(angles_rad), "float32")
     points = ops.einsum("bij,pj->bpi", rotation, ops.convert_to_tensor(grid))
     return sample_volume(volume, points)
 

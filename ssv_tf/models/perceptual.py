@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base.errors import FlagError, UserError
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Red against green, blue against yellow, and the luminance itself, as columns.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ssv_tf import viewpoint
+from ssv_tf.models import encoding
 
 _HIDDEN = 128
 # MobileNet's own 0.999 needs ten thousand steps to forget where it began.
@@ -25,14 +25,14 @@ class StudentNetwork(keras.Model):
       resolution: side of the picture, from 32.
       width: multiplies MobileNetV3-small's channels.
       dropout: rate before the heads.
-      centre_rad, stretch: the viewpoint.Encoding of its angles, V's own.
+      centre_rad, stretch: the encoding.Encoding of its angles, V's own.
     """
 
     def __init__(self, resolution=64, width=1.0, dropout=0.1,
         centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        self.encoding = viewpoint.Encoding(tuple(centre_rad), tuple(stretch))
+        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))
         self.resolution, self.width, self.dropout_rate = resolution, width, dropout
         self.backbone = keras.applications.MobileNetV3Small(
             input_shape=(resolution, resolution, 3), alpha=width, minimalistic=True,
@@ -84,7 +84,7 @@ class StudentNetwork(keras.Model):
     def angles_rad(self, prediction):
         """The angles [batch, 3] of a prediction, radians, V's own."""
         logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
-        return viewpoint.decode(*logits, self.encoding)
+        return encoding.decode(*logits, self.encoding)
 
     def get_config(self):
         return {

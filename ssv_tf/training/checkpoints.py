@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf import files
-from ssv_tf.errors import TrainingDiverged, UserError
+from ssv_tf.base import files
+from ssv_tf.base.errors import TrainingDiverged, UserError
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 # 1 had neither "format" nor "settings", 2 no "answers_deg"; both are still read.

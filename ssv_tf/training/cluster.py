@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from ssv_tf.errors import FlagError, UserError
+from ssv_tf.base.errors import FlagError, UserError
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # the first is the stronger
 

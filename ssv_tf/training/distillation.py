@@ -11,9 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf import confidence, losses, viewpoint
-from ssv_tf.calibration import LINEAR, azimuth_kind
-from ssv_tf.training import augment
+from ssv_tf.evaluation import confidence
+from ssv_tf.evaluation.calibration import LINEAR, azimuth_kind
+from ssv_tf.models import encoding
+from ssv_tf.training import augment, losses
 from ssv_tf.training.objective import viewpoint_range_rad
 
 
@@ -103,10 +104,10 @@ class Distiller(keras.Model):
         code = [self._halves(ops.softmax(seen[name], axis=-1)) for name in _NAMES]
         target = [own[0] for own in code]
         if self.paired:
-            back = viewpoint.mirror_prediction(*(own[1] for own in code))
+            back = encoding.mirror_prediction(*(own[1] for own in code))
             target = [(own + other) / 2 for own, other in zip(target, back, strict=True)]
         if known_rad is not None:
-            truth = viewpoint.encode(known_rad, self.student.encoding)
+            truth = encoding.encode(known_rad, self.student.encoding)
             target = [_known_last(*pair, count) for pair in zip(target, truth, strict=True)]
             signs = (1.0, -1.0)[: len(azimuth_rad)]
             azimuth_rad = [
@@ -114,7 +115,7 @@ class Distiller(keras.Model):
                 for own, sign in zip(azimuth_rad, signs, strict=True)
             ]
         if self.paired:
-            mirrored = viewpoint.mirror_prediction(*target)
+            mirrored = encoding.mirror_prediction(*target)
             target = [ops.concatenate(pair) for pair in zip(target, mirrored, strict=True)]
         return [*target, ops.concatenate(azimuth_rad)]
 

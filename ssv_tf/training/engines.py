@@ -2,7 +2,7 @@
 
 import keras
 
-from ssv_tf.errors import FlagError
+from ssv_tf.base.errors import FlagError
 from ssv_tf.training import cluster
 
 

@@ -10,8 +10,9 @@ import math
 import numpy as np
 from keras import ops
 
-from ssv_tf import inference, losses, viewpoint
-from ssv_tf.training import augment
+from ssv_tf import viewpoint
+from ssv_tf.models import inference
+from ssv_tf.training import augment, losses
 from ssv_tf.training.objective import viewpoint_range_rad
 
 SAMPLE = 128  # real pictures looked at, and pictures drawn
@@ -85,7 +86,7 @@ class Health:
             _batched(tools[name], self.real) for name in ("angles", "style", "features")
         )
         of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
-        mirrored = np.asarray(viewpoint.mirror(real_rad))[:, 0]
+        mirrored = viewpoint.mirror(real_rad)[:, 0]
         alike, alike_mirrored, turned = self._around(tools, real_rad, mirrored, style, wanted)
         answers_deg = np.degrees(np.concatenate([real_rad[:, 0], mirrored]))
         values = {

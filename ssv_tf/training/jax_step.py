@@ -17,8 +17,8 @@ import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ssv_tf.base.errors import FlagError
 from ssv_tf.data.batches import training_batches
-from ssv_tf.errors import FlagError
 from ssv_tf.training import networks, prior
 
 _KINDS: dict[str, Callable] = {

@@ -13,16 +13,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from ssv_tf import calibration, config, files, inference, metrics, runs
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, TrainingDiverged, UserError
 from ssv_tf.data import records, sources
-from ssv_tf.errors import FlagError, TrainingDiverged, UserError
+from ssv_tf.evaluation import calibration, metrics
+from ssv_tf.models import inference
 from ssv_tf.training import (
     checkpoints,
     cluster,
+    config,
     engines,
     health,
     monitor,
     networks,
+    run_folder,
     start,
     turntable,
 )
@@ -137,7 +141,7 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
     if options_path.is_file():
         if overwrite:
             return
-        before = runs.load(folder).options
+        before = run_folder.load(folder).options
         changed = [
             f"--{f.name} was {getattr(before, f.name)!r}"
             for f in dataclasses.fields(options)
@@ -326,7 +330,7 @@ class _Session:
         self.saved.save(done)
         if not self.peers.place.is_chief:
             return
-        runs.save_models(
+        run_folder.save_models(
             self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema
         )
 
@@ -369,7 +373,7 @@ class _Session:
             return
         self.saved.best_health = max(self.saved.best_health, self.signals["health"])
         best = self.folder / "models" / "best"
-        runs.save_models(best, self.trainer.analysis_ema, self.trainer.synthesis_ema)
+        run_folder.save_models(best, self.trainer.analysis_ema, self.trainer.synthesis_ema)
         files.write_atomically(best / "health.json", text)
 
 

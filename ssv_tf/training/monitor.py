@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ssv_tf import files, quiet
+from ssv_tf.base import files, stderr
 
 _SHOWN = ("v_viewpoint", "s_viewpoint", "v_symmetry", "real_score", "fake_score")
 
@@ -128,7 +128,7 @@ class _TensorBoard:
 
 def _board(folder):
     try:
-        with quiet.native_output():
+        with stderr.captured():
             return _TensorBoard(folder)
     except ImportError:
         return _NoBoard()

@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from ssv_tf import quiet
-from ssv_tf.errors import FlagError
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import FlagError
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -74,7 +74,7 @@ class Networks:
 
     def __init__(self, options, realness_gradient):
         self.options = options
-        with quiet.native_output():  # it imports TensorFlow beside any backend
+        with stderr.captured():  # it imports TensorFlow beside any backend
             keras.utils.set_random_seed(options.seed)
         keras.config.set_dtype_policy(options.precision)
         try:

@@ -8,8 +8,8 @@ import math
 
 from keras import ops
 
-from ssv_tf import losses, viewpoint
-from ssv_tf.training import augment, prior
+from ssv_tf.models import encoding
+from ssv_tf.training import augment, losses, prior
 
 # Likenesses (cosines) this far apart make a drawing e times as credible.
 _QUADRANT_TEMPERATURE = 0.03
@@ -131,7 +131,7 @@ class Objective:
             )
         if taught:
             wanted = self._taught(real)
-            flipped = viewpoint.mirror_azimuth_quadrants(wanted)
+            flipped = encoding.mirror_azimuth_quadrants(wanted)
             c = o.teacher_confidence
             parts["v_teacher"] = 0.5 * (
                 losses.quadrant_of_teacher(on_real, wanted, c)
@@ -174,7 +174,7 @@ class Objective:
         both = ops.concatenate([real, losses.mirror_pictures(real)], axis=0)
         seen = _split(self.teacher.viewpoint(both), 2)
         straight, mirrored = (ops.softmax(one["quadrant_logits"][:, 0], axis=-1) for one in seen)
-        mirrored = viewpoint.mirror_azimuth_quadrants(mirrored)
+        mirrored = encoding.mirror_azimuth_quadrants(mirrored)
         return ops.stop_gradient(0.5 * (straight + mirrored))
 
     def _image_consistency(self, real, on_real):
@@ -192,7 +192,7 @@ class Objective:
         made = self.synthesis.make(*self.codes(style))
         angles = ops.stop_gradient(self.analysis.angles_rad(on_real))
         wanted, alike = self.features(real), []
-        for azimuth in viewpoint.quadrant_azimuths(angles[:, 0]):
+        for azimuth in encoding.quadrant_azimuths(angles[:, 0]):
             seen_from = ops.concatenate([azimuth[:, None], angles[:, 1:]], axis=1)
             drawn = self.features(self.synthesis.draw(made, seen_from))
             alike.append(losses.likeness(wanted, drawn))
@@ -239,7 +239,7 @@ class Objective:
             loss += o.pair_weight * parts["s_pair"]
         # 3. Symmetry.
         if o.synthesis_symmetry_weight:
-            mirrored = self.synthesis.draw(first, viewpoint.mirror(views[0]))
+            mirrored = self.synthesis.draw(first, encoding.mirror(views[0]))
             parts["s_symmetry"] = losses.synthesis_symmetry(pictures[0], mirrored)
             loss += o.synthesis_symmetry_weight * parts["s_symmetry"]
         return loss, parts
@@ -252,8 +252,8 @@ def viewpoint_range_rad(options):
 
 
 def angle_encoding(options):
-    """The viewpoint.Encoding of a run: the drawn ranges stretched, or plain."""
-    return viewpoint.Encoding.of_range(*_range_rad(options)) if options.stretch else viewpoint.PLAIN
+    """The encoding.Encoding of a run: the drawn ranges stretched, or plain."""
+    return encoding.Encoding.of_range(*_range_rad(options)) if options.stretch else encoding.PLAIN
 
 
 def _range_rad(o):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from keras import ops
 
-from ssv_tf import viewpoint
+from ssv_tf.models import encoding
 
 BINS = 24
 _MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
@@ -79,7 +79,7 @@ def change(share, realness, log_density, mirrored):
     chosen = ops.one_hot(index, BINS, dtype=log_density.dtype)
     better = ops.stop_gradient(realness - ops.mean(realness))[:, :, None]
     total = ops.mean(chosen * better, axis=0) / _probability(log_density)
-    return viewpoint.even_where_mirrored(total) if mirrored else total
+    return encoding.even_where_mirrored(total) if mirrored else total
 
 
 def moved(log_density, change_of, rate):

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssv_tf import config, runs
-from ssv_tf.errors import FlagError, UserError
-from ssv_tf.training import networks
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.training import config, networks, run_folder
 
 _NETWORKS = ("analysis", "synthesis")
 
@@ -55,7 +54,7 @@ def take_over(trainer, name: str) -> None:
 
 
 def _untaught(name):
-    run = runs.find(name)
+    run = run_folder.find(name)
     if run.options.supervised:
         raise UserError(f"--init_from={name} was trained from labels, which train no other run")
     return run

@@ -10,9 +10,9 @@ import os
 
 import tensorflow as tf
 
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import records
 from ssv_tf.data.pipeline import training_dataset
-from ssv_tf.errors import FlagError, UserError
 from ssv_tf.training import cluster, networks, prior
 
 

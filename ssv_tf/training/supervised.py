@@ -10,8 +10,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from ssv_tf import losses
-from ssv_tf.training import augment
+from ssv_tf.training import augment, losses
 from ssv_tf.training import step as engine
 from ssv_tf.training.objective import angle_encoding
 

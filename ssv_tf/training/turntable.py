@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from ssv_tf import inference
+from ssv_tf.models import inference
 from ssv_tf.training.objective import viewpoint_range_rad
 
 

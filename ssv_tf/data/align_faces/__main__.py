@@ -16,11 +16,11 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from ssv_tf import cli
+from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, labels
 from ssv_tf.data.align_faces import detector, geometry, tables, worker
 from ssv_tf.data.collection import match_names
-from ssv_tf.errors import FlagError, UserError
 
 
 def define_flags() -> None:

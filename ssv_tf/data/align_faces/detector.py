@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from ssv_tf.errors import UserError
+from ssv_tf.base.errors import UserError
 
 _SMALLEST_SIDE_PX = 24  # mtcnn fails on less, and no face would be found
 _LONGEST_SIDE_PX = 1024  # a larger picture is searched in a smaller copy

@@ -10,9 +10,9 @@ import json
 import os
 from pathlib import Path
 
-from ssv_tf import files
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data.align_faces.worker import Done
-from ssv_tf.errors import FlagError, UserError
 
 FACES, SKIPPED, SETTINGS, LABELS = "faces.csv", "skipped.csv", "settings.json", "labels.csv"
 _COLUMNS = {

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssv_tf import files
+from ssv_tf.base import files
+from ssv_tf.base.errors import UserError
 from ssv_tf.data import folder
 from ssv_tf.data.align_faces import detector, geometry
-from ssv_tf.errors import UserError
 
 _DECODED_SIDE_PX = 2048  # a JPEG far larger than this is decoded at a part of its size
 _WAITING = 4  # pictures for each worker that are handed out at a time

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 import ssv_tf
+from ssv_tf import viewpoint
+from ssv_tf.base.errors import UserError
 from ssv_tf.data.turntable_cars.render import draw_car_of, render_picture, stream
-from ssv_tf.errors import UserError
 
 SPLITS = {"train": 10_000, "calibration": 200, "test": 1_000}
 AZIMUTH_RANGE_DEG = (-180.0, 180.0)
@@ -50,9 +51,7 @@ def draw_angles_deg(seed_tuple: tuple[int, ...]) -> np.ndarray:
 
 def rotations(angles_deg: np.ndarray) -> np.ndarray:
     """Camera to object space, [..., 3, 3]; `ssv_tf.viewpoint` decides the signs."""
-    from ssv_tf import viewpoint  # imports Keras, which the workers do without
-
-    return viewpoint.rotation_matrix_numpy(np.radians(np.asarray(angles_deg, np.float64)))
+    return viewpoint.rotation_matrix(np.radians(np.asarray(angles_deg, np.float64)))
 
 
 def render_car(

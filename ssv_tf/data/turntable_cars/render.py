@@ -1,6 +1,6 @@
 """One picture of one car: camera, z-buffer, shading, film. NumPy and Pillow only.
 
-Angles arrive as a rotation matrix (`viewpoint.rotation_matrix_numpy`: camera to object space), so
+Angles arrive as a rotation matrix (`viewpoint.rotation_matrix`: camera to object space), so
 that this module decides no signs and its processes need neither Keras nor TensorFlow.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw, ImageFont
 
-from ssv_tf import cli, files
+from ssv_tf.base import cli, files
 from ssv_tf.data.turntable_cars import collection, render
 from ssv_tf.data.turntable_cars.scene import studio
 from ssv_tf.data.turntable_cars.shapes import SHAPES

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data.turntable_cars.collection import render_into, rotations
 from ssv_tf.data.turntable_cars.render import stream
 from ssv_tf.data.turntable_heads.render import render_picture
-from ssv_tf.errors import FlagError, UserError
 
 SPLITS = ("train", "calibration", "test")
 GAZES = ("free", "with_head", "ahead")

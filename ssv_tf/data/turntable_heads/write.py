@@ -9,7 +9,7 @@ gaze, relative to the head: gaze_yaw_deg and gaze_pitch_deg.
 import numpy as np
 from absl import flags
 
-from ssv_tf import cli
+from ssv_tf.base import cli
 from ssv_tf.data import labels, rendered
 from ssv_tf.data.turntable_heads.collection import GAZES, SPLITS, render_range
 

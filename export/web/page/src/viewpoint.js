@@ -1,4 +1,4 @@
-// Signs and words of a viewpoint; ssv_tf/viewpoint.py and ssv_tf/drawing.py decide both.
+// Signs and words of a viewpoint; ssv_tf/viewpoint.py and ssv_tf/evaluation/drawing.py decide both.
 
 // At viewpoint zero an object's axes equal the camera's: x image right, y up, z to the camera.
 export const AXES = [

@@ -1,0 +1,1 @@
+"""What every package stands on: errors, files, the command line; knows nothing of viewpoints."""

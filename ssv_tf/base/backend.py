@@ -1,0 +1,22 @@
+"""Loads Keras and its backend once, without the start-up lines that help nobody."""
+
+import os
+
+from ssv_tf.base import stderr
+from ssv_tf.base.errors import FlagError
+
+# Errors of TensorFlow's C++ still reach the user: they come back as Python exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    # TensorFlow may still read data and write TensorBoard's files; the memory is for the networks.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+try:
+    with stderr.captured():
+        from keras import ops
+except (ImportError, ValueError) as error:
+    raise FlagError(
+        f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '')} cannot be loaded: {error}; unset it, "
+        "or for jax: pip install 'ssv-tf[jax]'"
+    ) from error
+
+__all__ = ["ops"]

@@ -1,0 +1,1 @@
+"""How good a run is: calibration, scores, published protocols, reports and cards."""

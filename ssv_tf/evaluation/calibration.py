@@ -1,0 +1,542 @@
+"""From V's own angles to degrees of the convention, fitted on about a hundred labelled pictures.
+
+Self-supervision leaves V's angles free up to what no picture can tell it: which end is the front,
+which way round the circle counts up, how a step in the image scales. The paper settles that with
+a straight line per angle on 100 labelled pictures (SSV section 4). A line cannot close a full
+circle, so there the azimuth gets a sign and an offset instead. A V that learnt to answer mirrored
+pictures with mirrored azimuths leaves one question only: whether its 0 is the front or the rear.
+
+How far V's circle and the true one agree between those ends depends on the proportions of the
+object that S made up: where it is too short, a car a little from head-on looks turned too far. A
+monotone curve from the mirror plane (0) to side-on (90) straightens that (the distribution function
+of Kumaraswamy 1980), where the labelled pictures ask for it plainly.
+
+Every fit shrugs off a fifth of half-circle (front-rear) mistakes, which V makes until late.
+
+V also learnt how often each quadrant of azimuth occurs from S's pictures, not from the collection.
+Where the prediction brings the quadrant's logits, they are corrected for that label shift by a
+temperature and a bias for each class, the most likely ones on the labelled pictures (Alexandari et
+al. 2020, bias-corrected temperature scaling).
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.base import files
+from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import confidence as sureness
+
+CONVENTION = (
+    "degrees; azimuth 0 = front faces the camera, grows as the nose turns to image left; "
+    "elevation > 0 = camera above; tilt > 0 = object turned clockwise in the image"
+)
+SYMMETRIC, CIRCULAR, LINEAR = "symmetric", "circular", "linear"
+KINDS = (SYMMETRIC, CIRCULAR, LINEAR)
+FILE_NAME = "calibration.json"
+
+_VERSION = 1
+_FEWEST = 5  # below this a fit is a guess
+_FEW = 30  # below this the offset is uncertain by several degrees
+_MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are thinned out
+_FOLDS = 10  # of the cross-validation that chooses a line
+# Beyond this a range of +-azimuth is treated as the full circle.
+_LIMITED_AZIMUTH_DEG = 100.0
+_NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+NO_WARP = (1.0, 1.0)
+_WARPS = np.exp(np.linspace(-0.8, 0.8, 33))  # exponents that are tried
+_WARP_PENALTY_DEG = 1.0  # for each squared logarithm of an exponent
+_WARP_WORTH = 0.9  # of the error without a warp: above it there is none
+_SHIFT_PENALTY = 1.0  # half of the squared distance from temperature 1 and bias 0, in nats
+_LEAST_TEMPERATURE = 0.05  # logits that say nothing must not make the bias endless
+_NEWTON_STEPS = 50
+_HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
+_FRONT_REAR = np.array(viewpoint.QUADRANT_SIGNS)[:, :1]  # the sign of cos
+_FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
+_CAP_DEG = 45.0  # a larger error says only that an answer is wrong, not where the circle lies
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """calibrated = scale * raw + offset per angle, azimuth and the rest wrapped to (-180, 180].
+
+    Attributes:
+      scale: per angle; +1 or -1 where the kind is circular or symmetric.
+      offset_deg: per angle; 0 or 180 where the kind is symmetric.
+      kinds: "symmetric", "circular" or "linear" per angle.
+      residual_deg: median absolute error on the fitted pictures, per angle; None if unknown.
+      pictures: how many pictures were fitted.
+      quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
+      azimuth_warp: exponents of `warped`, which comes before scale and offset; (1, 1) changes
+        nothing, and only a symmetric azimuth has another.
+      confidence: turns a prediction into the probability that its azimuth is right; None where
+        too few pictures, or no quadrant logits, were there to fit it on.
+    """
+
+    scale: tuple[float, float, float]
+    offset_deg: tuple[float, float, float]
+    kinds: tuple[str, str, str] = (CIRCULAR, LINEAR, LINEAR)
+    residual_deg: tuple[float | None, float | None, float | None] = (None, None, None)
+    pictures: int = 0
+    quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
+    azimuth_warp: tuple[float, float] = NO_WARP
+    confidence: sureness.Confidence | None = None
+
+    @classmethod
+    def identity(cls) -> "Calibration":
+        """Leaves the angles as they are."""
+        return cls((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        """Calibrated degrees in (-180, 180].
+
+        Args:
+          raw: [..., 3] degrees, or [..., 7 or 8] with azimuth's quadrant logits behind them, as
+            `inference.predict` gives them; needed where there is a `quadrant_bias`.
+
+        Returns:
+          float64 [..., 3].
+        """
+        raw_deg = _decided(np.asarray(raw, np.float64), self.quadrant_bias)
+        if self.azimuth_warp != NO_WARP:
+            azimuth = warped(raw_deg[..., :1], self.azimuth_warp)
+            raw_deg = np.concatenate([azimuth, raw_deg[..., 1:]], axis=-1)
+        return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
+
+    def confidence_of(self, raw: np.ndarray) -> np.ndarray | None:
+        """Probabilities [...] that the azimuths of predictions [..., 7 or 8] are right, or None."""
+        if self.confidence is None or np.shape(raw)[-1] < 7:
+            return None
+        return self.confidence.apply(raw, self.quadrant_bias)
+
+    def to_json(self) -> str:
+        """The calibration as JSON text."""
+        angles: dict[str, dict[str, Any]] = {
+            name: {
+                "kind": self.kinds[i],
+                "scale": self.scale[i],
+                "offset_deg": self.offset_deg[i],
+                "residual_deg": self.residual_deg[i],
+            }
+            for i, name in enumerate(viewpoint.ANGLES)
+        }
+        own = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
+        angles[viewpoint.ANGLES[0]] |= own
+        head = {"version": _VERSION, "convention": CONVENTION}
+        tail: dict[str, Any] = {"pictures": self.pictures}
+        if self.confidence is not None:
+            tail["confidence"] = self.confidence.to_dict()
+        return json.dumps(head | angles | tail, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "calibration") -> "Calibration":
+        """Reads `to_json`'s text.
+
+        Raises:
+          UserError: not JSON, of another version, or without a number it needs; names `source`.
+        """
+        try:
+            data = json.loads(text)
+            if data["version"] != _VERSION:
+                raise ValueError(f"version {data['version']!r}, need {_VERSION}")
+            entries = [data[name] for name in viewpoint.ANGLES]
+            return cls(
+                scale=_triple(_number(entry["scale"]) for entry in entries),
+                offset_deg=_triple(_number(entry["offset_deg"]) for entry in entries),
+                kinds=_triple(_kind(entry["kind"]) for entry in entries),
+                residual_deg=_triple(_optional(entry.get("residual_deg")) for entry in entries),
+                pictures=int(data.get("pictures", 0)),
+                quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
+                azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
+                confidence=sureness.from_dict(data.get("confidence")),
+            )
+        except KeyError as error:
+            raise UserError(f"{source} is no calibration: it has no {error}") from error
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{source} is no calibration: {error}") from error
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes the JSON file (never half of it)."""
+        return files.write_atomically(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Calibration":
+        """Reads a file that `save` wrote; UserError where it cannot."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        return cls.from_json(text, str(path))
+
+
+def warped(azimuth_deg: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:
+    """Azimuths moved along their quarter of the circle; 0, +-90 and 180 stay.
+
+    The share u of the way from the mirror plane (0 or 180) to side-on becomes 1 - (1 - u^a)^b.
+    """
+    a, b = exponents
+    azimuth_deg = viewpoint.wrap_deg(azimuth_deg)
+    angle = np.abs(azimuth_deg)
+    share = _from_mirror_plane(azimuth_deg) / 90.0
+    moved = 90.0 * (1.0 - (1.0 - share**a) ** b)
+    return np.copysign(np.where(angle > 90.0, 180.0 - moved, moved), azimuth_deg)
+
+
+def _from_mirror_plane(azimuth_deg):
+    """Degrees from the nearer of 0 and 180, at most 90."""
+    return 90.0 - np.abs(np.abs(viewpoint.wrap_deg(azimuth_deg)) - 90.0)
+
+
+def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calibration:
+    """Fits a calibration on labelled pictures.
+
+    Args:
+      raw: [pictures, 3], V's predictions in degrees; or [pictures, 7 or 8] with azimuth's quadrant
+        logits, which are then corrected too unless the azimuth is "linear", and with a head's
+        word on itself. From 30 pictures on, they also give a `confidence`.
+      true_deg: [pictures, 3], labels; any multiple of 360 may be added.
+      azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
+        offset fits far better, "circular") or "linear" (the paper's line, limited range).
+
+    Returns:
+      The calibration. `doubts` tells how far to trust it.
+
+    Raises:
+      UserError: fewer than 5 pictures, or a prediction or label that is no number.
+    """
+    raw, true_deg = _checked(raw, true_deg)
+    if _kind(azimuth) != SYMMETRIC:
+        return _with_confidence(_fitted(raw, true_deg, azimuth), raw, true_deg)
+    free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
+    free_error, error = (
+        _capped_error(c.apply(raw)[:, 0], true_deg[:, 0]) for c in (free, symmetric)
+    )
+    chosen = free if free_error < _FAR_BETTER * error else symmetric
+    return _with_confidence(chosen, raw, true_deg)
+
+
+def _with_confidence(fitted: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> Calibration:
+    if raw.shape[1] < 7 or len(raw) < _FEW:
+        return fitted
+    errors = _errors(fitted.apply(raw), true_deg)[:, 0]
+    within = sureness.within_deg(fitted.kinds[0] == LINEAR)
+    confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within)
+    return dataclasses.replace(fitted, confidence=confidence)
+
+
+def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
+    kinds, bias, warp = (azimuth, LINEAR, LINEAR), _NO_BIAS, NO_WARP
+    straight = raw
+    if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
+        warp = _fit_warp(raw[:, 0], true_deg[:, 0])
+        straight = np.concatenate([warped(raw[:, :1], warp), raw[:, 1:]], axis=1)
+    if raw.shape[1] > 3 and azimuth != LINEAR:
+        bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
+    straight_deg = _decided(straight, bias)
+    fits = [_FITS[azimuth](straight_deg[:, 0], true_deg[:, 0])]
+    fits += [_fit_faint_line(raw[:, i], true_deg[:, i]) for i in (1, 2)]
+    scale, offset_deg = (
+        _triple(float(value) for value in column) for column in zip(*fits, strict=True)
+    )
+    calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp)
+    residual = np.median(_errors(calibration.apply(raw), true_deg), axis=0)
+    return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
+
+
+def azimuth_kind(options) -> str:
+    """The kind of fit for a run of these config.Options.
+
+    A line for a range of up to +-100 degrees (faces); else symmetric where V learnt from mirrored
+    pictures to mirror its answer.
+    """
+    if options.azimuth_range_deg <= _LIMITED_AZIMUTH_DEG:
+        return LINEAR
+    return SYMMETRIC if options.mirror_data and options.symmetry_weight > 0 else CIRCULAR
+
+
+def doubts(calibration: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> list[str]:
+    """What speaks against trusting a fit, one sentence each; empty when nothing does.
+
+    Args:
+      calibration: what `fit` returned for the same pictures.
+      raw, true_deg: as `fit` takes them.
+    """
+    raw, true_deg = _checked(raw, true_deg)
+    raw_deg = _decided(raw, calibration.quadrant_bias)
+    found = []
+    if len(raw_deg) < _FEW:
+        found.append(f"only {len(raw_deg)} pictures: about 100 settle the offset")
+    found += _sign_doubt(calibration, raw_deg, true_deg)
+    errors = _errors(calibration.apply(raw), true_deg).mean(axis=0)
+    for i, name in enumerate(viewpoint.ANGLES):
+        constant = _least_offset(viewpoint.wrap_deg(true_deg[:, i]))
+        if errors[i] >= _errors(constant, true_deg[:, i]).mean() - 1e-9:
+            found.append(f"{name}: no better than one constant answer; it has not been learnt")
+    return found
+
+
+def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
+    """Doubts the sign where the mirrored circle fits about as well."""
+    if calibration.kinds[0] == LINEAR:
+        return []
+    here, mirrored = (
+        _circle_error(sign, raw_deg[:, 0], true_deg[:, 0])[0]
+        for sign in (calibration.scale[0], -calibration.scale[0])
+    )
+    if here < 0.9 * mirrored:
+        return []
+    return [f"azimuth: the mirrored circle fits about as well ({here:.1f} and {mirrored:.1f} deg)"]
+
+
+def _decided(raw: np.ndarray, bias) -> np.ndarray:
+    """Raw degrees [..., 3] with azimuth's quadrant decided anew under a bias."""
+    raw_deg = raw[..., :3]
+    if tuple(bias) == _NO_BIAS:
+        return raw_deg
+    if raw.shape[-1] < 7:
+        raise ValueError(f"a quadrant bias needs quadrant logits: [..., 7], got {raw.shape}")
+    quadrant = np.argmax(raw[..., sureness.LOGITS] + np.asarray(bias), axis=-1)
+    azimuth = viewpoint.in_quadrant_deg(raw_deg[..., 0], quadrant)
+    return np.concatenate([azimuth[..., None], raw_deg[..., 1:]], axis=-1)
+
+
+def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
+    """The quadrant bias of least capped error, from every sign and quarter turn to start with.
+
+    Without the bias the sign and the offset may be fitted wrong, and with them the bias.
+    """
+    symmetric = kind == SYMMETRIC
+    logits, candidates = raw[:, sureness.LOGITS], [_NO_BIAS]
+    for sign in (1.0, -1.0):
+        near = 0.0 if symmetric else _circle_error(sign, raw[:, 0], true_deg)[1]
+        for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
+            wanted = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
+            candidates.append(_shift_bias(logits, wanted, symmetric))
+
+    def error(bias):
+        decided = _decided(raw, bias)[:, 0]
+        sign, offset = _FITS[kind](decided, true_deg)
+        return _capped_error(sign * decided + offset, true_deg)
+
+    return min(candidates, key=error)
+
+
+def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tuple:
+    """Bias over temperature of the likeliest bias-corrected temperature scaling, by Newton.
+
+    Args:
+      logits: [pictures, 4]. wanted: classes [pictures].
+      symmetric: left and right occur equally often, so that one bias parts the sides of cos.
+    """
+    basis = _FRONT_REAR if symmetric else np.eye(4)  # [4, biases]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    slope = np.concatenate(
+        [centred[:, :, None], np.broadcast_to(basis, (len(logits), *basis.shape))], axis=2
+    )  # of each class's score in (temperature, bias)
+    start = np.eye(1 + basis.shape[1])[0]
+    values, truth = start.copy(), np.eye(4)[wanted]
+    for _ in range(_NEWTON_STEPS):
+        scores = slope @ values
+        share = np.exp(scores - scores.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        gradient = np.einsum("nk,nki->i", share - truth, slope) + _SHIFT_PENALTY * (values - start)
+        mean = np.einsum("nk,nki->ni", share, slope)
+        curve = np.einsum("nki,nk,nkj->ij", slope, share, slope) - mean.T @ mean
+        change = np.linalg.solve(curve + _SHIFT_PENALTY * np.eye(len(start)), gradient)
+        values = values - change / max(1.0, float(np.abs(change).max()))
+    bias = basis @ values[1:] / max(values[0], _LEAST_TEMPERATURE)
+    return tuple(float(value) for value in bias)
+
+
+def _fit_circle(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Sign and offset of least capped error."""
+    fits = [(*_circle_error(sign, raw_deg, true_deg), sign) for sign in (1.0, -1.0)]
+    _, offset, sign = min(fits, key=lambda entry: entry[0])
+    return sign, offset
+
+
+def _fit_symmetric(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Sign, and offset 0 or 180, of least capped error."""
+    choices = [(sign, offset) for sign in (1.0, -1.0) for offset in _HALF_TURNS]
+    return min(choices, key=lambda c: _capped_error(c[0] * raw_deg + c[1], true_deg))
+
+
+def _capped_error(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> float:
+    """Mean circular error, none counted as more than `_CAP_DEG`.
+
+    Of a V that takes half of the fronts for rears every choice has a mean error of about 90
+    degrees; the errors that are no half circle tell which one is right.
+    """
+    return float(np.minimum(_errors(predicted_deg, true_deg), _CAP_DEG).mean())
+
+
+def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Exponents of `warped` of least mean error, whatever quadrants V took for others."""
+    own, wanted = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
+
+    def error(exponents):
+        return float(np.abs(warped(own, exponents) - wanted).mean())
+
+    def cost(exponents):
+        return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
+
+    best = min(((float(a), float(b)) for a in _WARPS for b in _WARPS), key=cost)
+    return best if error(best) < _WARP_WORTH * error(NO_WARP) else NO_WARP
+
+
+def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Capped error of the best offset for this sign, and that offset."""
+    rest = viewpoint.wrap_deg(true_deg - sign * raw_deg)
+    offset = _least_offset(rest, _CAP_DEG)
+    return _capped_error(offset, rest), offset
+
+
+def _least_offset(angles_deg: np.ndarray, cap_deg: float = 180.0) -> float:
+    """The angle of least mean circular distance to `angles_deg` [pictures], each capped.
+
+    The mean is piecewise linear in the offset with its convex kinks at the angles themselves, so
+    the best of them is the exact minimum; where a whole stretch ties, its middle is taken.
+    """
+    candidates = _thinned(angles_deg)
+    distances = _errors(candidates[:, None], candidates[None, :])
+    means = np.minimum(distances, cap_deg).mean(axis=1)
+    best = candidates[means.argmin()]
+    tied = candidates[(means <= means.min() + 1e-9) & (_errors(candidates, best) < 90.0)]
+    around = viewpoint.wrap_deg(tied - best)
+    return float(viewpoint.wrap_deg(best + (around.min() + around.max()) / 2))
+
+
+def _fit_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Theil-Sen line, or the best constant where that has the smaller mean absolute error.
+
+    The median over the slopes of all pairs keeps its answer with up to 29 % of the pictures wrong.
+    """
+    true_deg = viewpoint.wrap_deg(true_deg)
+    chosen = _thinned(np.arange(len(raw_deg)))
+    first, second = np.triu_indices(len(chosen), k=1)
+    run = raw_deg[chosen][second] - raw_deg[chosen][first]
+    rise = true_deg[chosen][second] - true_deg[chosen][first]
+    apart = np.abs(run) > 1e-6
+    if not apart.any():
+        return _best_constant(raw_deg, true_deg)
+    line = _through_middle(float(np.median(rise[apart] / run[apart])), raw_deg, true_deg)
+    return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)
+
+
+def _fit_faint_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """A line for elevation and tilt, of which V may know next to nothing.
+
+    There Theil-Sen takes noise for a slope, which least squares with a shrunk slope does not; where
+    labels are wrong it is the other way round. Cross-validation chooses between them and the best
+    constant, and none is taken that is worse than the constant.
+    """
+    true_deg = viewpoint.wrap_deg(true_deg)
+    folds = np.random.default_rng(0).permutation(len(raw_deg)) % _FOLDS
+    ways = _best_constant, _shrunk_line, _fit_line
+
+    def error(way):
+        held_out = [
+            _line_errors(way(raw_deg[~own], true_deg[~own]), raw_deg[own], true_deg[own])
+            for own in (folds == fold for fold in range(min(_FOLDS, len(raw_deg))))
+        ]
+        return np.concatenate(held_out).mean()
+
+    line = min(ways, key=error)(raw_deg, true_deg)
+    return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)
+
+
+def _best_constant(_raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    return 0.0, float(np.median(true_deg))
+
+
+def _shrunk_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """Least squares, the slope b less var(b) / b, at least 0 (positive-part James-Stein)."""
+    raw, true = raw_deg - raw_deg.mean(), true_deg - true_deg.mean()
+    spread = float((raw**2).sum())
+    if spread < 1e-9 or len(raw) < 3:
+        return _best_constant(raw_deg, true_deg)
+    slope = float((raw * true).sum()) / spread
+    variance = float(((true - slope * raw) ** 2).sum()) / (len(raw) - 2) / spread
+    share = max(0.0, 1.0 - variance / max(slope**2, 1e-12))
+    return _through_middle(share * slope, raw_deg, true_deg)
+
+
+def _through_middle(slope: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    return slope, float(np.median(true_deg - slope * raw_deg))
+
+
+def _better(lines, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+    """The line with the smallest mean absolute error, the first of equals."""
+    return min(lines, key=lambda line: _line_errors(line, raw_deg, true_deg).mean())
+
+
+def _line_errors(line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.ndarray):
+    return np.abs(line[0] * raw_deg + line[1] - true_deg)
+
+
+_FITS = {SYMMETRIC: _fit_symmetric, CIRCULAR: _fit_circle, LINEAR: _fit_line}
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """At most `_MOST_COMPARED` of the values, evenly picked, so that pairs stay affordable."""
+    return values[:: -(-len(values) // _MOST_COMPARED)]
+
+
+def _errors(predicted_deg, true_deg) -> np.ndarray:
+    return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
+
+
+def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    raw, true_deg = np.asarray(raw, np.float64), np.asarray(true_deg, np.float64)
+    fits = raw.ndim == 2 and raw.shape[1] in (3, 7, 8) and true_deg.shape == (len(raw), 3)
+    if not fits:
+        raise ValueError(
+            f"need [pictures, 3, 7 or 8] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
+        )
+    if len(raw) < _FEWEST:
+        raise UserError(
+            f"{len(raw)} labelled pictures are too few to calibrate on; need {_FEWEST}, better 100"
+        )
+    for what, values in (("prediction", raw), ("label", true_deg)):
+        wrong = int((~np.isfinite(values)).any(axis=1).sum())
+        if wrong:
+            raise UserError(f"cannot calibrate: {wrong} of {len(values)} {what}s are no numbers")
+    return raw, true_deg
+
+
+def _kind(value) -> str:
+    if value not in KINDS:
+        raise ValueError(f"kind {value!r} is none of {', '.join(KINDS)}")
+    return value
+
+
+def _number(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _optional(value) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _quadruple(values) -> tuple:
+    first, second, third, fourth = (_number(value) for value in values)
+    return first, second, third, fourth
+
+
+def _exponents(values) -> tuple[float, float]:
+    first, second = (_number(value) for value in values)
+    if min(first, second) <= 0:
+        raise ValueError(f"warp {values!r} must be above 0")
+    return first, second
+
+
+def _triple(values) -> tuple:
+    first, second, third = values
+    return first, second, third

@@ -1,0 +1,202 @@
+"""The model card of a trained run: data, licence, score, limits; Markdown from its own figures.
+
+Sections follow Mitchell et al., Model Cards for Model Reporting (2019).
+"""
+
+import re
+from typing import Any
+
+from ssv_tf import viewpoint
+from ssv_tf.evaluation.calibration import CONVENTION
+from ssv_tf.training import config, run_folder
+
+_SCORES = (
+    ("azimuth, median error", "azimuth", "median_error_deg", "{:.1f} deg"),
+    ("azimuth, within 30 degrees", "azimuth", "within_30", "{:.2f}"),
+    ("elevation, mean error", "elevation", "mean_error_deg", "{:.1f} deg"),
+    ("tilt, mean error", "tilt", "mean_error_deg", "{:.1f} deg"),
+)
+# What `metrics.large_errors` counts, in words.
+_MISTAKES = {
+    "half_circle": "half a circle off",
+    "mirrored_front_back": "front for rear",
+    "mirrored_left_right": "left for right",
+}
+# A mean error this close to the best constant's has learnt nothing that is worth having.
+_NOT_LEARNT = 0.95
+
+
+def markdown(
+    name: str,
+    options: config.Options,
+    score: dict[str, Any],
+    health: dict[str, float],
+    data: str,
+    licence: str,
+    limits: str = "",
+    teacher: str | None = None,
+) -> str:
+    """The card.
+
+    Args:
+      name: of the model.
+      options: what it was trained with.
+      score: what `evaluate --json` wrote.
+      health: what the run's health.json holds, or nothing.
+      data: what it was trained on, a sentence.
+      licence: under which the weights may be used, and that of the data, sentences.
+      limits: what else a user must know.
+      teacher: of a student, the run it learnt from.
+    """
+    lines = [
+        f"# Model card: {name}",
+        "",
+        introduction(options, teacher),
+        "",
+        "## Model",
+        "",
+        f"- Input: {prepared(options)}",
+        f"- Output: {CONVENTION}.",
+        _files(teacher),
+        "",
+        "## Training data",
+        "",
+        training_data(options, data),
+        "",
+        "## Licence",
+        "",
+        licence,
+        "",
+        "## Score",
+        "",
+        *score_lines(score, health),
+        "",
+        "## Limits",
+        "",
+        *(f"- {line}" for line in limits_found(options, score)),
+        *([f"- {limits}"] if limits else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def introduction(options: config.Options, teacher: str | None = None) -> str:
+    """What the model is for and where it comes from."""
+    origin = f"; a small student of {teacher}, taught without labels" if teacher else ""
+    return (
+        f"Tells azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
+        "ssv_tf (SSV, Mustikovela et al., CVPR 2020)."
+    )
+
+
+def _files(teacher: str | None) -> str:
+    rest = (
+        "`calibration.json` turns its angles into the convention and tells how sure it is; "
+        "`options.json` holds every setting"
+    )
+    if teacher:
+        return f"- `analysis.keras` is the student; {rest}, `distill.json` those of its making."
+    networks = "`analysis.keras` is V, `synthesis.keras` S, both with averaged weights"
+    return f"- {networks}; {rest}."
+
+
+def prepared(options: config.Options) -> str:
+    """How a picture must look for the model."""
+    scaled = "the longest side"
+    if options.crop == "height":
+        scaled = f"its box's height (the square is {options.canvas_heights:g} of it wide)"
+    side = options.resolution
+    return f"RGB, {side} x {side} px, the object in the middle, scaled by {scaled}."
+
+
+def training_data(options: config.Options, data: str) -> str:
+    """The sentence `data`, whose networks training began from, and whether a label was read."""
+    sentences = [data]
+    if options.init_from:
+        known = options.init_from in run_folder.presets()
+        origin = f"the preset {options.init_from}" if known else "another run"
+        sentences.append(f"V and S began as those of {origin}.")
+    if not options.supervised:
+        sentences.append("No label was read in training.")
+    return " ".join(sentences)
+
+
+def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
+    """The section on the score, from what `evaluate --json` wrote and the run's health.json."""
+    low, high = score["azimuth"]["interval_95"]["median_error_deg"]
+    rows = [
+        f"| {title} | {shape.format(score[angle][key])} "
+        f"| {shape.format(score[angle]['baseline'][key])} |"
+        for title, angle, key, shape in _SCORES
+    ]
+    return [
+        f"{score['pictures']:,} pictures that training never saw"
+        + (f" ({score['where']})" if score.get("where") else "")
+        + f", calibrated on {score['calibrated_on']} labelled ones:",
+        "",
+        "| | this model | best constant |",
+        "|---|---|---|",
+        *rows,
+        "",
+        f"The median azimuth error's 95 % bootstrap interval: {low:.1f} to {high:.1f} degrees."
+        + (f" Health {health['health']:.2f} (label-free, 0 to 1)." if "health" in health else ""),
+        *_confidence_lines(score.get("confidence")),
+    ]
+
+
+def _confidence_lines(sure: dict[str, Any] | None) -> list[str]:
+    if not sure:
+        return []
+    half = next(row for row in sure["risk_coverage"] if row["coverage"] == 0.5)
+    return [
+        "",
+        "Confidence is the probability that the azimuth is within "
+        f"{sure['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
+        "calibration error "
+        f"{sure['expected_calibration_error']:.3f}. The surer half is right in {half['right']:.0%} "
+        f"of cases, median error {half['median_error_deg']:.1f} degrees.",
+    ]
+
+
+def score_sentence(score: dict[str, Any]) -> str:
+    """The score in one line, each figure beside the best constant's."""
+    parts = (
+        f"{title} {shape.format(score[angle][key])} "
+        f"(best constant {shape.format(score[angle]['baseline'][key])})"
+        for title, angle, key, shape in _SCORES
+    )
+    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
+
+
+def section(card: str, title: str) -> str:
+    """The text below the heading `title` of a card; empty where there is none."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
+    """Sentences on what the model cannot do; those on mistakes need a score."""
+    found = _mistakes(score) if score else []
+    found.append(
+        f"It knows viewpoints of azimuth +-{options.azimuth_range_deg:g}, elevation "
+        f"{options.elevation_min_deg:g} to {options.elevation_max_deg:g} and tilt "
+        f"+-{options.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
+    )
+    found.append("It answers for a picture of anything; it does not say that there is no object.")
+    return found
+
+
+def _mistakes(score: dict[str, Any]) -> list[str]:
+    found = []
+    large = score["azimuth"]["large_errors"]
+    share = large["pictures"] / score["pictures"]
+    if large["pictures"]:
+        worst = max(_MISTAKES, key=large.__getitem__)
+        found.append(
+            f"{share:.0%} of the azimuths are more than 30 degrees off; commonest: "
+            f"{_MISTAKES[worst]} ({large[worst]:.0%} of them)."
+        )
+    for angle in viewpoint.ANGLES:
+        own, constant = score[angle], score[angle]["baseline"]
+        if own["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:
+            found.append(f"{angle.capitalize()} is hardly better than a constant answer.")
+    return found

@@ -1,0 +1,155 @@
+"""A run and the labelled pictures to judge it by, as `calibrate` and `evaluate` ask for them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from absl import flags
+
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import read_policy, sources
+from ssv_tf.data.collection import PictureSet
+from ssv_tf.models import inference
+from ssv_tf.training import config, run_folder
+
+# uint8 [pictures, R, R, 3] -> V's own degrees and quadrant logits, as `inference.predict`.
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Pictures with angles, drawn so that none is both fitted and scored.
+
+    Attributes:
+      calibration: pictures to calibrate on, or None.
+      test: pictures to score.
+      known_deg: [others, 3], angles the baselines may know.
+      known_from: in words, where `known_deg` comes from.
+    """
+
+    calibration: PictureSet | None
+    test: PictureSet
+    known_deg: np.ndarray
+    known_from: str
+
+
+def define_flags() -> None:
+    """Registers the flags that name a run and labelled pictures."""
+    flags.DEFINE_string("run", "", "Folder of a trained run.")
+    flags.DEFINE_string("preset", "", "Name of a run that came with the package.")
+    flags.DEFINE_string(
+        "data_dir", "", "Folder of labelled pictures; empty: the run's own embedded cars."
+    )
+    flags.DEFINE_string("labels", "", "CSV of --data_dir's angles in degrees.")
+    flags.DEFINE_string("where", "", "Rows of --labels to use, such as class_id%4==1; empty: all.")
+    read_policy.define_flags()
+    flags.DEFINE_integer("seed", 0, "Seed that draws the calibration pictures.", lower_bound=0)
+
+
+def check_flags(argv, values) -> None:
+    """Raises FlagError where words are left over or the flags of the pictures do not fit."""
+    if len(argv) > 1:
+        raise FlagError(f"only flags are taken, got {' '.join(argv[1:])}")
+    if bool(values.data_dir) != bool(values.labels):
+        raise FlagError("give --data_dir and --labels together, or neither")
+    if values.where and not values.labels:
+        raise FlagError("--where needs --labels, the CSV whose rows it picks")
+
+
+def predictor(run: run_folder.Run) -> Predict:
+    """V's predictions, uncalibrated."""
+    return functools.partial(inference.predict, run.analysis())
+
+
+def folder_pictures(options: config.Options, values) -> PictureSet:
+    """The labelled pictures of --data_dir, cropped as the run's training pictures were."""
+    pictures = sources.load_collection(
+        values.data_dir,
+        labels=values.labels,
+        where=values.where or None,
+        labelled_only=True,
+        bad_pictures=values.bad_pictures,
+        bad_rows=values.bad_rows,
+        **_fit(options),
+    )
+    return pictures.labelled()
+
+
+def embedded_pictures(options: config.Options, split: str) -> PictureSet:
+    """A split of the embedded cars, for a run that was trained on them.
+
+    Raises:
+      FlagError: the run was trained on something else.
+    """
+    if options.data != sources.EMBEDDED:
+        raise FlagError(
+            f"the run was trained on {options.data}, which brings no labels; "
+            "give --data_dir and --labels"
+        )
+    return sources.load_collection(sources.EMBEDDED, split=split, **_fit(options))
+
+
+def set_pictures(options: config.Options, spec: str, split: str) -> PictureSet:
+    """The pictures of a TFDS set with angles, cropped as the run's training pictures were."""
+    return sources.load_collection(spec, split=split, **_fit(options)).labelled()
+
+
+def angles_deg(pictures: PictureSet) -> np.ndarray:
+    """Angles [pictures, 3] of pictures that all have a label."""
+    if pictures.angles_deg is None or not pictures.has_label.all():
+        raise UserError(f"{len(pictures) - int(pictures.has_label.sum())} pictures have no label")
+    return pictures.angles_deg
+
+
+def draw(pictures: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:
+    """`count` pictures drawn by `seed`, and the rest; fewer where there are fewer."""
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    return pictures.subset(np.sort(order[:count])), pictures.subset(np.sort(order[count:]))
+
+
+def load_split(options: config.Options, values) -> Split:
+    """Calibration and test pictures as the flags say (`values.calibrate_on` may be 0).
+
+    Raises:
+      UserError: no picture would be left to score.
+    """
+    count = values.calibrate_on
+    if not values.data_dir:
+        drawn, _ = draw(
+            embedded_pictures(options, "calibration"), count or _ALL_EMBEDDED, values.seed
+        )
+        test = embedded_pictures(options, "test")
+        known_from = "the calibration split"
+        return Split(drawn if count else None, test, angles_deg(drawn), known_from)
+    pictures = folder_pictures(options, values)
+    return split_pictures(pictures, count, values.seed, values.data_dir)
+
+
+def split_pictures(pictures: PictureSet, count: int, seed: int, source: str) -> Split:
+    """`count` pictures to calibrate on, drawn by `seed`, and the rest to score.
+
+    Raises:
+      UserError: no picture would be left to score.
+    """
+    if not count:
+        return Split(None, pictures, angles_deg(pictures), "the test pictures themselves")
+    drawn, test = draw(pictures, count, seed)
+    if not len(test):
+        raise UserError(
+            f"{source} has {len(pictures)} labelled pictures, none is left to score "
+            f"after --calibrate_on={count}"
+        )
+    return Split(drawn, test, angles_deg(drawn), "the calibration pictures")
+
+
+_ALL_EMBEDDED = sources.EMBEDDED_COUNTS["calibration"]
+
+
+def _fit(options: config.Options) -> dict:
+    return {
+        "resolution": options.resolution,
+        "crop": options.crop,
+        "canvas_heights": options.canvas_heights,
+        "padding": options.padding,
+    }

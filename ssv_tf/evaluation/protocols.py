@@ -1,0 +1,241 @@
+"""The published tests of viewpoint: which pictures, how their angles are read, which numbers.
+
+A set's truth is calibrated on and scored in the set's own angles. Calibration needs labels of our
+convention, so the truth is turned into viewpoints; the calibrated predictions are turned back. Both
+ways go by rotation matrices (`data.conventions`), except where a published protocol reads numbers
+as they stand.
+
+SSV calibrates on about 100 labelled pictures of the test's own kind; no score counts them.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ssv_tf.base.errors import FlagError
+from ssv_tf.data import conventions, sources
+from ssv_tf.data.align_faces import geometry
+from ssv_tf.data.collection import PictureSet
+from ssv_tf.evaluation import labelled, metrics
+from ssv_tf.training import config
+
+_ROTATION = "rotation_deg"  # by how much a builder turned a picture upright
+_BIWI_FLIP = np.diag([1.0, -1.0, -1.0])
+
+Angles = Callable[[np.ndarray], np.ndarray]  # [pictures, 3] -> [pictures, 3], degrees
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """One way to read the angles of a set, and what is measured.
+
+    Attributes:
+      name: as the results call it.
+      features: of the TFDS set, the truth: three numbers in degrees.
+      to_viewpoint: truth -> labels to calibrate on.
+      from_viewpoint: calibrated viewpoints -> what is held against the truth.
+      of_labels: labels of a folder -> truth, where there is no TFDS set.
+      measure: (predicted, truth) -> numbers by name.
+    """
+
+    name: str
+    features: tuple[str, str, str]
+    to_viewpoint: Angles
+    from_viewpoint: Angles
+    of_labels: Angles
+    measure: Callable[[np.ndarray, np.ndarray], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A published test.
+
+    Attributes:
+      dataset: name of the TFDS set.
+      configs: its configurations, the usual one first; empty: it has none.
+      readings: each is scored.
+    """
+
+    dataset: str
+    configs: tuple[str, ...]
+    readings: tuple[Reading, ...]
+
+
+def _plain_to_viewpoint(pitch_yaw_roll_deg: np.ndarray) -> np.ndarray:
+    """Pitch, yaw, roll taken for minus elevation, azimuth, tilt, whatever they were."""
+    pitch, yaw, roll = np.moveaxis(np.asarray(pitch_yaw_roll_deg), -1, 0)
+    return np.stack([yaw, -pitch, roll], axis=-1)
+
+
+def _plain_from_viewpoint(viewpoint_deg: np.ndarray) -> np.ndarray:
+    azimuth, elevation, tilt = np.moveaxis(np.asarray(viewpoint_deg), -1, 0)
+    return np.stack([-elevation, azimuth, tilt], axis=-1)
+
+
+def _axis_angle_of(viewpoint_deg: np.ndarray) -> np.ndarray:
+    head = _BIWI_FLIP @ conventions.rotation(viewpoint_deg) @ _BIWI_FLIP
+    return conventions.biwi_axis_angle(head)
+
+
+def _own(viewpoint_deg: np.ndarray) -> np.ndarray:
+    return viewpoint_deg
+
+
+def _head_pose(name: str, prefix: str = "", largest_deg: float | None = None) -> Reading:
+    return Reading(
+        name,
+        (f"{prefix}pitch_deg", f"{prefix}yaw_deg", f"{prefix}roll_deg"),
+        conventions.from_pitch_yaw_roll,
+        conventions.to_pitch_yaw_roll,
+        conventions.to_pitch_yaw_roll,
+        functools.partial(metrics.head_pose, largest_deg=largest_deg),
+    )
+
+
+_AXIS_ANGLE = Reading(
+    "axis_angle",
+    ("axis_angle_pitch_deg", "axis_angle_yaw_deg", "axis_angle_roll_deg"),
+    _plain_to_viewpoint,
+    _plain_from_viewpoint,
+    _axis_angle_of,
+    metrics.head_pose,
+)
+_PASCAL3D = Reading(
+    "pascal3d",
+    ("azimuth_deg", "elevation_deg", "tilt_deg"),
+    _own,
+    _own,
+    _own,
+    metrics.pascal3d,
+)
+
+PROTOCOLS = {
+    "biwi": Protocol("biwi_kinect_head_pose", (), (_head_pose("fsanet", "fsanet_"), _AXIS_ANGLE)),
+    "aflw2000": Protocol(
+        "aflw2000_3d", ("crop", "aligned"), (_head_pose("aflw2000", largest_deg=99.0),)
+    ),
+    "pascal3d": Protocol("pascal3d_plus", ("car", "bus", "train"), (_PASCAL3D,)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The truth of a protocol's pictures.
+
+    Attributes:
+      angles_deg: reading -> picture's name -> [3].
+      rotation_deg: by how much each picture was turned upright, clockwise.
+    """
+
+    angles_deg: Mapping[str, Mapping[str, np.ndarray]]
+    rotation_deg: Mapping[str, float]
+
+    def of(self, reading: Reading, names: list[str]) -> np.ndarray:
+        """Truth [pictures, 3] of a reading."""
+        return np.stack([self.angles_deg[reading.name][name] for name in names])
+
+    def turned(self, names: list[str]) -> np.ndarray:
+        """Rotation [pictures] of the pictures."""
+        return np.array([self.rotation_deg.get(name, 0.0) for name in names])
+
+
+def set_name(name: str, chosen: str = "") -> str:
+    """TFDS name of a protocol's set.
+
+    Args:
+      name: of `PROTOCOLS`.
+      chosen: configuration; empty: the usual one.
+
+    Raises:
+      FlagError: the set has no such configuration.
+    """
+    protocol = PROTOCOLS[name]
+    if chosen and chosen not in protocol.configs:
+        offered = ", ".join(protocol.configs) or "no configurations"
+        raise FlagError(f"protocol {name} has {offered}, not {chosen!r}")
+    found = chosen or next(iter(protocol.configs), "")
+    return f"{protocol.dataset}/{found}" if found else protocol.dataset
+
+
+def load_set(options: config.Options, name: str, chosen: str) -> tuple[PictureSet, Truth]:
+    """The test pictures of a protocol's TFDS set, cropped as the run's, and their truth.
+
+    Raises:
+      UserError: the set cannot be prepared; says what to download.
+    """
+    spec = sources.TFDS_PREFIX + set_name(name, chosen)
+    pictures = labelled.set_pictures(options, spec, "test")
+    readings = PROTOCOLS[name].readings
+    wanted = {feature for reading in readings for feature in reading.features}
+    numbers = sources.read_numbers(spec, "test", (*sorted(wanted), _ROTATION))
+    angles = {
+        reading.name: {
+            picture: np.array([row[feature] for feature in reading.features])
+            for picture, row in numbers.items()
+        }
+        for reading in readings
+    }
+    turned = {picture: row.get(_ROTATION, 0.0) for picture, row in numbers.items()}
+    return pictures, Truth(angles, turned)
+
+
+def truth_of_labels(name: str, pictures: list[PictureSet]) -> Truth:
+    """The truth that a folder's labels amount to, each reading by its own rule."""
+    angles = {
+        reading.name: {
+            picture: row
+            for part in pictures
+            for picture, row in zip(
+                part.names, reading.of_labels(labelled.angles_deg(part)), strict=True
+            )
+        }
+        for reading in PROTOCOLS[name].readings
+    }
+    return Truth(angles, {})
+
+
+def score(
+    name: str,
+    truth: Truth,
+    split: labelled.Split,
+    predict: Callable[[np.ndarray | None], np.ndarray],
+) -> dict[str, dict[str, Any]]:
+    """The published numbers of each reading.
+
+    Args:
+      name: of `PROTOCOLS`.
+      truth: of every picture of the split.
+      split: the pictures to calibrate on and to score.
+      predict: labels [calibration pictures, 3], or None where there are none -> viewpoints of the
+        test pictures, calibrated on those labels.
+
+    Returns:
+      reading -> `metrics.head_pose` or `metrics.pascal3d`.
+    """
+    results = {}
+    for reading in PROTOCOLS[name].readings:
+        known = None
+        if split.calibration is not None:
+            names = split.calibration.names
+            known = reading.to_viewpoint(truth.of(reading, names))
+            known = geometry.carry(known, truth.turned(names))
+        names = split.test.names
+        viewpoint_deg = geometry.carry(predict(known), -truth.turned(names))
+        predicted = reading.from_viewpoint(viewpoint_deg)
+        results[reading.name] = reading.measure(predicted, truth.of(reading, names))
+    return results
+
+
+def lines(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The numbers of each reading, a line each."""
+    return [
+        f"{name}: " + ", ".join(f"{key} {_shown(value)}" for key, value in numbers.items())
+        for name, numbers in results.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

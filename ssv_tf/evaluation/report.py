@@ -1,0 +1,291 @@
+"""One self-contained HTML page about a score: numbers, plots and pictures, nothing from outside."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.evaluation import calibration, drawing, metrics, plots
+from ssv_tf.training import config
+
+_PICTURE_SIDE = 160  # pixels; the pictures may be private, so no more than V saw is shown
+_LARGEST_TURNTABLE = 8_000_000  # bytes
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;
+ padding:1rem;max-width:70rem}
+h1{font-size:1.5rem;line-height:1.2}h2{font-size:1.15rem;margin:2rem 0 .5rem}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}tr.own td{font-weight:600}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.75rem}
+figure{margin:0}img{max-width:100%;height:auto}figcaption{font-size:.85rem;color:#444;
+ overflow-wrap:anywhere}.large{font-size:1.1rem}
+"""
+
+
+def build(
+    folder: Path, options: config.Options, outcome: Any, pictures: int = 12, seed: int = 0
+) -> str:
+    """The page.
+
+    Args:
+      folder: the run folder; its turntable and metrics.jsonl are shown where it has them.
+      options: the run's settings.
+      outcome: what `scoring.evaluate` returned, `result` with the key "run".
+      pictures: worst and random pictures shown, of each; 0 shows none and names none.
+      seed: draws the random ones.
+
+    Returns:
+      HTML text.
+    """
+    result = outcome.result
+    mark = f", {options.training}" if options.supervised else ""
+    title = f"Viewpoint score of {result['run']}{mark}"
+    sections = [
+        f"<h1>{_text(title)}</h1>",
+        _summary(result),
+        _section("Numbers", _numbers(result)),
+        _section("Azimuth", _plots(outcome)),
+        _confidence(result.get("confidence")),
+        _turntable(folder),
+        _health(folder),
+        _training(folder),
+        _examples(outcome, pictures, seed),
+        _section("Calibration", _calibration(result["calibration"])),
+        _section("Settings of the run", _settings(json.loads(options.to_json()))),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(filter(None, sections))}</body></html>\n"
+    )
+
+
+def _summary(result: dict[str, Any]) -> str:
+    azimuth = result["azimuth"]
+    low, high = azimuth["interval_95"]["median_error_deg"]
+    condition = f" where {result['where']}" if result.get("where") else ""
+    mirrored = ", each averaged with its mirror image" if result["mirror_average"] else ""
+    return (
+        f'<p class="large">Median azimuth error <b>{azimuth["median_error_deg"]:.1f}°</b> '
+        f"(95 % interval {low:.1f} to {high:.1f}), within 30°: "
+        f"<b>{100 * azimuth['within_30']:.0f} %</b>. Best constant answer: "
+        f"{azimuth['baseline']['median_error_deg']:.1f}° and "
+        f"{100 * azimuth['baseline']['within_30']:.0f} %.</p>"
+        f"<p>{result['pictures']} pictures of {_text(result.get('data', ''))}{_text(condition)}"
+        f"{mirrored}; {result['skipped']} could not be used. Calibrated on "
+        f"{result['calibrated_on']} others. The constant was fitted on "
+        f"{_text(result['baseline_fitted_on'])}. Convention: {_text(result['convention'])}.</p>"
+    )
+
+
+def _numbers(result: dict[str, Any]) -> str:
+    shares = [f"within {t}°" for t in metrics.TOLERANCES_DEG]
+    rows = []
+    for name in viewpoint.ANGLES:
+        own = result[name]
+        low, high = own["interval_95"]["median_error_deg"]
+        constant = own["baseline"]
+        rows.append(("own", name, f"{low:.1f} to {high:.1f}", own))
+        rows.append(("", f"best constant ({constant['constant_deg']:.0f}°)", "", constant))
+        rows.append(("", "random guess", "", own["random_guess"]))
+    head = _row(["", "median", "mean", *shares, "95 % of the median"], cell="th")
+    return _table(head, (_row(_cells(*row[1:]), row[0]) for row in rows))
+
+
+def _cells(label: str, interval: str, numbers: dict[str, Any]) -> list[str]:
+    shares = [f"{100 * numbers[f'within_{t}']:.0f} %" for t in metrics.TOLERANCES_DEG]
+    median, mean = numbers["median_error_deg"], numbers["mean_error_deg"]
+    return [label, f"{median:.1f}°", f"{mean:.1f}°", *shares, interval]
+
+
+def _plots(outcome: Any) -> str:
+    predicted, true = outcome.predicted_deg, np.asarray(outcome.test.angles_deg)
+    azimuth, large = outcome.result["azimuth"], outcome.result["azimuth"]["large_errors"]
+    circle = predicted[:, 0], true[:, 0]
+    figures = [
+        (plots.azimuth_scatter(*circle), "Predicted over true azimuth, a dot a picture."),
+        (plots.bin_errors(azimuth["bins"]),
+         "Median azimuth error by true azimuth; above each bar, its pictures."),
+        (plots.confusion(azimuth["confusion"]), "Side seen: true in rows, predicted in columns."),
+        (plots.azimuth_histograms(*circle), "Predicted beside true azimuths: one tall bar of "
+         "predictions would mean that V answers the same for all."),
+        (plots.error_histograms(metrics.error_deg(predicted, true)), "Errors of the three angles."),
+    ]  # fmt: skip
+    causes = (
+        f"<p>{large['pictures']} azimuths are more than 30° off; of these "
+        f"{100 * large['half_circle']:.0f} % lie half a circle off, "
+        f"{100 * large['mirrored_front_back']:.0f} % are mirrored front-back, "
+        f"{100 * large['mirrored_left_right']:.0f} % mirrored left-right, "
+        f"{100 * large['other']:.0f} % none of these (a picture may count twice).</p>"
+    )
+    shown = "".join(_figure(png, "png", caption) for png, caption in figures)
+    return f'{causes}<div class="plots">{shown}</div>'
+
+
+def _confidence(score: dict[str, Any] | None) -> str:
+    """Whether the confidence is a probability, and what refusing the unsure brings."""
+    if not score:
+        return ""
+    within = f"{score['within_deg']:.0f}°"
+    figures = [
+        (plots.reliability(score["bins"]),
+         f"Right means within {within}. A dot is a tenth of the pictures; expected calibration "
+         f"error {score['expected_calibration_error']:.3f}."),
+        (plots.risk_coverage(score["risk_coverage"]),
+         "What is left wrong where the least sure answers are refused."),
+    ]  # fmt: skip
+    shown = "".join(_figure(png, "png", caption) for png, caption in figures)
+    return _section("Confidence", f'<div class="plots">{shown}</div>')
+
+
+def _turntable(folder: Path) -> str:
+    """The run's newest turntable, moving if there is one; a step picture sorts after the rest."""
+    found = sorted(folder.glob("pictures/turntable*"))
+    small = [path for path in found if path.stat().st_size <= _LARGEST_TURNTABLE]
+    chosen = next((p for kind in (".gif", ".png") for p in small[::-1] if p.suffix == kind), None)
+    if chosen is None:
+        return ""
+    caption = "Objects that S draws, turned by the viewpoint: the shape should stay one object."
+    return _section("Turntable", _figure(chosen.read_bytes(), chosen.suffix[1:], caption))
+
+
+_HEALTH_MEANINGS = {
+    "health": "0 collapsed to 1: explained above chance, times coverage",
+    "explained": "share of other azimuths whose drawing is less like a real picture than the "
+    "drawing from the azimuth V gives it; 0.5 is chance",
+    "front_rear": "the same against the opposite azimuth alone",
+    "handed": "the same of slanting views against their mirrored azimuth; low where S turns its "
+    "object the wrong way round or has it lie across",
+    "steady": "share of real pictures whose azimuth moved by less than 30 degrees since the "
+    "measurement before; V that takes fronts for rears keeps changing its mind",
+    "coverage": "how evenly V's azimuths of real pictures go around the circle",
+    "turning": "change of a drawing with azimuth over its change with style",
+    "drawn_error_deg": "median azimuth error of V on S's own pictures",
+    "mirror_error_deg": "how far the azimuths of a picture and its mirror image are from mirrored",
+}
+
+
+def _health(folder: Path) -> str:
+    """What the run measured without a label when it last looked."""
+    found = [r for r in records(folder / "metrics.jsonl") if r.get("kind") == "health"]
+    if not found:
+        return ""
+    last = found[-1]
+    rows = [
+        _row([name.replace("_", " "), f"{last[name]:.2f}", meaning])
+        for name, meaning in _HEALTH_MEANINGS.items()
+        if isinstance(last.get(name), (int, float))
+    ]
+    head = _row(["signal", f"step {last.get('step')}", "meaning"], cell="th")
+    return _section("Health, measured without labels", _table(head, rows))
+
+
+def _training(folder: Path) -> str:
+    curve = plots.training_curve(records(folder / "metrics.jsonl"))
+    if curve is None:
+        return ""
+    caption = "Scores on labelled pictures, health and losses over training steps."
+    return _section("Training", f'<div class="plots">{_figure(curve, "png", caption)}</div>')
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The readable lines of metrics.jsonl; a killed run may leave half a line."""
+    records = []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def _examples(outcome: Any, count: int, seed: int) -> str:
+    if not count:
+        return ""
+    errors = metrics.error_deg(outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0])
+    worst = np.argsort(-errors, kind="stable")[:count]
+    chosen = np.random.default_rng(seed).permutation(len(errors))[:count]
+    return "".join(
+        _section(heading, f'<div class="pictures">{_pictures(outcome, indices)}</div>')
+        for heading, indices in (("Random pictures", chosen), ("Worst pictures", worst))
+    )
+
+
+def _pictures(outcome: Any, indices: Iterable[int]) -> str:
+    shown = []
+    for i in indices:
+        predicted, true = outcome.predicted_deg[i], outcome.test.angles_deg[i]
+        image = drawing.draw_axes(outcome.test.images[i], predicted, (_PICTURE_SIDE,) * 2)
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=85)
+        caption = (
+            f"{outcome.test.names[i]}: azimuth {predicted[0]:.0f}°, true {true[0]:.0f}°; "
+            f"elevation {predicted[1]:.0f}°, true {true[1]:.0f}°; "
+            f"tilt {predicted[2]:.0f}°, true {true[2]:.0f}°"
+        )
+        shown.append(_figure(stream.getvalue(), "jpeg", caption))
+    return "".join(shown)
+
+
+def _calibration(data: dict[str, Any]) -> str:
+    rows = []
+    for name in viewpoint.ANGLES:
+        entry = data[name]
+        residual = entry["residual_deg"]
+        rows.append(
+            [name, entry["kind"], f"{entry['scale']:.3f}", f"{entry['offset_deg']:.1f}°",
+             "" if residual is None else f"{residual:.1f}°"]
+        )  # fmt: skip
+    head = _row(["", "kind", "scale", "offset", "median error, fitted pictures"], cell="th")
+    table = _table(head, map(_row, rows))
+    warp = tuple(data[viewpoint.ANGLES[0]].get("warp", calibration.NO_WARP))
+    if warp == calibration.NO_WARP:
+        return table
+    low, high = calibration.warped(np.array([30.0, 60.0]), warp)
+    return f"{table}<p>Azimuth's quarters are warped: 30° becomes {low:.0f}°, 60° {high:.0f}°.</p>"
+
+
+def _settings(options: dict[str, Any]) -> str:
+    head = _row(["setting", "value"], cell="th")
+    rows = _table(head, (_row([name, str(value)]) for name, value in options.items()))
+    return f"<details><summary>{len(options)} settings</summary>{rows}</details>"
+
+
+def _section(heading: str, content: str) -> str:
+    return f"<section><h2>{_text(heading)}</h2>{content}</section>"
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    body = "".join(rows)
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _row(cells: Iterable[str], name: str = "", cell: str = "td") -> str:
+    joined = "".join(f"<{cell}>{_text(text)}</{cell}>" for text in cells)
+    return f'<tr class="{name}">{joined}</tr>' if name else f"<tr>{joined}</tr>"
+
+
+def _figure(data: bytes, kind: str, caption: str) -> str:
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    text = _text(caption)
+    return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
+
+
+def _text(value: str) -> str:
+    return html.escape(str(value), quote=True)

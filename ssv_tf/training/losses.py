@@ -1,0 +1,177 @@
+"""The losses, one pure function each (SSV section 3 and its supplement; DESIGN section 3).
+
+All take float32 tensors and return a scalar: the mean over the batch. A `prediction` is what
+AnalysisNetwork returns. None of them stops a gradient unless its docstring says so; which
+network learns from a loss is decided in `training/step.py`.
+"""
+
+from keras import ops
+
+from ssv_tf.models.encoding import PLAIN, encode, mirror_prediction
+
+# --- Adversarial -----------------------------------------------------------------------------
+
+
+def wasserstein_analysis(real_scores, fake_scores):
+    """V's adversarial loss, Gulrajani et al. 2017 equation 3, first two terms: fake - real."""
+    return ops.mean(fake_scores) - ops.mean(real_scores)
+
+
+def wasserstein_synthesis(fake_scores):
+    """S's adversarial loss: -realness of its pictures."""
+    return -ops.mean(fake_scores)
+
+
+def gradient_penalty(gradient):
+    """Gulrajani et al. 2017 equation 3, last term without lambda: (|gradient| - 1)^2.
+
+    Args:
+      gradient: of the realness with respect to pictures mixed by a factor drawn uniformly from
+        [0, 1] per picture, [batch, r, r, 3].
+    """
+    norm = ops.sqrt(ops.sum(ops.square(gradient), axis=(1, 2, 3)) + 1e-12)
+    return ops.mean(ops.square(norm - 1.0))
+
+
+def drift(real_scores):
+    """Karras et al. 2018 appendix A.1: squared real scores, so that they do not wander off."""
+    return ops.mean(ops.square(real_scores))
+
+
+def logistic_analysis(real_scores, fake_scores):
+    """Non-saturating logistic loss of V, Goodfellow et al. 2014 equation 1."""
+    return ops.mean(ops.softplus(fake_scores)) + ops.mean(ops.softplus(-real_scores))
+
+
+def logistic_synthesis(fake_scores):
+    """Non-saturating logistic loss of S."""
+    return ops.mean(ops.softplus(-fake_scores))
+
+
+def r1_penalty(gradient):
+    """R1 of Mescheder et al. 2018 equation 9 without gamma / 2: |gradient|^2 at real pictures."""
+    return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
+
+
+# --- Viewpoint and style ---------------------------------------------------------------------
+
+
+def viewpoint_distance(prediction, magnitudes, quadrants):
+    """SSV equations 3 and 4: soft cross-entropy of the magnitudes and of the quadrant.
+
+    The magnitudes' own entropy is taken off, so that a perfect prediction costs 0 and not a
+    number that depends on the angle.
+
+    Args:
+      prediction: magnitude_logits [batch, 3, 2] and quadrant_logits [batch, 3, 4].
+      magnitudes: target (cos^2, sin^2), [batch, 3, 2].
+      quadrants: target class probabilities, [batch, 3, 4].
+    """
+    magnitude = _divergence(magnitudes, prediction["magnitude_logits"])
+    quadrant = _divergence(quadrants, prediction["quadrant_logits"])
+    return ops.mean(magnitude + quadrant)
+
+
+def viewpoint_consistency(prediction, angles_rad, encoding=PLAIN):
+    """SSV section 3.1, generative consistency: V finds the viewpoint S drew, [batch, 3] rad."""
+    magnitudes, quadrants = encode(angles_rad, encoding)
+    return viewpoint_distance(prediction, magnitudes, quadrants)
+
+
+def style_consistency(prediction, style):
+    """SSV section 3.1, generative consistency: mean squared error of z, [batch, style_size]."""
+    return ops.mean(ops.square(prediction["style"] - style))
+
+
+def symmetry(prediction, mirrored_prediction):
+    """SSV section 3.1, symmetry: V(mirror(x)) agrees with V(x), mirrored and held fixed.
+
+    Args:
+      prediction: V(x); no gradient flows into it.
+      mirrored_prediction: V(mirror(x)), which learns.
+    """
+    magnitude, quadrant = mirror_prediction(
+        prediction["magnitude_logits"], prediction["quadrant_logits"]
+    )
+    return viewpoint_distance(
+        mirrored_prediction,
+        ops.stop_gradient(ops.softmax(magnitude, axis=-1)),
+        ops.stop_gradient(ops.softmax(quadrant, axis=-1)),
+    )
+
+
+def same_viewpoint(first, second):
+    """Paired consistency of S: two pictures drawn from one viewpoint get one prediction."""
+    return viewpoint_distance(
+        first,
+        ops.stop_gradient(ops.softmax(second["magnitude_logits"], axis=-1)),
+        ops.stop_gradient(ops.softmax(second["quadrant_logits"], axis=-1)),
+    )
+
+
+def same_style(first, second):
+    """Paired consistency of S: two pictures drawn with one style get one predicted style."""
+    return ops.mean(ops.square(first["style"] - second["style"]))
+
+
+# --- Pictures --------------------------------------------------------------------------------
+
+
+def likeness(features, drawn_features):
+    """cos(phi(x), phi(S(V(x)))) of SSV equation 5, [batch, n] features each -> [batch]."""
+    return ops.sum(_unit(ops.stop_gradient(features)) * _unit(drawn_features), axis=-1)
+
+
+def image_consistency(features, drawn_features):
+    """SSV equation 5: -cos(phi(x), phi(S(V(x)))), [batch, n] features each."""
+    return -ops.mean(likeness(features, drawn_features))
+
+
+def quadrant_distance(prediction, target):
+    """Cross-entropy, less the target's entropy, of azimuth's quadrant with target [batch, 4]."""
+    return ops.mean(_divergence(target, prediction["quadrant_logits"][:, 0]))
+
+
+def quadrant_of_teacher(prediction, teacher_probabilities, confidence):
+    """Self-training of azimuth's quadrant on real pictures (FixMatch, Sohn et al. 2020, eq. 4).
+
+    Args:
+      prediction: V's, of an augmented picture.
+      teacher_probabilities: quadrants of the plain picture by V's average, [batch, 4].
+      confidence: where the best of them is not above this, a picture does not count.
+    """
+    sure = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
+    wanted = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
+    surprise = _divergence(wanted, prediction["quadrant_logits"][:, 0])
+    return ops.mean(sure * surprise)
+
+
+def synthesis_symmetry(picture, mirrored_viewpoint_picture):
+    """SSV section 3.2, symmetry: S(z, mirror(v)) looks like mirror(S(z, v)), held fixed.
+
+    Smooth L1 (Girshick 2015 equation 3).
+
+    Args:
+      picture: S(z, v), [batch, r, r, 3]; mirrored here, no gradient flows into it.
+      mirrored_viewpoint_picture: S(z, mirror(v)), which learns.
+    """
+    target = ops.stop_gradient(mirror_pictures(picture))
+    distance = ops.abs(mirrored_viewpoint_picture - target)
+    return ops.mean(ops.where(distance < 1.0, 0.5 * ops.square(distance), distance - 0.5))
+
+
+def mirror_pictures(pictures):
+    """Left-right mirror images of [batch, height, width, channels]."""
+    return ops.flip(pictures, axis=2)
+
+
+def _divergence(target, logits):
+    """Cross-entropy of softmax(logits) under `target` less the target's entropy, [batch, 3]."""
+    surprise = -ops.log_softmax(logits, axis=-1)
+    own = ops.log(ops.maximum(target, 1e-12))
+    return ops.sum(target * (surprise + own), axis=-1)
+
+
+def _unit(vectors):
+    norm = ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)
+    return vectors / norm

@@ -1,0 +1,191 @@
+"""A run folder and what it keeps: options, models, calibration, pictures, log.
+
+runs/NAME/
+  options.json  calibration.json  metrics.jsonl
+  models/analysis.keras models/synthesis.keras   the last, S averaged
+  models/best/...                                the newest of about the best health
+  pictures/  checkpoints/  tensorboard/
+
+A student's (`ssv_tf.distill`) has distill.json, and a StudentNetwork as its analysis.keras.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.training import config
+
+_PRESETS = Path(__file__).parents[1] / "presets"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run on disk.
+
+    Attributes:
+      path: its folder.
+      options: what it was trained with.
+      preset: its name where it came with the package, else None.
+    """
+
+    path: Path
+    options: config.Options
+    preset: str | None = None
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the models to use lie: the best by health if there is one, else the last."""
+        best = self.path / "models" / "best"
+        return best if (best / "analysis.keras").is_file() else self.path / "models"
+
+    @property
+    def student(self) -> str | None:
+        """The name of the teacher where the run is a student of another, else None."""
+        path = self.path / "distill.json"
+        if not path.is_file():
+            return None
+        try:
+            return str(json.loads(path.read_text())["teacher"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+
+    def analysis(self):
+        """The trained AnalysisNetwork; of a student, the StudentNetwork."""
+        from ssv_tf.models import analysis, student
+
+        kinds = analysis.AnalysisNetwork, student.StudentNetwork
+        return _load_model(self.models_dir / "analysis.keras", *kinds)
+
+    def synthesis(self):
+        """The trained SynthesisNetwork, averaged weights.
+
+        Raises:
+          UserError: the run is supervised, which trains none, or a student, which needs none.
+        """
+        if self.student:
+            raise UserError(f"{self.path} is a student of {self.student}: it has no S to draw")
+        if self.options.supervised:
+            raise UserError(f"{self.path} is {self.options.training}: it has no trained S to draw")
+        from ssv_tf.models import synthesis
+
+        return _load_model(self.models_dir / "synthesis.keras", synthesis.SynthesisNetwork)
+
+    def calibration(self):
+        """The run's Calibration, or None before `calibrate`."""
+        from ssv_tf.evaluation.calibration import Calibration
+
+        path = self.path / "calibration.json"
+        if not path.is_file():
+            return None
+        try:
+            return Calibration.from_json(path.read_text(), str(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Run:
+    """The run in folder `path`, or the one that came with the package under `preset`.
+
+    Raises:
+      FlagError: neither or both are given.
+      UserError: no such run, or not a run.
+    """
+    if bool(path) == bool(preset):
+        raise FlagError("give either --run=FOLDER or --preset=NAME")
+    folder = _preset_folder(preset) if preset else Path(path)  # type: ignore[arg-type]
+    if not folder.is_dir():
+        raise UserError(f"no such run folder: {folder}")
+    options_path = folder / "options.json"
+    if not options_path.is_file():
+        raise UserError(f"{folder} is not a run: it has no options.json")
+    try:
+        text = options_path.read_text()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{options_path} cannot be read: {error}") from error
+    return Run(folder, config.from_json(text, str(options_path)), preset or None)
+
+
+def find(name: str) -> Run:
+    """The run in the folder of that name, else the preset; a folder of something else is no run.
+
+    Raises:
+      UserError: neither.
+    """
+    if name in presets() and not (Path(name) / "options.json").is_file():
+        return load(preset=name)
+    if Path(name).is_dir():
+        return load(name)
+    raise UserError(
+        f"{name} is neither a run folder nor a preset; presets: {', '.join(presets()) or 'none'}"
+    )
+
+
+def presets() -> list[str]:
+    """Names of the runs that came with the package."""
+    return sorted(p.name for p in _PRESETS.iterdir()) if _PRESETS.is_dir() else []
+
+
+def say_if_supervised(options: config.Options) -> None:
+    """A line on stderr for a run that was trained from labels."""
+    if options.supervised:
+        print(f"warning: the run is {options.training}, trained from labels", file=sys.stderr)
+
+
+def _preset_folder(name: str) -> Path:
+    if name not in presets():
+        raise FlagError(f"--preset={name}: known presets: {', '.join(presets()) or 'none yet'}")
+    return _PRESETS / name
+
+
+def _load_model(path: Path, *classes):
+    import keras
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the run has not saved its models yet")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} cannot be read as a Keras model: empty, cut short or foreign")
+    try:
+        model = keras.saving.load_model(
+            path, custom_objects={kind.__name__: kind for kind in classes}, compile=False
+        )
+    except Exception as error:  # Keras raises many kinds for a damaged file
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise UserError(f"{path} cannot be read as a Keras model: {first[0]}") from error
+    if not isinstance(model, classes):
+        wanted = " or ".join(kind.__name__ for kind in classes)
+        raise UserError(f"{path} holds a {type(model).__name__}, no {wanted}")
+    return model
+
+
+def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:
+    """Writes analysis.keras and synthesis.keras into `folder`, each by way of a temporary name."""
+    for model, name in ((analysis, "analysis.keras"), (synthesis, "synthesis.keras")):
+        save_model(folder, model, name)
+
+
+def save_model(folder: str | os.PathLike, model, name: str) -> None:
+    """Writes a model into `folder` under `name`, by way of a temporary name."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _save_model(model, folder / name)
+    except OSError as error:
+        raise UserError(f"cannot write models to {folder}: {error.strerror or error}") from error
+
+
+def _save_model(model, path: Path) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".keras")
+    os.close(handle)
+    try:
+        model.save(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

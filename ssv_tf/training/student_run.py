@@ -1,0 +1,276 @@
+"""Trains a student of a run and writes the student's own run folder.
+
+No label is read. What an interrupted call of the same settings left is gone on with.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.base import files
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.evaluation.calibration import FILE_NAME as CALIBRATION
+from ssv_tf.training import config, run_folder
+
+RECORD = "distill.json"
+
+_STEPS_AN_EPOCH = 100
+_HELD_OUT, _HELD_OUT_SHARE = 500, 0.1
+_WARM_UP_SHARE = 0.05
+_WEIGHT_DECAY = 1e-4
+_UNFINISHED = ".unfinished"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a student is made; flags of the same names."""
+
+    resolution: int = 64
+    width: float = 1.0
+    steps: int = 4000
+    batch_size: int = 32
+    drawn_share: float = 0.25
+    mirror_weight: float = 0.1
+    rate: float = 2e-3
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Unlabelled pictures to learn on.
+
+    Attributes:
+      data_dir: a folder; empty: what the run was trained on.
+      where: which of its pictures, by its labels.csv (`labels.parse_condition`; no angle is read).
+      limit: at most this many; 0: all.
+    """
+
+    data_dir: str = ""
+    where: str = ""
+    limit: int = 0
+
+
+def distill(
+    run: run_folder.Run,
+    out: Path,
+    settings: Settings,
+    source: Source = Source(),
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Trains a student and writes its run folder.
+
+    Args:
+      run: the teacher's.
+      out: the folder; one that an interrupted call of the same settings left is gone on with.
+      settings: how.
+      source: the pictures.
+      overwrite: remove what `out` holds first.
+      quiet: no progress bar.
+
+    Returns:
+      what `distill.json` holds: settings, teacher, pictures, distance from the teacher in degrees.
+
+    Raises:
+      FlagError, UserError: settings that do not fit the run, bad data, a folder of something else.
+    """
+    _check(run, settings)
+    teacher = run.analysis()
+    synthesis = _synthesis(run, settings)
+    made_with = {"teacher": run.preset or run.path.name, **dataclasses.asdict(settings)}
+    _check_folder(out, made_with, overwrite)
+    options = _student_options(run.options, settings, source)
+    train, held_out = _split(_pictures(options), settings.seed)
+    student = _train(run, teacher, synthesis, settings, train, out, made_with, overwrite, quiet)
+    record = made_with | {
+        "pictures": len(train),
+        "parameters": student.count_params(),
+        "teacher_distance": _distance(student, teacher, held_out),
+    }
+    _write_run(run, out, student, options, record)
+    return record
+
+
+def _check(run: run_folder.Run, settings: Settings) -> None:
+    if settings.resolution < run.options.resolution:
+        raise FlagError(
+            f"--resolution={settings.resolution} is less than the teacher's "
+            f"{run.options.resolution}"
+        )
+    if run.student:
+        raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
+
+
+def _synthesis(run: run_folder.Run, settings: Settings):
+    """The S that draws, or None where none is asked for; UserError where there is none."""
+    return run.synthesis() if settings.drawn_share and not run.options.supervised else None
+
+
+def _check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    ours = (out / RECORD).is_file() or (out / _UNFINISHED / RECORD).is_file()
+    if not ours:
+        raise FlagError(f"{out} exists and is no student; give another --out")
+    if overwrite:
+        return
+    if (out / RECORD).is_file():
+        raise FlagError(f"{out} holds a student; give --overwrite to replace it, or another --out")
+    before = json.loads((out / _UNFINISHED / RECORD).read_text())
+    changed = [f"{k} was {v!r}" for k, v in before.items() if made_with.get(k) != v]
+    if changed:
+        raise FlagError(
+            f"{out} holds an unfinished student of other settings ({'; '.join(changed)}); give the "
+            "same flags to go on, --overwrite to start anew, or another --out"
+        )
+
+
+def _student_options(options: config.Options, settings: Settings, source: Source):
+    """The teacher's options as the student's pictures need them."""
+    changes: dict = {"resolution": settings.resolution}
+    if source.data_dir:
+        changes |= {"data": source.data_dir, "where": source.where, "where_table": ""}
+    if source.limit:
+        changes["limit"] = source.limit
+    return dataclasses.replace(options, **changes)
+
+
+def _pictures(options: config.Options) -> np.ndarray:
+    from ssv_tf.training import loop
+
+    unlabelled = dataclasses.replace(options, supervised=False, train_labels="")
+    try:
+        return loop.load_training_pictures(unlabelled).images
+    except FlagError:
+        raise
+    except UserError as error:
+        raise UserError(f"{error}; --data_dir=FOLDER gives other pictures") from error
+
+
+def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures to learn on, and some to compare on."""
+    if len(images) < 2:
+        raise UserError("one picture is too few to learn on")
+    apart = max(1, min(_HELD_OUT, int(len(images) * _HELD_OUT_SHARE)))
+    order = np.random.default_rng(seed).permutation(len(images))
+    return images[np.sort(order[apart:])], images[np.sort(order[:apart])]
+
+
+def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite, quiet):
+    import keras
+
+    from ssv_tf.data import batches
+    from ssv_tf.models.student import StudentNetwork
+    from ssv_tf.training.distillation import Distiller
+
+    keras.utils.set_random_seed(settings.seed)
+    encoding = teacher.encoding
+    student = StudentNetwork(
+        settings.resolution, settings.width, centre_rad=encoding.centre_rad,
+        stretch=encoding.stretch,
+    )  # fmt: skip
+    student.build()
+    drawn = round(settings.drawn_share * settings.batch_size)
+    distiller = Distiller(
+        student, teacher, synthesis, run.options, drawn, settings.mirror_weight, settings.seed
+    )
+    distiller.build()
+    distiller.compile(optimizer=_optimizer(settings))
+    epochs = -(-settings.steps // _STEPS_AN_EPOCH)
+    try:
+        kept = _prepare(out, made_with, overwrite)
+        done = _epochs_done(kept)
+        feed = batches.training_batches(
+            images, settings.batch_size, settings.seed, done * _STEPS_AN_EPOCH, mirror=False
+        )
+        distiller.fit(
+            ((pictures,) for pictures in feed),
+            epochs=epochs,
+            shuffle=False,
+            steps_per_epoch=min(_STEPS_AN_EPOCH, settings.steps),
+            verbose=0 if quiet else 2,
+            callbacks=_callbacks(kept, distiller, settings.seed),
+        )
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+    return student
+
+
+def _callbacks(kept: Path, distiller, seed: int) -> list:
+    """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
+    import keras
+
+    generators = distiller.random, distiller.student.dropout.seed_generator
+
+    def reseed(epoch, logs=None):
+        for number, generator in enumerate(generators):
+            generator.state.assign([seed + number, epoch << 16])
+
+    return [
+        keras.callbacks.LambdaCallback(on_epoch_begin=reseed),
+        keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False),
+    ]
+
+
+def _optimizer(settings: Settings):
+    import keras
+
+    warm_up = max(1, int(settings.steps * _WARM_UP_SHARE))
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, settings.steps - warm_up), warmup_target=settings.rate, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _prepare(out: Path, made_with: dict, overwrite: bool) -> Path:
+    """The folder of the unfinished training; with `overwrite`, out of nothing."""
+    if overwrite:
+        shutil.rmtree(out, ignore_errors=True)
+    kept = out / _UNFINISHED
+    kept.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(kept / RECORD, json.dumps(made_with) + "\n")
+    return kept
+
+
+def _epochs_done(kept: Path) -> int:
+    """Where the callback will go on, so that the pictures go on there as well."""
+    try:
+        return int(json.loads((kept / "training_metadata.json").read_text())["epoch"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _distance(student, teacher, images: np.ndarray) -> dict:
+    """How far the two answer from each other, in V's own angles."""
+    from ssv_tf.models import inference
+
+    own = inference.predict(student, images)[:, :3]
+    factor = student.resolution // teacher.resolution
+    side = teacher.resolution
+    blocks = images.reshape(len(images), side, factor, side, factor, 3)
+    small = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    apart = np.abs(viewpoint.wrap_deg(own - inference.predict(teacher, small)[:, :3]))
+    found: dict = {"pictures": len(images)}
+    for i, name in enumerate(viewpoint.ANGLES):
+        found[name] = {
+            "median_deg": float(np.median(apart[:, i])),
+            "p95_deg": float(np.percentile(apart[:, i], 95)),
+        }
+    return found
+
+
+def _write_run(run: run_folder.Run, out: Path, student, options, record: dict) -> None:
+    calibration = run.calibration()
+    if calibration is not None:
+        # The teacher's confidence is not the student's: `calibrate` fits that anew.
+        dataclasses.replace(calibration, confidence=None).save(out / CALIBRATION)
+    run_folder.save_model(out / "models", student, "analysis.keras")
+    files.write_atomically(out / "options.json", options.to_json())
+    files.write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
+    shutil.rmtree(out / _UNFINISHED, ignore_errors=True)

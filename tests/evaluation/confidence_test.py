@@ -1,0 +1,164 @@
+"""Confidence is a probability: fitted, ordered, exported and scored as one."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import calibration, confidence
+from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.evaluation.confidence import Confidence
+from ssv_tf.export import fold
+
+NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+
+
+def _raw(margins, heads=None):
+    """Predictions whose likeliest of four quadrants leads by `margins` in log odds."""
+    raw = np.zeros((len(margins), 7))
+    # p = 1 / (1 + e^-m), the rest shared by three: the leading logit is m + log 3 above them.
+    raw[:, 4] = np.asarray(margins) + np.log(3.0)
+    return raw if heads is None else np.concatenate([raw, np.asarray(heads)[:, None]], axis=1)
+
+
+def _drawn(count, slope, offset, seed=0):
+    """Margins, and errors that are small with probability sigmoid(slope * margin + offset)."""
+    random = np.random.default_rng(seed)
+    margins = random.uniform(0.0, 6.0, count)
+    right = random.uniform(size=count) < 1.0 / (1.0 + np.exp(-(slope * margins + offset)))
+    return margins, np.where(right, 5.0, 120.0)
+
+
+def test_untouched_it_is_the_probability_of_the_likeliest_quadrant():
+    logits = np.random.default_rng(0).normal(0, 2, (50, 4))
+    raw = np.concatenate([np.zeros((50, 3)), logits], axis=1)
+    share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        Confidence(1.0, 0.0, 0.0).apply(raw, NO_BIAS), share.max(axis=1), atol=1e-6
+    )
+
+
+def test_a_bias_moves_the_quadrant_that_is_asked():
+    raw = _raw([2.0])
+    pushed = Confidence(1.0, 0.0, 0.0).apply(raw, (0.0, 0.0, 20.0, 0.0))
+    assert pushed > 0.999 > Confidence(1.0, 0.0, 0.0).apply(raw, NO_BIAS)
+
+
+def test_fit_finds_the_slope_and_offset_that_made_the_mistakes():
+    margins, errors = _drawn(20_000, 0.5, -1.0)
+    fitted = confidence.fit(_raw(margins), NO_BIAS, errors, 30.0)
+    assert fitted.margin_slope == pytest.approx(0.5, abs=0.05)
+    assert fitted.offset == pytest.approx(-1.0, abs=0.15)
+    assert fitted.head_slope == 0.0 and fitted.within_deg == 30.0
+
+
+def test_overconfident_network_is_brought_down_on_100_pictures():
+    margins, errors = _drawn(100, 0.3, -0.5)
+    fitted = confidence.fit(_raw(margins), NO_BIAS, errors, 30.0)
+    others, their_errors = _drawn(5_000, 0.3, -0.5, seed=1)
+    sure = fitted.apply(_raw(others), NO_BIAS)
+    trusting = Confidence(1.0, 0.0, 0.0).apply(_raw(others), NO_BIAS)
+    after, before = (
+        confidence.reliability(s, their_errors <= 30)["expected_calibration_error"]
+        for s in (sure, trusting)
+    )
+    assert after < 0.08 < 0.15 < before
+
+
+def test_a_head_that_knows_more_than_the_margin_is_used():
+    random = np.random.default_rng(0)
+    heads = random.normal(0, 2, 400)
+    errors = np.where(random.uniform(size=400) < 1 / (1 + np.exp(-heads)), 5.0, 120.0)
+    fitted = confidence.fit(_raw(random.uniform(0, 6, 400), heads), NO_BIAS, errors, 30.0)
+    assert fitted.head_slope > 0.6 > 0.2 > fitted.margin_slope
+
+
+def test_surer_never_means_worse():
+    margins, errors = _drawn(300, -1.0, 2.0)
+    fitted = confidence.fit(_raw(margins, -margins), NO_BIAS, 125.0 - errors, 30.0)
+    assert fitted.margin_slope >= 0 and fitted.head_slope >= 0
+
+
+def test_right_or_wrong_throughout_stays_finite():
+    for error in (0.0, 180.0):
+        fitted = confidence.fit(_raw(np.linspace(0, 13, 50)), NO_BIAS, np.full(50, error), 30.0)
+        sure = fitted.apply(_raw(np.linspace(0, 13, 50)), NO_BIAS)
+        assert np.isfinite(sure).all() and ((sure > 0) & (sure < 1)).all()
+
+
+def _calibration_pictures(count, seed=0):
+    random = np.random.default_rng(seed)
+    true = random.uniform((-180, 0, -6), (180, 30, 6), (count, 3))
+    margins, errors = _drawn(count, 0.6, -0.5, seed)
+    raw = np.concatenate([true, _raw(margins)[:, 3:]], axis=1)
+    raw[errors > 90, 0] += 180.0
+    return raw, true
+
+
+def test_calibration_fits_it_from_thirty_pictures_and_keeps_it_in_json():
+    raw, true = _calibration_pictures(100)
+    fitted = calibration.fit(raw, true, calibration.LINEAR)
+    assert fitted.confidence is not None and fitted.confidence.within_deg == 15.0
+    again = Calibration.from_json(fitted.to_json())
+    assert again == fitted
+    np.testing.assert_array_equal(again.confidence_of(raw), fitted.confidence_of(raw))
+    assert calibration.fit(raw, true, calibration.CIRCULAR).confidence.within_deg == 30.0
+    assert calibration.fit(raw[:29], true[:29]).confidence is None
+    assert calibration.fit(raw[:, :3], true).confidence is None
+    assert Calibration.identity().confidence_of(raw) is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"margin_slope": "much", "head_slope": 0.0, "offset": 0.0},
+        {"margin_slope": -1.0, "head_slope": 0.0, "offset": 0.0},
+        {"margin_slope": 1.0, "head_slope": 0.0, "offset": float("nan")},
+        {"margin_slope": 1.0},
+        {"margin_slope": 1.0, "head_slope": 0.0, "offset": 0.0, "within_deg": 0.0},
+        {"slope": 1.0},
+        7,
+    ],
+)
+def test_a_damaged_confidence_is_refused_by_the_calibrations_name(broken):
+    data = json.loads(Calibration.identity().to_json()) | {"confidence": broken}
+    with pytest.raises(UserError, match=r"mine\.json is no calibration"):
+        Calibration.from_json(json.dumps(data), "mine.json")
+
+
+def test_exported_confidence_is_that_of_numpy():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 5, (500, 4)).astype(np.float32)
+    heads = random.normal(0, 3, (500, 1)).astype(np.float32)
+    fitted = Confidence(0.4, 0.7, -0.3)
+    raw = np.concatenate([np.zeros((500, 3)), logits, heads], axis=1)
+    answers = fold.confident(tf.constant(logits), tf.constant(heads), fitted)
+    assert answers.shape == (500, 1)
+    np.testing.assert_allclose(answers[:, 0], fitted.apply(raw, NO_BIAS), atol=2e-3)
+    without = fold.confident(tf.constant(logits), None, fitted)
+    np.testing.assert_allclose(without[:, 0], fitted.apply(raw[:, :7], NO_BIAS), atol=2e-3)
+
+
+def test_reliability_of_a_hand_made_case():
+    sure = np.array([0.1, 0.1, 0.9, 0.9])
+    right = np.array([False, False, True, False])
+    found = confidence.reliability(sure, right, bins=2)
+    assert found["bins"] == [
+        {"pictures": 2, "confidence": pytest.approx(0.1), "right": 0.0},
+        {"pictures": 2, "confidence": pytest.approx(0.9), "right": 0.5},
+    ]
+    assert found["expected_calibration_error"] == pytest.approx((0.1 + 0.4) / 2)
+
+
+def test_risk_falls_as_the_unsure_are_refused():
+    sure = np.linspace(0, 1, 10)
+    errors = np.linspace(100, 1, 10)
+    rows = confidence.risk_coverage(sure, errors, 30.0)
+    assert [row["coverage"] for row in rows] == pytest.approx(np.arange(1, 11) / 10)
+    assert rows[0] == {
+        "coverage": 0.1, "median_error_deg": 1.0, "right": 1.0, "confidence_from": 1.0,
+    }  # fmt: skip
+    assert rows[-1]["right"] == pytest.approx(0.3)
+    assert rows[-1]["median_error_deg"] == pytest.approx(50.5)

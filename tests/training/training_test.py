@@ -1,0 +1,360 @@
+"""The training loop for real, at a tiny size: it learns, resumes exactly, stops, refuses."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny as sizes
+from places import HELPERS
+
+from ssv_tf.base.errors import FlagError, TrainingDiverged, UserError
+from ssv_tf.data import collection, sources
+from ssv_tf.training import checkpoints, config, loop, networks, run_folder, step
+
+TINY = config.Options(
+    steps=4,
+    **sizes.NETWORKS,
+    dropout=0.0,
+    r1_interval=1,
+    log_interval=2,
+    picture_interval=4,
+    checkpoint_interval=2,
+    score_interval=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def small_collections(monkeypatch):
+    """Random pictures in place of rendered ones."""
+
+    def load_collection(spec, *, resolution, split="train", **_):
+        rng = np.random.default_rng(len(split))
+        count = 160 if split == "calibration" else 64
+        images = rng.integers(0, 256, (count, resolution, resolution, 3), dtype=np.uint8)
+        angles = rng.uniform(-30, 30, (count, 3)).astype(np.float32)
+        return collection.PictureSet([f"{i}.png" for i in range(count)], images, angles)
+
+    monkeypatch.setattr(sources, "load_collection", load_collection)
+
+
+def tiny(folder, **changes):
+    return dataclasses.replace(TINY, run_dir=str(folder), **changes)
+
+
+def weights_of(folder):
+    run = run_folder.load(folder)
+    return [np.asarray(w) for m in (run.analysis(), run.synthesis()) for w in m.get_weights()]
+
+
+def test_run_folder_holds_all_it_promises(tmp_path):
+    folder = tmp_path / "run"
+    assert loop.train(tiny(folder), quiet=True) == 0
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if x["kind"] == "train"] == [2, 4]
+    assert [x["step"] for x in lines if x["kind"] == "score"] == [2, 4]
+    first = next(x for x in lines if x["kind"] == "train")
+    assert first["v_viewpoint"] > 0 and first["seconds_per_step"] > 0
+    assert list((folder / "pictures").glob("turntable_*.png"))
+    assert list((folder / "tensorboard").iterdir())
+    assert {p.name for p in (folder / "models").iterdir()} == {
+        "analysis.keras", "synthesis.keras", "health.json", "best",
+    }  # fmt: skip
+    health = [x for x in lines if x["kind"] == "health"]
+    assert json.loads((folder / "models" / "health.json").read_text())["step"] == 4
+    assert health and 0 <= health[-1]["health"] <= 1 and 0 <= health[-1]["explained"] <= 1
+    assert config.from_json((folder / "options.json").read_text()) == tiny(folder)
+
+
+def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
+    changes = {"deterministic": True, "dropout": 0.3, "prior_rate": 0.01, "decay_share": 0.0}
+    changes |= {"picture_interval": 2}
+    loop.train(tiny(tmp_path / "whole", **changes), quiet=True)
+    loop.train(tiny(tmp_path / "broken", steps=2, **changes), quiet=True)
+    loop.train(tiny(tmp_path / "broken", **changes), quiet=True)
+    pairs = zip(weights_of(tmp_path / "whole"), weights_of(tmp_path / "broken"), strict=True)
+    for whole, broken in pairs:
+        np.testing.assert_array_equal(whole, broken)
+    ends = [np.load(tmp_path / name / "checkpoints" / "step-4.npz") for name in ("whole", "broken")]
+    assert np.abs(ends[0]["prior/0000"]).max() > 0
+    for name in ends[0].files:
+        np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
+    signals = [tmp_path / name / "models" / "health.json" for name in ("whole", "broken")]
+    assert signals[0].read_text() == signals[1].read_text()
+    assert "steady" in json.loads(signals[0].read_text())
+
+
+def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
+    scored = []
+    predict = loop.inference.predict
+
+    def noting(analysis, images):
+        scored.append([w.numpy() for w in analysis.weights])
+        return predict(analysis, images)
+
+    monkeypatch.setattr(loop.inference, "predict", noting)
+    folder = tmp_path / "run"
+    loop.train(tiny(folder, steps=2, ema_decay=0.9), quiet=True)
+    run, end = run_folder.load(folder), np.load(folder / "checkpoints" / "step-2.npz")
+    for name in ("analysis", "synthesis"):
+        saved = getattr(run, name)().trainable_weights
+        averages, lasts = (
+            [value for key, value in sorted(end.items()) if key.startswith(f"{kind}/")]
+            for kind in (f"{name}_average", name)
+        )
+        for weight in saved:
+            assert any(np.array_equal(weight.numpy(), average) for average in averages)
+        moved = [not any(np.array_equal(w.numpy(), last) for last in lasts) for w in saved]
+        assert np.mean(moved) > 0.9
+    for weight, saved in zip(scored[-1], run.analysis().weights, strict=True):
+        np.testing.assert_array_equal(weight, saved.numpy())
+
+
+def test_rate_is_constant_then_falls_to_zero_as_a_cosine():
+    fall = networks.CosineFall(2e-3, 70, 100)
+    rates = [float(fall(step)) for step in (0, 69, 70, 85, 100, 200)]
+    np.testing.assert_allclose(rates, [2e-3, 2e-3, 2e-3, 1e-3, 0, 0], atol=1e-9)
+    again = networks.CosineFall.from_config(fall.get_config())
+    assert float(again(80)) == float(fall(80))
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, [1.0, 1.0]), (0.5, [1.0, 0.0])])
+def test_every_optimizer_falls_over_the_last_share_of_the_steps(share, expected):
+    options = dataclasses.replace(TINY, steps=40, decay_share=share, mapping_rate_ratio=0.1)
+    for optimizer, rate in zip(networks.make_optimizers(options), (1e-3, 1e-3, 1e-4), strict=True):
+        optimizer.build([])
+        given = []
+        for done in (20, 40):
+            optimizer.iterations.assign(done)
+            given.append(float(optimizer.learning_rate) / rate)
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+
+
+def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
+    (tmp_path / "ckpt-4.index").write_text("")
+    saved = checkpoints.Checkpoints(tmp_path, SimpleNamespace(state=dict), 3)
+    with pytest.raises(UserError, match="checkpoints of an earlier version"):
+        saved.restore()
+
+
+def test_training_lowers_the_consistency_losses(tmp_path):
+    options = tiny(tmp_path / "run", steps=60, log_interval=10, score_interval=100)
+    options = dataclasses.replace(options, analysis_rate=5e-3, synthesis_rate=5e-3)
+    loop.train(options, quiet=True)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    kept = [x for x in map(json.loads, lines) if x["kind"] == "train"]
+    assert kept[-1]["v_style"] < kept[0]["v_style"]
+    assert kept[-1]["v_viewpoint"] < 0.9 * kept[0]["v_viewpoint"]
+
+
+@pytest.mark.parametrize("changes", [
+    {"adversarial": "wgan_gp"},
+    {"projection": "free"},
+    {"accumulate": 2, "batch_size": 16},
+    {"precision": "mixed_bfloat16"},
+    {"xla": True},
+    {"camera_distance": 3.0, "symmetric_volume": False},
+])  # fmt: skip
+def test_every_choice_trains(tmp_path, changes):
+    options = tiny(tmp_path, **changes)
+    trainer = step.Trainer(options, step.make_strategy())
+    real = tf.random.stateless_normal([options.batch_size, 32, 32, 3], [1, 2])
+    before = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
+    parts = {k: float(v) for k, v in trainer.step(real, tf.constant(0, tf.int64), True).items()}
+    assert all(np.isfinite(value) for value in parts.values()), parts
+    assert parts["v_gradient"] > 0 and parts["s_gradient"] > 0
+    after = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
+    moved = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert np.mean(moved) > 0.9
+
+
+def test_micro_batches_average_to_the_whole_batchs_gradient():
+    real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
+    norms = []
+    for accumulate in (1, 2):
+        options = dataclasses.replace(TINY, batch_size=16, accumulate=accumulate, image_weight=0.0)
+        trainer = step.Trainer(options, step.make_strategy())
+        parts = trainer.step(real, tf.constant(0, tf.int64), True)
+        norms.append([float(parts["v_gradient"]), float(parts["s_viewpoint"])])
+    np.testing.assert_allclose(norms[0], norms[1], rtol=2e-3)
+
+
+def test_each_half_moves_its_own_network_only():
+    trainer = step.Trainer(TINY, step.make_strategy())
+    real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
+    nets = {"analysis": trainer.analysis, "synthesis": trainer.synthesis}
+    halves = {
+        "analysis": lambda: trainer.train_analysis(real, tf.constant(0, tf.int64), False),
+        "synthesis": lambda: trainer.train_synthesis(tf.constant(0, tf.int64)),
+    }
+    for name, half in halves.items():
+        before = {n: [w.numpy() for w in net.trainable_weights] for n, net in nets.items()}
+        trainer.strategy.run(tf.function(half, autograph=False))
+        for other, net in nets.items():
+            same = [
+                np.array_equal(a, w.numpy())
+                for a, w in zip(before[other], net.trainable_weights, strict=True)
+            ]
+            assert all(same) == (other != name)
+
+
+def test_average_follows_its_recursion():
+    options = dataclasses.replace(TINY, ema_decay=0.5)
+    trainer = step.Trainer(options, step.make_strategy())
+    real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
+    average = [w.numpy() for w in trainer.synthesis_ema.trainable_weights]
+    for number in range(12):
+        trainer.step(real, tf.constant(number, tf.int64), False)
+        rate = max(0.5, 9 / (10 + number))
+        weights = trainer.synthesis.trainable_weights
+        average = [a + rate * (w.numpy() - a) for a, w in zip(average, weights, strict=True)]
+    for expected, weight in zip(average, trainer.synthesis_ema.trainable_weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected, atol=1e-5)
+
+
+def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    loop.train(tiny(folder, steps=2), quiet=True)
+    before = weights_of(folder)
+    real_step = step.Trainer._step
+
+    def poisoned(self, *args):
+        parts = real_step(self, *args)
+        return parts | {"v_style": parts["v_style"] * float("nan")}
+
+    monkeypatch.setattr(step.Trainer, "_step", poisoned)
+    with pytest.raises(
+        TrainingDiverged, match=r"step 3: v_style not a number.*step-2\.npz remains"
+    ):
+        loop.train(tiny(folder), quiet=True)
+    for a, b in zip(before, weights_of(folder), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_changed_setting_is_refused_and_named(tmp_path):
+    loop.prepare_folder(tiny(tmp_path / "run"), False)
+    with pytest.raises(FlagError, match="--code_size was 4"):
+        loop.prepare_folder(tiny(tmp_path / "run", code_size=8), False)
+    loop.prepare_folder(tiny(tmp_path / "run", steps=9), False)
+    loop.prepare_folder(tiny(tmp_path / "run", code_size=8), True)
+
+
+def test_foreign_folder_is_never_removed(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError):
+            loop.prepare_folder(tiny(tmp_path), overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+    folder = tmp_path / "run"
+    loop.train(tiny(folder), quiet=True)
+    newest = folder / "checkpoints" / "step-4.npz"
+    newest.write_bytes(newest.read_bytes()[:100])
+    trainer = step.Trainer(tiny(folder), step.make_strategy())
+    saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, 1)
+    assert saved.restore() == 2
+    saved.save(4)
+    assert {p.name for p in newest.parent.iterdir()} == {"step-4.npz", "step-4.npz.damaged"}
+    assert saved.restore() == 4
+
+
+TWO_DEVICES = """
+import sys, dataclasses
+import tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path[:0] = {tests!r}
+from training_test import TINY
+from ssv_tf.training import step
+options = dataclasses.replace(TINY, batch_size=16, image_weight=0.0)
+real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
+results = []
+for devices in ("CPU:0", "CPU:0,CPU:1"):
+    trainer = step.Trainer(options, step.make_strategy(devices))
+    data = tf.data.Dataset.from_tensors(real).repeat()
+    batches = iter(trainer.strategy.experimental_distribute_dataset(data))
+    for number in range(2):
+        parts = trainer.step(next(batches), tf.constant(number, tf.int64), number == 0)
+    results.append({{k: float(v) for k, v in parts.items()}})
+one, two = results
+for name in one:
+    if not name.endswith("gradient"):
+        assert abs(one[name] - two[name]) < 2e-3 * max(1, abs(one[name])), (name, one, two)
+print("same numbers")
+"""
+
+
+def test_two_devices_give_one_devices_numbers():
+    code = TWO_DEVICES.format(tests=[os.path.dirname(__file__), str(HELPERS)])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert "same numbers" in done.stdout, done.stderr[-2000:]
+
+
+SIGNALLED = """
+import sys
+sys.path[:0] = {tests!r}
+import numpy as np
+from training_test import tiny
+from ssv_tf.data import collection, sources
+def load_collection(spec, *, resolution, split="train", **_):
+    images = np.zeros((160, resolution, resolution, 3), np.uint8)
+    angles = np.random.default_rng(0).uniform(-30, 30, (160, 3)).astype("float32")
+    return collection.PictureSet([str(i) for i in range(160)], images, angles)
+sources.load_collection = load_collection
+from ssv_tf.training import loop
+sys.exit(loop.train(tiny({folder!r}, steps=100000, checkpoint_interval=100000), quiet=True))
+"""
+
+
+def test_sigterm_saves_then_leaves(tmp_path):
+    folder = tmp_path / "run"
+    code = SIGNALLED.format(tests=[os.path.dirname(__file__), str(HELPERS)], folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    log, deadline = folder / "metrics.jsonl", time.monotonic() + 240
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "everything is saved" in output
+    assert (folder / "models" / "analysis.keras").is_file()
+    assert list((folder / "checkpoints").glob("step-*.npz"))
+
+
+def test_shapes_come_to_differ_with_the_ramp():
+    options = config.Options(steps=100, shape_ramp=0.5, code_size=4)
+    for number, wanted in ((0, 0.0), (25, 0.5), (50, 1.0), (99, 1.0)):
+        width = keras.ops.convert_to_numpy(networks.style_width(options, number))
+        np.testing.assert_allclose(width, [wanted] * 4 + [1.0] * 4, rtol=1e-6)
+
+
+def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
+    options = dataclasses.replace(TINY, shape_ramp=1.0)
+    trainer = step.make_trainer(options)
+    size, shapes = options.code_size, trainer.objective.synthesis_draws(options.batch_size)
+
+    def drawn(number):
+        return trainer.strategy.run(lambda: trainer._draws(shapes, tf.constant(number), 1))[0]
+
+    plain = step.make_trainer(TINY)
+    full = plain.strategy.run(lambda: plain._draws(shapes, tf.constant(3), 1))[0]["style_first"]
+    ramped = drawn(3)["style_first"]
+    np.testing.assert_allclose(ramped[:, :size], 0.75 * full[:, :size], rtol=1e-6)
+    np.testing.assert_array_equal(ramped[:, size:], full[:, size:])
+    assert not np.any(drawn(0)["style_second"][:, :size])
+
+
+def test_the_teacher_comes_late():
+    options = config.Options(steps=100, teacher_weight=0.5, teacher_from=0.4)
+    assert [networks.is_taught(options, n) for n in (0, 39, 40, 99)] == [False, False, True, True]
+    assert not networks.is_taught(dataclasses.replace(options, teacher_weight=0.0), 99)
