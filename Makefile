@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with the pinned packages
 # make demo    the main job on the embedded cars: train, calibrate, score, export, predict
 # make test    lint, types and every test
+# make docs    the documentation as a site in build/site; fails on a broken link
 # make lock    resolves requirements.lock anew from the ranges in setup.py
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 # command starts 4 seconds sooner even where Python is told to write no bytecode.
 WARM := tensorflow, keras, tensorflow_datasets, ai_edge_litert.interpreter, matplotlib.pyplot
 
-.PHONY: setup demo test lint format lock golden clean
+.PHONY: setup demo test lint docs format lock golden clean
 
 setup: $(STAMP)
 
@@ -38,6 +39,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Offline: links within the site and their anchors are checked, other hosts are not asked.
+docs: setup
+	CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 NO_MKDOCS_2_WARNING=1 \
+	  $(BIN)/python -m mkdocs build --strict --quiet
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -45,7 +51,7 @@ format: setup
 # One file for Python 3.11 and 3.12; only names, versions and hashes go into it.
 lock: setup
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile setup.py --extra test --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile setup.py --extra test --extra docs --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
 
 # The numbers of TensorFlow Addons, in a virtual environment of its own (BUILD_NOTES.md).

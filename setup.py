@@ -50,7 +50,7 @@ EXTRAS = {
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,
     "serving": SERVING,
-    "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=0.27"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],
 }
 
 COMMANDS = [
