@@ -1,6 +1,6 @@
 # make setup   a virtual environment in .venv with the pinned packages
 # make demo    the main job on the embedded cars: train, calibrate, score, export, predict
-# make test    lint, types and every test
+# make test    lint, types and the quick tests; make test-all runs every test
 # make docs    the documentation as a site in build/site; fails on a broken link
 # make lock    resolves requirements.lock anew from the ranges in setup.py
 
@@ -12,7 +12,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 # command starts 4 seconds sooner even where Python is told to write no bytecode.
 WARM := tensorflow, keras, tensorflow_datasets, ai_edge_litert.interpreter, matplotlib.pyplot
 
-.PHONY: setup demo test lint docs format lock golden clean
+.PHONY: setup demo test test-all lint docs format lock golden clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,9 @@ demo: setup
 	$(BIN)/python -m ssv_tf.demo --out=runs/demo
 
 test: lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: lint
 	$(BIN)/python -m pytest -q
 
 lint: setup

@@ -1,8 +1,9 @@
 """Pages of the documentation that are made when it is built: a hook of MkDocs (mkdocs.yml).
 
 * RESULTS.md, CHANGELOG.md, CONTRIBUTING.md and BUILD_NOTES.md, which stand at the top of the tree.
-* The model cards of the presets.
-* Every command with its flags, every setting of training, every library module's docstrings.
+* The model cards of the presets, and a page of docstrings for each package.
+* Where a page says `<!-- commands -->` or `<!-- settings -->`: every command with its flags, every
+  setting of training.
 
 Links that are right in the tree (`../RESULTS.md`, `../configs/cars.flags`) are turned into links
 of the site, or into plain text where the site has no such page.
@@ -48,13 +49,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, uri in TOP_LEVEL.items():
         if (ROOT / name).exists():
             files.append(File.generated(config, uri, content=_read(ROOT / name)))
-    for uri, make in _made_pages():
-        files.append(File.generated(config, uri, content=make()))
+    for uri, content in _made_pages():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """The page with links that hold in the site."""
+    """The page with what is filled in, and with links that hold in the site."""
+    for mark, make in FILLED_IN.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, make())
     return relinked(markdown, page.file.src_uri)
 
 
@@ -101,14 +105,11 @@ def _site_uri(path: str) -> str | None:
     return path.removeprefix("docs/") if path.startswith("docs/") else None
 
 
-def _made_pages() -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "presets/index.md", lambda: _presets_page()
+def _made_pages() -> Iterator[tuple[str, str]]:
     for name in presets_there():
-        yield f"presets/{name}.md", lambda n=name: _read(_preset_card(n))  # type: ignore[misc]
-    yield "reference/commands.md", commands_page
-    yield "reference/settings.md", settings_page
+        yield f"presets/{name}.md", _read(ROOT / "ssv_tf/presets" / name / "README.md")
     for name in packages_there():
-        yield f"reference/library/{name}.md", lambda n=name: _package_page(n)  # type: ignore[misc]
+        yield f"reference/library/{name}.md", _package_page(name)
 
 
 # --- Presets -------------------------------------------------------------------------------------
@@ -119,20 +120,11 @@ def presets_there() -> list[str]:
     return sorted(card.parent.name for card in (ROOT / "ssv_tf/presets").glob("*/README.md"))
 
 
-def _preset_card(name: str) -> Path:
-    return ROOT / "ssv_tf/presets" / name / "README.md"
-
-
-def _presets_page() -> str:
-    lines = ["# Presets", "", "Weights that come with the package; each has a model card.", ""]
-    return "\n".join([*lines, *(f"* [{name}]({name}.md)" for name in presets_there())]) + "\n"
-
-
 # --- Commands and settings -----------------------------------------------------------------------
 
 
 def commands() -> dict[str, str]:
-    """What `python -m` runs: the name it is called by, and its module (`...__main__` of packages)."""
+    """What `python -m` runs: its name, and its module (a package's is its `__main__`)."""
     found = {}
     for folder, package in (("ssv_tf", "ssv_tf"), ("export", "ssv_tf.export"), ("tools", "tools")):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -158,28 +150,30 @@ def flags_of(define: Callable[[], None]) -> list[flags.Flag]:
     return made
 
 
-def commands_page() -> str:
+def commands_text() -> str:
     """Every command: what it does, how it is called, its flags."""
-    settings = {flag.name for flag in _settings()}
-    lines = ["# Commands", "", _COMMANDS_HEAD]
+    settings, lines = _settings(), []
     for name, path in commands().items():
         module = importlib.import_module(path)
         lines += [f"## {name}", "", _docstring(module.__doc__ or ""), ""]
-        own = [f for f in flags_of(module.define_flags) if f.name not in settings]
-        shared = len(flags_of(module.define_flags)) - len(own) >= len(settings) > 0
-        if shared:
+        rows = flags_of(module.define_flags)
+        if {flag.name for flag in settings} <= {flag.name for flag in rows}:
             lines += ["All [settings of a training run](settings.md), and:", ""]
-        lines += [*_flag_table(own), ""]
+            rows = [row for row in rows if row.name not in {flag.name for flag in settings}]
+        lines += [*_flag_table(rows), ""]
     return "\n".join(lines)
 
 
-def settings_page() -> str:
+def settings_text() -> str:
     """Every setting of a training run, as flags."""
-    return "\n".join(["# Settings", "", _SETTINGS_HEAD, "", *_flag_table(_settings()), ""])
+    return "\n".join(_flag_table(_settings()))
+
+
+FILLED_IN = {"<!-- commands -->": commands_text, "<!-- settings -->": settings_text}
 
 
 def _settings() -> list[flags.Flag]:
-    config = importlib.import_module("ssv_tf.config")
+    config = importlib.import_module("ssv_tf.training.config")
     return flags_of(config.define_flags)
 
 
@@ -265,17 +259,3 @@ def _filled(nav: list | None, lists: dict[str, list[str]]) -> list:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-_COMMANDS_HEAD = """Every command is `python -m` and its name. `--help` lists its flags, `--flagfile=FILE`
-reads them from a file.
-
-Exit codes: 0 done; 1 something about the data, the run folder or the disk; 2 a wrong flag; 130 and
-143 after Ctrl-C and SIGTERM, with everything saved. A mistake gets one line. Nothing is overwritten
-without `--overwrite`. Commands whose names begin with `tools` are for developers: they are in the
-repository and not in the installed package.
-"""
-
-_SETTINGS_HEAD = """The settings of `python -m ssv_tf.train`. A run keeps them in its `options.json`. The recipes
-in `configs/` hold only what is special to each. V is the analysis network, S the synthesis network
-([glossary](../glossary.md))."""

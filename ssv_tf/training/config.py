@@ -194,7 +194,7 @@ class Options:
         True, "Encode narrow ranges of angles stretched over a half circle (V's code)."
     )
 
-    # The losses (DESIGN section 3); weight 0 leaves a loss out.
+    # The losses (SSV section 3; docs/method.md); weight 0 leaves a loss out.
     adversarial: str = _setting(
         "logistic",
         "wgan_gp (the paper's) or logistic (non-saturating with lazy R1).",

@@ -1,4 +1,4 @@
-"""The losses, one pure function each (SSV section 3 and its supplement; DESIGN section 3).
+"""The losses, one pure function each (SSV section 3 and its supplement).
 
 All take float32 tensors and return a scalar: the mean over the batch. A `prediction` is what
 AnalysisNetwork returns. None of them stops a gradient unless its docstring says so; which

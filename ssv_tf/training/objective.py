@@ -1,4 +1,4 @@
-"""The whole training objective of V and S (SSV section 3; DESIGN section 3), a block per loss.
+"""The whole training objective of V and S (SSV section 3), a block per loss.
 
 Backend-neutral: an engine gives the random numbers and the gradient of realness with respect to
 pictures, and differentiates what comes out.

@@ -85,7 +85,7 @@ def test_analysis_of_the_papers_size_has_the_papers_weights():
     network = AnalysisNetwork(128, 1.0, style_size=128)
     network.build()
     realness_top = sum(np.prod(w.shape) for w in network.realness_top.weights)
-    # DESIGN counts one 4 x 4 top; realness has one of its own here.
+    # The paper counts one 4 x 4 top; realness has one of its own here.
     assert (network.count_params() - realness_top) / 1e6 == pytest.approx(24.65, abs=2)
 
 
