@@ -42,7 +42,7 @@ class About:
     version: str = __version__
     author: str = _NOT_STATED
     licence: str = _NOT_STATED
-    introduction: str = "Tells azimuth, elevation and tilt of a picture."
+    introduction: str = "Predicts azimuth, elevation and tilt of a picture."
     prepared: str = "RGB, the object in the middle."
     calibration: str = _NOT_CALIBRATED
     data: str = _NOT_STATED

@@ -71,7 +71,7 @@ def _ends(about: About, tflite: Mapping[str, Path], saved_model: bool) -> list[s
         f"- Output `{OUTPUT}`: {CONVENTION}. {about.calibration}",
     ]
     if any(CONFIDENCE in litert.Predictor(path).answers for path in tflite.values()):
-        lines.append(f"- Output `{CONFIDENCE}`: how sure the answer is, 0 to 1.")
+        lines.append(f"- Output `{CONFIDENCE}`: probability that the azimuth is right, 0 to 1.")
     if tflite:
         lines.append(
             f"- TFLite: signature `{SIGNATURE}`, one picture a call unless exported otherwise; "

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 TOP = [ROOT / f"{name}.md" for name in ("README", "RESULTS", "CONTRIBUTING", "CHANGELOG")]
 GUIDES = sorted((ROOT / "docs").rglob("*.md"))
+CARDS = sorted((ROOT / "ssv_tf/presets").glob("*/README.md"))
 DOCUMENTS = [*TOP, ROOT / "BUILD_NOTES.md", *GUIDES]
 LONGEST_README, LONGEST_RESULTS = 150, 250
 
@@ -83,7 +84,7 @@ def test_every_make_target_that_is_named_exists(path):
     assert sorted(set(_TARGET.findall(shown)) - there) == []
 
 
-@pytest.mark.parametrize("path", [*TOP[:3], *GUIDES], ids=named)
+@pytest.mark.parametrize("path", [*TOP, *GUIDES, *CARDS], ids=named)
 def test_no_private_words(path):
     text = prose(path)
     assert sorted({m[0] for m in _PRIVATE.finditer(text)}) == []

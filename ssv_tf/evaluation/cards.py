@@ -81,16 +81,16 @@ def markdown(
 
 def introduction(options: config.Options, teacher: str | None = None) -> str:
     """What the model is for and where it comes from."""
-    origin = f"; a small student of {teacher}, taught without labels" if teacher else ""
+    origin = f"; a small student of {teacher}, trained without labels" if teacher else ""
     return (
-        f"Tells azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
+        f"Predicts azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
         "ssv_tf (SSV, Mustikovela et al., CVPR 2020)."
     )
 
 
 def _files(teacher: str | None) -> str:
     rest = (
-        "`calibration.json` turns its angles into the convention and tells how sure it is; "
+        "`calibration.json` turns its angles into the convention and gives its confidence; "
         "`options.json` holds every setting"
     )
     if teacher:
@@ -143,17 +143,17 @@ def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
     ]
 
 
-def _confidence_lines(sure: dict[str, Any] | None) -> list[str]:
-    if not sure:
+def _confidence_lines(confidence: dict[str, Any] | None) -> list[str]:
+    if not confidence:
         return []
-    half = next(row for row in sure["risk_coverage"] if row["coverage"] == 0.5)
+    half = next(row for row in confidence["risk_coverage"] if row["coverage"] == 0.5)
     return [
         "",
         "Confidence is the probability that the azimuth is within "
-        f"{sure['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
+        f"{confidence['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
         "calibration error "
-        f"{sure['expected_calibration_error']:.3f}. The surer half is right in {half['right']:.0%} "
-        f"of cases, median error {half['median_error_deg']:.1f} degrees.",
+        f"{confidence['expected_calibration_error']:.3f}. The more confident half is right in "
+        f"{half['right']:.0%} of cases, median error {half['median_error_deg']:.1f} degrees.",
     ]
 
 

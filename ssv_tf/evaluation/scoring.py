@@ -177,12 +177,13 @@ def _large_errors_line(large: dict[str, Any]) -> str:
     )
 
 
-def _confidence_line(sure: dict[str, Any]) -> str:
-    half, whole = sure["risk_coverage"][4], sure["risk_coverage"][-1]
+def _confidence_line(confidence: dict[str, Any]) -> str:
+    half, whole = confidence["risk_coverage"][4], confidence["risk_coverage"][-1]
     return (
-        f"confidence: the surer half is within {sure['within_deg']:.0f} in {half['right']:.2f} of "
-        f"cases (all: {whole['right']:.2f}), median {half['median_error_deg']:.1f}; expected "
-        f"calibration error {sure['expected_calibration_error']:.3f}"
+        f"confidence: the more confident half is within {confidence['within_deg']:.0f} in "
+        f"{half['right']:.2f} of cases (all: {whole['right']:.2f}), median "
+        f"{half['median_error_deg']:.1f}; expected calibration error "
+        f"{confidence['expected_calibration_error']:.3f}"
     )
 
 
