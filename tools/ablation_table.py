@@ -19,11 +19,11 @@ _COLUMNS = (
     ("elevation mean", "elevation_mean_deg", "{:.1f}"),
     ("tilt mean", "tilt_mean_deg", "{:.1f}"),
     ("health", "health", "{:.2f}"),
-    ("handed", "handed", "{:.2f}"),
-    ("steady", "steady", "{:.2f}"),
+    ("handedness", "handedness", "{:.2f}"),
+    ("stability", "stability", "{:.2f}"),
     ("minutes", "minutes", "{:.1f}"),
 )
-_SIGNALS = ("health", "handed", "steady")
+_SIGNALS = ("health", "handedness", "stability")
 
 
 def changes(options: config.Options, base: config.Options) -> dict[str, list[Any]]:
@@ -40,8 +40,9 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
     """What the table shows of a run.
 
     Returns:
-      degrees; shares of all scored pictures; health, handed and steady, None where the run measured
-      none; minutes its steps took, without scores and pictures, however often it was interrupted.
+      degrees; shares of all scored pictures; health, handedness and stability, None where the run
+      measured none; minutes its steps took, without scores and pictures, however often it was
+      interrupted.
     """
     azimuth, large = score["azimuth"], score["azimuth"]["large_errors"]
     half_circle = large["pictures"] * large["half_circle"]
@@ -61,9 +62,9 @@ def _signals(path: Path, records: Iterable[Mapping[str, Any]]) -> dict[str, floa
     """What the run's end, or else its log, says of itself without labels."""
     found = {name: record[name] for record in records for name in _SIGNALS if name in record}
     try:
-        saved = json.loads(path.read_text())
+        saved = report.renamed(json.loads(path.read_text()))
         found |= {name: float(saved[name]) for name in _SIGNALS if name in saved}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         pass
     return {name: float(found[name]) if name in found else None for name in _SIGNALS}
 

@@ -159,14 +159,15 @@ def _turntable(folder: Path) -> str:
     return _section("Turntable", _figure(chosen.read_bytes(), chosen.suffix[1:], caption))
 
 
+_FORMER_SIGNALS = {"handed": "handedness", "steady": "stability"}
 _HEALTH_MEANINGS = {
     "health": "0 collapsed to 1: explained above chance, times coverage",
     "explained": "share of other azimuths whose drawing is less like a real picture than the "
     "drawing from the azimuth V gives it; 0.5 is chance",
     "front_rear": "the same against the opposite azimuth alone",
-    "handed": "the same of slanting views against their mirrored azimuth; low where S turns its "
-    "object the wrong way round or has it lie across",
-    "steady": "share of real pictures whose azimuth moved by less than 30 degrees since the "
+    "handedness": "the same of slanting views against their mirrored azimuth; low where S turns "
+    "its object the wrong way round or has it lie across",
+    "stability": "share of real pictures whose azimuth moved by less than 30 degrees since the "
     "measurement before; V that takes fronts for rears keeps changing its mind",
     "coverage": "how evenly V's azimuths of real pictures go around the circle",
     "turning": "change of a drawing with azimuth over its change with style",
@@ -198,6 +199,11 @@ def _training(folder: Path) -> str:
     return _section("Training", f'<div class="plots">{_figure(curve, "png", caption)}</div>')
 
 
+def renamed(record: dict[str, Any]) -> dict[str, Any]:
+    """A line of a run of any version, with the names that its signals have today."""
+    return {_FORMER_SIGNALS.get(name, name): value for name, value in record.items()}
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     """The readable lines of metrics.jsonl; a killed run may leave half a line."""
     records = []
@@ -211,7 +217,7 @@ def records(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(record, dict):
-            records.append(record)
+            records.append(renamed(record))
     return records
 
 

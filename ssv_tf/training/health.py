@@ -18,13 +18,13 @@ from ssv_tf.training.objective import viewpoint_range_rad
 SAMPLE = 128  # real pictures looked at, and pictures drawn
 _AROUND = 12  # azimuths tried for each real picture, the predicted one first
 _BATCH = 32
-# Runs spoilt on purpose end at 0.00 to 0.36, good ones at 0.55 to 0.92 (RESULTS.md, health).
+# Runs spoilt on purpose end at 0.00 to 0.36, good ones at 0.55 to 0.92 (docs/notebook/health.md).
 HEALTHY, COLLAPSED = 0.45, 0.4
 _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
 _MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
-_STEADY = 0.9  # below it mostly less than three quarters were right (RESULTS.md, health)
-_HANDED = 0.7  # below it S turned the wrong way or lay across its mirror plane (there too)
+_ENOUGH_STABILITY = 0.9  # below it mostly less than three quarters were right
+_ENOUGH_HANDEDNESS = 0.7  # below it S turned the wrong way or lay across its mirror plane
 
 
 class Health:
@@ -69,12 +69,12 @@ class Health:
           explained: share of other azimuths whose drawing is less like the real picture than the
             drawing from the azimuth V gives it; 0.5 is chance.
           front_rear: the same against the half circle alone.
-          handed: the same of slanting views against their mirrored azimuth, front and rear of each
-            counting as one; absent where V sees no view slant. Low where S turns its object the
-            wrong way round, which V then follows, or has it lie across its mirror plane.
-          steady: share of the real pictures whose azimuth has moved by less than 30 degrees since
-            the measurement before; absent from the first. What S draws can explain a picture from
-            its front and from its rear alike, but then V keeps changing its mind.
+          handedness: the same of slanting views against their mirrored azimuth, front and rear of
+            each counting as one; absent where V sees no view slant. Low where S turns its object
+            the wrong way round, which V then follows, or has it lie across its mirror plane.
+          stability: share of the real pictures whose azimuth has moved by less than 30 degrees
+            since the measurement before; absent from the first. What S draws can explain a picture
+            from its front and from its rear alike, but then V keeps changing its mind.
           health: 0 to 1, see `health_of`.
         """
         tools = self._compiled(analysis, synthesis)
@@ -105,10 +105,10 @@ class Health:
         slanting = self._slanting(real_rad[:, 0])
         if slanting.any():
             beaten = _beaten(own_side.max(axis=1), alike_mirrored.max(axis=1))
-            values["handed"] = float(np.mean(beaten[slanting]))
+            values["handedness"] = float(np.mean(beaten[slanting]))
         if len(self.answers_deg) == len(answers_deg):
             moved = np.abs(viewpoint.wrap_deg(answers_deg - self.answers_deg))
-            values["steady"] = float(np.mean(moved < _MOVED_DEG))
+            values["stability"] = float(np.mean(moved < _MOVED_DEG))
         self.answers_deg = answers_deg
         return values | {"health": health_of(values)}
 
@@ -196,7 +196,7 @@ def verdict(values: dict[str, float], options) -> list[str]:
     if not values:
         return []
     if values["health"] >= HEALTHY:
-        return _unhanded(values) + _unsteady(values, options)
+        return _handedness_warning(values) + _stability_warning(values, options)
     found = [
         f"warning: this run has {'collapsed' if values['health'] < COLLAPSED else 'not settled'} "
         f"(health {values['health']:.2f}, healthy is {HEALTHY} or more): do not use its angles "
@@ -226,25 +226,27 @@ def verdict(values: dict[str, float], options) -> list[str]:
     return found
 
 
-def _unhanded(values):
+def _handedness_warning(values):
     """What a healthy run has to be told whose S may turn the wrong way."""
-    if values.get("handed", 1.0) >= _HANDED:
+    if values.get("handedness", 1.0) >= _ENOUGH_HANDEDNESS:
         return []
+    mirrored = 100 * (1 - values["handedness"])
     return [
         "warning: S may turn its object the wrong way round, or have it lie across: seen from the "
-        f"mirrored side it resembles {100 * (1 - values['handed']):.0f} % of the slanting pictures "
+        f"mirrored side it resembles {mirrored:.0f} % of the slanting pictures "
         "more; look at pictures/turntable*, and try another seed or a --volume_width that fits "
         "the object"
     ]
 
 
-def _unsteady(values, options):
+def _stability_warning(values, options):
     """What a healthy run has to be told whose V still changes its mind."""
-    if values.get("steady", 1.0) >= _STEADY:
+    if values.get("stability", 1.0) >= _ENOUGH_STABILITY:
         return []
     front = " (often front against rear)" if options.azimuth_range_deg >= 180 else ""
+    moved = 100 * (1 - values["stability"])
     return [
-        f"warning: this run has not settled: {100 * (1 - values['steady']):.0f} % of the azimuths "
+        f"warning: this run has not settled: {moved:.0f} % of the azimuths "
         f"moved by more than {_MOVED_DEG:.0f} degrees since the measurement before{front}; try "
         f"more --steps than {options.steps}"
     ]

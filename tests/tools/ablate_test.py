@@ -100,7 +100,7 @@ def trained(monkeypatch):
         options = config.from_flag_file(given["flagfile"], *own)
         files.write_atomically(run_dir / "options.json", options.to_json())
         lines = [{"step": step, "kind": "train", "seconds_per_step": 30.0} for step in (2, 6)]
-        lines.append({"step": 6, "kind": "health", "health": 0.25, "steady": 0.5})
+        lines.append({"step": 6, "kind": "health", "health": 0.25, "stability": 0.5})
         text = "".join(json.dumps(line) + "\n" for line in lines)
         files.write_atomically(run_dir / "metrics.jsonl", text)
         return 0
@@ -210,12 +210,19 @@ def test_health_of_the_saved_models_goes_before_that_of_the_log(tmp_path):
     assert ablation_table.numbers_of(SCORE, tmp_path)["health"] == 0.5
     files.write_atomically(tmp_path / "models" / "health.json", '{"health": 0.75}')
     found = ablation_table.numbers_of(SCORE, tmp_path)
-    assert found["health"] == 0.75 and found["steady"] is None
+    assert found["health"] == 0.75 and found["stability"] is None
+
+
+def test_signals_of_older_runs_are_read_under_the_names_of_today(tmp_path):
+    files.write_atomically(tmp_path / "metrics.jsonl", '{"step": 1, "handed": 0.25}\n')
+    files.write_atomically(tmp_path / "models" / "health.json", '{"steady": 0.75}')
+    found = ablation_table.numbers_of(SCORE, tmp_path)
+    assert found["handedness"] == 0.25 and found["stability"] == 0.75
 
 
 def test_results_of_before_a_column_was_there_leave_it_empty():
     numbers = ablation_table.numbers_of(SCORE, Path("absent"))
-    old = {name: value for name, value in numbers.items() if name != "steady"}
+    old = {name: value for name, value in numbers.items() if name != "stability"}
     rows = [{"name": "base", "changed": {}, "seeds": {0: {"status": "done", "numbers": old}}}]
     assert " | - | 0.0 |" in ablation_table.to_markdown(rows, [0]).splitlines()[-1]
 

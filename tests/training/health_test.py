@@ -90,14 +90,14 @@ def test_the_truth_is_healthy(pictures):
     assert found["explained"] > 0.97 and found["front_rear"] > 0.97
     assert found["drawn_error_deg"] < 2 and found["mirror_error_deg"] < 2
     assert found["coverage"] > 0.95 and found["turning"] > 1
-    assert found["health"] > 0.9 and found["handed"] > 0.97
+    assert found["health"] > 0.9 and found["handedness"] > 0.97
     assert health.verdict(found, OPTIONS) == []
 
 
 def test_an_answer_that_is_always_the_same_has_collapsed(pictures):
     found = _measured(pictures, Viewer(lambda azimuth: 0 * azimuth + 0.3))
     assert found["coverage"] < 0.4 and found["health"] < health.COLLAPSED
-    assert "handed" not in found, "no view slants"
+    assert "handedness" not in found, "no view slants"
     words = " ".join(health.verdict(found, OPTIONS))
     assert "collapsed" in words and "same azimuth" in words
 
@@ -112,9 +112,9 @@ def test_half_a_circle_off_is_seen(pictures):
 def test_an_answer_from_the_mirrored_side_is_seen(range_deg):
     pictures = _drawn(World(), range_deg)
     options = dataclasses.replace(OPTIONS, azimuth_range_deg=range_deg)
-    assert _measured(pictures, options=options)["handed"] > 0.97
+    assert _measured(pictures, options=options)["handedness"] > 0.97
     found = _measured(pictures, Viewer(lambda azimuth: -azimuth), options=options)
-    assert found["handed"] < 0.03 and found["mirror_error_deg"] < 2
+    assert found["handedness"] < 0.03 and found["mirror_error_deg"] < 2
 
 
 def test_half_a_circle_off_is_no_matter_of_sides():
@@ -122,15 +122,16 @@ def test_half_a_circle_off_is_no_matter_of_sides():
     pictures = _drawn(world)
     for turned in (0.0, np.pi):
         viewer = Viewer(lambda azimuth, turned=turned: azimuth / 2 + turned)
-        assert _measured(pictures, viewer, world)["handed"] > 0.97
+        assert _measured(pictures, viewer, world)["handedness"] > 0.97
 
 
 def test_a_healthy_run_that_turns_the_wrong_way_is_told_so():
-    (sentence,) = health.verdict({"health": 0.8, "handed": 0.55}, OPTIONS)
+    (sentence,) = health.verdict({"health": 0.8, "handedness": 0.55}, OPTIONS)
     assert "wrong way" in sentence and "45 %" in sentence and "--volume_width" in sentence
-    assert health.verdict({"health": 0.8, "handed": 0.75}, OPTIONS) == []
-    assert "wrong way" not in " ".join(health.verdict({"health": 0.1, "handed": 0.1, "turning": 1.0,
-        "coverage": 1.0, "drawn_error_deg": 1.0}, OPTIONS))  # fmt: skip
+    assert health.verdict({"health": 0.8, "handedness": 0.75}, OPTIONS) == []
+    collapsed = {"health": 0.1, "handedness": 0.1, "turning": 1.0, "coverage": 1.0}
+    verdict = health.verdict(collapsed | {"drawn_error_deg": 1.0}, OPTIONS)
+    assert "wrong way" not in " ".join(verdict)
 
 
 def test_answers_that_have_nothing_to_do_with_the_picture_are_chance(pictures):
@@ -163,18 +164,18 @@ def test_nothing_measured_is_no_verdict():
 
 def test_a_viewer_that_changes_its_mind_is_not_steady(pictures):
     watched = health.Health(dataclasses.replace(OPTIONS, augment=0.0), Features(), pictures)
-    assert "steady" not in watched.measure(Viewer(), World())
+    assert "stability" not in watched.measure(Viewer(), World())
     half = Viewer(lambda azimuth: ops.where(azimuth > 0, azimuth, azimuth + np.pi))
     found = watched.measure(half, World())
-    assert found["steady"] == pytest.approx(0.5, abs=0.1)
-    assert watched.measure(half, World())["steady"] == 1.0
+    assert found["stability"] == pytest.approx(0.5, abs=0.1)
+    assert watched.measure(half, World())["stability"] == 1.0
 
 
 def test_a_healthy_run_that_still_moves_is_told_so():
-    values = {"health": 0.8, "steady": 0.8}
+    values = {"health": 0.8, "stability": 0.8}
     (sentence,) = health.verdict(values, OPTIONS)
     assert "20 %" in sentence and "front against rear" in sentence and "--steps" in sentence
-    assert health.verdict(values | {"steady": 0.92}, OPTIONS) == []
+    assert health.verdict(values | {"stability": 0.92}, OPTIONS) == []
     narrow = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
     assert "rear" not in health.verdict(values, narrow)[0]
 
@@ -184,6 +185,6 @@ def test_the_same_networks_are_compiled_once(pictures):
     viewer, world = Viewer(), World()
     first = watched.measure(viewer, world)
     tools = dict(watched._tools)
-    assert watched.measure(viewer, world) == first | {"steady": 1.0}
+    assert watched.measure(viewer, world) == first | {"stability": 1.0}
     assert all(watched._tools[name] is tools[name] for name in ("draw", "angles"))
     assert isinstance(tools["draw"], type(tf.function(lambda: 0)))

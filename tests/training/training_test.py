@@ -89,7 +89,7 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
         np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
     signals = [tmp_path / name / "models" / "health.json" for name in ("whole", "broken")]
     assert signals[0].read_text() == signals[1].read_text()
-    assert "steady" in json.loads(signals[0].read_text())
+    assert "stability" in json.loads(signals[0].read_text())
 
 
 def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
