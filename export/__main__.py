@@ -132,11 +132,8 @@ def _pictures(options, values):
     try:
         found = sources.load_collection(
             spec,
-            resolution=options.resolution,
             split="test" if spec == sources.EMBEDDED else "train",
-            crop=options.crop,
-            canvas_heights=options.canvas_heights,
-            padding=options.padding,
+            **options.framing.to_dict(),
             limit=wanted,
             seed=values.seed,
             bad_pictures=values.bad_pictures,
@@ -222,14 +219,12 @@ def _write(folded, name: str, stage: Path, representative, options, told, values
     path = stage / _file_name(name)
     print(f"writing {path.name} ...", file=sys.stderr, flush=True)
     if name == "saved_model":
-        fit = saved_model.Fit(options.crop, options.canvas_heights, options.padding)
-        return saved_model.write(folded, path, fit)
+        return saved_model.write(folded, path, options.framing)
     if name == "serving":
         from ssv_tf.export.serving import layout
 
-        fit = saved_model.Fit(options.crop, options.canvas_heights, options.padding)
         called, version = values.serving_name, values.serving_version
-        return layout.write(folded, path, representative, fit, called, version)
+        return layout.write(folded, path, representative, options.framing, called, version)
     batch = values.batch or None
     return tflite.write(folded, name, path, representative, values.input, batch, told)
 

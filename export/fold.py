@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssv_tf import viewpoint
+from ssv_tf.data import framing
 from ssv_tf.evaluation.calibration import NO_WARP, Calibration
 from ssv_tf.evaluation.confidence import LEAST_DOUBT
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
@@ -81,7 +82,7 @@ def _answers_function(analysis, calibration: Calibration):
     warp = calibration.azimuth_warp
 
     def answers(picture):
-        images = tf.cast(picture, tf.float32) / 127.5 - 1.0
+        images = framing.normalise(tf.cast(picture, tf.float32))
         logits = analysis.viewpoint(images)
         with tf.name_scope(DECODING):
             quadrants = logits["quadrant_logits"] + bias

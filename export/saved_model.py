@@ -1,7 +1,6 @@
 """SavedModel of a folded V for TF Serving: float pictures, or encoded files of any size."""
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import tempfile
@@ -13,29 +12,14 @@ import tensorflow as tf
 
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import UserError
+from ssv_tf.data.framing import Framing
+from ssv_tf.data.reading import MID_GREY
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
 
 JPEG_INPUT = "jpeg_bytes"
-# As ssv_tf.data.folder: colour of constant padding, and how far a large picture is shrunk first.
-_MID_GREY = 127.0
-_WORKING_MULTIPLE = 4
+_MID_GREY = float(MID_GREY)
 # A few bytes may claim to be a picture that fills the server's memory: 48 MP took 1.4 GB.
 MAX_PIXELS = 50_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Fit:
-    """How a picture of any size becomes a square; the meaning of `ssv_tf.data.folder.fit_square`.
-
-    Attributes:
-      crop: "longest" or "height".
-      canvas_heights: side of the square in picture heights, for crop="height".
-      padding: "constant" (mid-grey), "edge" or "reflect"; "blur" is served as "edge".
-    """
-
-    crop: str = "longest"
-    canvas_heights: float = 2.4
-    padding: str = "constant"
 
 
 Answers = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -44,7 +28,7 @@ Answers = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 def write(
     folded: FoldedViewpoint,
     path: str | os.PathLike,
-    fit: Fit | None = None,
+    framing: Framing | None = None,
     answers: Answers | None = None,
 ) -> Path:
     """Writes the SavedModel, loads it back, compares, and only then gives it its name.
@@ -59,7 +43,7 @@ def write(
     Args:
       folded: the model.
       path: the folder; replaced if it exists.
-      fit: how serving_jpeg fits a picture into the square.
+      framing: how serving_jpeg fits a picture into the square; None: by its longest side.
       answers: what both signatures compute of pictures [n, r, r, 3]; None: `folded`, by name.
 
     Raises:
@@ -67,7 +51,9 @@ def write(
     """
     with staged_folder(path) as stage:
         with stderr.captured():
-            signatures = _signatures(folded.resolution, fit or Fit(), answers or answers_of(folded))
+            signatures = _signatures(
+                framing or Framing(folded.resolution), answers or answers_of(folded)
+            )
             tf.saved_model.save(folded, str(stage), signatures=signatures)
         _check(stage, folded)
     return Path(path)
@@ -78,8 +64,9 @@ def answers_of(folded: FoldedViewpoint) -> Answers:
     return lambda picture: by_name(folded.answers(picture))
 
 
-def _signatures(side: int, fit: Fit, answers: Answers) -> dict:
-    square = tf.TensorSpec((side, side, 3), tf.float32)
+def _signatures(framing: Framing, answers: Answers) -> dict:
+    side = framing.resolution
+    square = tf.TensorSpec(framing.shape, tf.float32)
 
     @tf.function
     def serving_default(picture):
@@ -90,7 +77,7 @@ def _signatures(side: int, fit: Fit, answers: Answers) -> dict:
     @tf.function
     def serving_jpeg(jpeg_bytes):
         def read(content):
-            return fit_square(decode_picture(content), side, fit)
+            return fit_square(decode_picture(content), framing)
 
         return answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square))
 
@@ -155,16 +142,17 @@ def _declared_pixels(content: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
     return tf.cond(is_jpeg, of_jpeg, of_others)
 
 
-def fit_square(picture: tf.Tensor, resolution: int, fit: Fit) -> tf.Tensor:
-    """`folder.fit_square` in the graph: float32 [h, w, 3] -> [r, r, 3], whole numbers 0..255."""
-    picture = _shrink(picture, resolution, fit)
+def fit_square(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
+    """`Framing.fit` in the graph: float32 [h, w, 3] -> [r, r, 3], whole numbers 0..255."""
+    resolution = framing.resolution
+    picture = _shrink(picture, framing)
     height, width = _size(picture)
-    side = _square_side(height, width, fit)
+    side = _square_side(height, width, framing)
     rows, columns = (
         tf.cast(tf.maximum(tf.math.ceil((side - length) / 2), 0), tf.int32)
         for length in (height, width)
     )
-    padded = _pad(_pad(picture, rows, 0, fit.padding), columns, 1, fit.padding)
+    padded = _pad(_pad(picture, rows, 0, framing.padding), columns, 1, framing.padding)
     # The square is cut out exactly, with fractions of a pixel, as the box of Pillow's resize.
     scale = resolution / side
     corner = (tf.stack(_size(padded)) - side) / 2
@@ -185,14 +173,15 @@ def _size(picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return height, width
 
 
-def _square_side(height: tf.Tensor, width: tf.Tensor, fit: Fit) -> tf.Tensor:
-    return tf.maximum(height, width) if fit.crop == "longest" else fit.canvas_heights * height
+def _square_side(height: tf.Tensor, width: tf.Tensor, framing: Framing) -> tf.Tensor:
+    longest = framing.crop == "longest"
+    return tf.maximum(height, width) if longest else framing.canvas_heights * height
 
 
-def _shrink(picture: tf.Tensor, resolution: int, fit: Fit) -> tf.Tensor:
+def _shrink(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
     """Box average of a picture whose square is far larger than the result, as Pillow's BOX."""
     height, width = _size(picture)
-    scale = _WORKING_MULTIPLE * resolution / _square_side(height, width, fit)
+    scale = framing.shortest / _square_side(height, width, framing)
 
     def shrunk():
         across = tf.round(tf.einsum("ox,hxc->hoc", _box_weights(width, scale), picture))

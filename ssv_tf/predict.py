@@ -233,15 +233,7 @@ def _predictor(run: run_folder.Run) -> Callable[[np.ndarray], np.ndarray]:
 
 def _reader(options: config.Options) -> Callable[[Path], np.ndarray]:
     """Reads a picture as the run's training pictures were read."""
-    size = options.resolution
-
-    def read(path: Path) -> np.ndarray:
-        picture = folder.read_picture(path, shortest=4 * size)
-        return folder.fit_square(
-            picture, size, options.crop, options.canvas_heights, options.padding
-        )
-
-    return read
+    return options.framing.read
 
 
 def _check_table(out: str, overwrite: bool) -> None:

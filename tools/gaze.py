@@ -19,7 +19,6 @@ from absl import flags
 from ssv_tf import viewpoint
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError
-from ssv_tf.data import folder
 from ssv_tf.data.turntable_heads.collection import (
     Pose,
     draw_pose,
@@ -205,15 +204,10 @@ def _with_interval(numbers, key, form):
 
 def _fitted_predictor(run: run_folder.Run) -> labelled.Predict:
     """V's own degrees of square pictures of any size, fitted as its training pictures were."""
-    options, predict = run.options, labelled.predictor(run)
-    fit: dict[str, Any] = {
-        "crop": options.crop,
-        "canvas_heights": options.canvas_heights,
-        "padding": options.padding,
-    }
+    framing, predict = run.options.framing, labelled.predictor(run)
 
     def fitted(images):
-        return predict(np.stack([folder.fit_square(i, options.resolution, **fit) for i in images]))
+        return predict(np.stack([framing.fit(image) for image in images]))
 
     return fitted
 

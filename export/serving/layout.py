@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssv_tf.data.framing import Framing
 from ssv_tf.export import saved_model
 from ssv_tf.export.fold import FoldedViewpoint
 from ssv_tf.export.serving import batched, configs, warmup
@@ -20,7 +21,7 @@ def write(
     folded: FoldedViewpoint,
     folder: Path,
     pictures: np.ndarray,
-    fit: saved_model.Fit | None = None,
+    framing: Framing | None = None,
     name: str = DEFAULT_MODEL,
     version: int = 1,
     batching: batched.Batching | None = None,
@@ -31,7 +32,7 @@ def write(
       folded: the model.
       folder: replaced if it exists; unchanged after an error.
       pictures: uint8 [m, r, r, 3], real ones, for the warm-up.
-      fit: how serving_jpeg fits a picture into the square.
+      framing: how serving_jpeg fits a picture into the square; None: by its longest side.
       name: what clients call the model.
       version: its number.
       batching: how pictures of concurrent requests are put together.
@@ -46,7 +47,7 @@ def write(
     with saved_model.staged_folder(folder) as stage:
         place = stage / name / str(version)
         answers = batched.in_batches(saved_model.answers_of(folded), folded.resolution, batching)
-        saved_model.write(folded, place, fit, answers)
+        saved_model.write(folded, place, framing, answers)
         warmup.write(place, name, pictures, batching.sizes)
         warmup.replay(place, ServedModel(place, name))
         configs.write(stage, name, batching)

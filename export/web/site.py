@@ -95,10 +95,7 @@ def page_settings(name: str, options: config.Options, doubt: str) -> dict:
         "name": name,
         "about": f"{name}: the azimuth, elevation and tilt of a picture's object, in degrees",
         "model": MODEL,
-        "resolution": options.resolution,
-        "crop": options.crop,
-        "canvas_heights": options.canvas_heights,
-        "padding": options.padding,
+        **options.framing.to_dict(),
         "doubt": doubt,
     }
 

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ssv_tf.data import framing
+
 _ROUNDS = 4
 _LEAST_BLOCK_BITS = 16
 _PHILOX_FACTORS = (0xD2511F53, 0xCD9E8D57)
@@ -42,7 +44,7 @@ def training_batches(
         if mirror:
             coins = uniform_numbers(seed, step, batch_size) < 0.5
             pictures[coins] = pictures[coins, :, ::-1]
-        return pictures.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+        return framing.to_network(pictures)
 
     with ThreadPoolExecutor(1, "batches") as worker:
         upcoming = worker.submit(batch, start_step)

@@ -1,7 +1,6 @@
 """Folders of photos: find, read and fit each picture into a square of the network's size."""
 
 import contextlib
-import math
 import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from absl import logging
-from PIL import Image, ImageFilter
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import read_policy
 from ssv_tf.data.collection import PictureSet, match_names
+from ssv_tf.data.framing import CROPS, PADDINGS, Framing, fit_square
 from ssv_tf.data.reading import FORMATS, MAX_PIXELS, MID_GREY, BadPicture, read_picture
 
 __all__ = [
@@ -22,10 +21,6 @@ __all__ = [
     "find_pictures", "fit_square", "load_folder", "read_picture",
 ]  # fmt: skip
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-CROPS = ("longest", "height")
-PADDINGS = ("constant", "edge", "reflect", "blur")
-# A picture much larger than the result is first shrunk cheaply to this multiple of it.
-_WORKING_MULTIPLE = 4
 
 
 def find_pictures(folder: str | os.PathLike) -> list[Path]:
@@ -72,91 +67,6 @@ def _warn_unreadable(error: OSError) -> None:
     logging.warning("cannot look into %s: %s", place, error.strerror)
 
 
-def fit_square(
-    picture: np.ndarray,
-    resolution: int,
-    crop: str = "longest",
-    canvas_heights: float = 2.4,
-    padding: str = "constant",
-) -> np.ndarray:
-    """Puts a picture into the middle of a square, one scale for both axes.
-
-    Args:
-      picture: uint8 [H, W, 3].
-      resolution: side R of the result in pixels.
-      crop: "longest": the square is as large as the longest side. "height": it is
-        `canvas_heights` times as large as the picture's height, which does not change as the
-        object turns; what sticks out at the sides is cut off.
-      canvas_heights: side of the square in heights of the picture, for crop="height".
-      padding: what fills the rest. "constant": mid-grey; "edge": the border repeated;
-        "reflect": the picture mirrored; "blur": the border repeated and blurred.
-
-    Returns:
-      uint8 [R, R, 3].
-
-    Raises:
-      UserError: an unknown crop or padding, or a canvas that is not positive.
-    """
-    _check_fit(crop, canvas_heights, padding)
-    picture = _shrink(picture, _square_side(picture, crop, canvas_heights), resolution)
-    side = _square_side(picture, crop, canvas_heights)
-    picture = _middle(picture, side)
-    height, width = picture.shape[:2]
-    rows = max(0, math.ceil((side - height) / 2))
-    columns = max(0, math.ceil((side - width) / 2))
-    canvas = Image.fromarray(_pad(picture, rows, columns, padding))
-    # Fractions of a pixel matter at 32 px: the square is exact in `box`, the canvas only covers it.
-    left, top = (canvas.width - side) / 2, (canvas.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.array(canvas.resize((resolution, resolution), Image.Resampling.LANCZOS, box))
-
-
-def _check_fit(crop: str, canvas_heights: float, padding: str) -> None:
-    if crop not in CROPS:
-        raise UserError(f"crop is one of {', '.join(CROPS)}, not {crop!r}")
-    if padding not in PADDINGS:
-        raise UserError(f"padding is one of {', '.join(PADDINGS)}, not {padding!r}")
-    if not 0 < canvas_heights < math.inf:
-        raise UserError(f"canvas_heights is a positive number, not {canvas_heights}")
-
-
-def _square_side(picture: np.ndarray, crop: str, canvas_heights: float) -> float:
-    height, width = picture.shape[:2]
-    return float(max(height, width)) if crop == "longest" else canvas_heights * height
-
-
-def _shrink(picture: np.ndarray, side: float, resolution: int) -> np.ndarray:
-    """Area average of a picture whose square is far larger than the result; bounds memory too."""
-    scale = _WORKING_MULTIPLE * resolution / side
-    if scale >= 1:
-        return picture
-    height, width = (max(1, round(scale * length)) for length in picture.shape[:2])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-
-
-def _middle(picture: np.ndarray, side: float) -> np.ndarray:
-    """Without columns so far from the square that no filter reaches them; the middle stays."""
-    surplus = max(0, picture.shape[1] - 3 * math.ceil(side) - 64) // 2
-    return picture[:, surplus : picture.shape[1] - surplus]
-
-
-def _pad(picture: np.ndarray, rows: int, columns: int, padding: str) -> np.ndarray:
-    """[H, W, 3] -> [H + 2 rows, W + 2 columns, 3]."""
-    widths = ((rows, rows), (columns, columns), (0, 0))
-    if padding == "constant":
-        return np.pad(picture, widths, constant_values=MID_GREY)
-    if padding == "reflect":
-        return np.pad(picture, widths, mode="reflect")
-    padded = np.pad(picture, widths, mode="edge")
-    if padding == "blur" and (rows or columns):
-        blur = ImageFilter.GaussianBlur(max(padded.shape[:2]) / 16)
-        blurred = np.array(Image.fromarray(padded).filter(blur))
-        height, width = picture.shape[:2]
-        blurred[rows : rows + height, columns : columns + width] = picture
-        return blurred
-    return padded
-
-
 def load_folder(
     folder: str | os.PathLike,
     resolution: int,
@@ -174,9 +84,9 @@ def load_folder(
     Args:
       folder: any tree of pictures.
       resolution: side R of the result in pixels.
-      crop: see `fit_square`.
-      canvas_heights: see `fit_square`.
-      padding: see `fit_square`.
+      crop: see `framing.Framing`.
+      canvas_heights: see `framing.Framing`.
+      padding: see `framing.Framing`.
       limit: at most this many pictures, drawn by `seed`; None: all.
       seed: of the draw.
       workers: threads; None: one a core.
@@ -190,7 +100,7 @@ def load_folder(
     Raises:
       UserError: no such folder, or not one usable picture, or a bad one under "stop".
     """
-    _check_fit(crop, canvas_heights, padding)
+    framing = Framing(resolution, crop, canvas_heights, padding)
     read_policy.check_policy(bad_pictures)
     paths, skipped = _chosen_paths(folder, only, limit, seed)
     if skipped and bad_pictures == read_policy.STOP:
@@ -198,8 +108,7 @@ def load_folder(
 
     def load(name: str) -> np.ndarray | BadPicture:
         try:
-            picture = read_picture(paths[name], shortest=_WORKING_MULTIPLE * resolution)
-            return fit_square(picture, resolution, crop, canvas_heights, padding)
+            return framing.read(paths[name])
         except BadPicture as error:
             return error
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ssv_tf import viewpoint
+from ssv_tf.data import framing
 
 # Larger arrays stay in NumPy (a memory map is read page by page) and are gathered there, as fast:
 # as a tensor they would be copied twice, once more while tf.data rewrites its graph.
@@ -52,7 +53,7 @@ def training_dataset(
         mirrored = _coins(step, batch_size, seed) if mirror else tf.fill([batch_size], False)
         if mirror:
             pictures = _mirrored(pictures, mirrored)
-        pictures = tf.cast(pictures, tf.float32) / 127.5 - 1.0
+        pictures = framing.normalise(tf.cast(pictures, tf.float32))
         return (pictures, label(chosen, mirrored)) if label else pictures
 
     steps = tf.data.Dataset.range(start_step, tf.int64.max)

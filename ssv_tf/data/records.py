@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.data import read_policy
+from ssv_tf.data import framing, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.folder import BadPicture, read_picture
 
@@ -273,7 +273,7 @@ def stream_dataset(stream: Stream, batch_size: int, seed: int, first: int, mirro
     def finish(step, pictures):
         if mirror:
             pictures = pipeline._mirrored(pictures, pipeline._coins(step, batch_size, seed))
-        return tf.cast(pictures, tf.float32) / 127.5 - 1.0
+        return framing.normalise(tf.cast(pictures, tf.float32))
 
     contents = tf.data.Dataset.range(block, tf.int64.max).flat_map(pictures_of).skip(skipped)
     pictures = contents.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

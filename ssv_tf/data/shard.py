@@ -9,6 +9,7 @@ of Apache Beam (extra `beam`) writes the same bytes. Bad pictures are named in s
 """
 
 import csv
+import dataclasses
 import io
 import json
 import shlex
@@ -24,6 +25,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, records
 from ssv_tf.data.folder import BadPicture
+from ssv_tf.data.framing import Framing
 
 _NAMED_SKIPS = 20
 
@@ -44,8 +46,9 @@ def main(argv) -> None:
     if len(argv) != 3:
         raise FlagError(f"give the pictures' folder and an empty one, got {' '.join(argv[1:])}")
     given = flags.FLAGS
-    fit = {name: given[name].value for name in ("crop", "canvas_heights", "padding")}
-    job = Job(argv[1].rstrip("/"), argv[2].rstrip("/"), given.shards, given.resolution, fit)
+    names = (field.name for field in dataclasses.fields(Framing))
+    framing = Framing.from_dict({name: given[name].value for name in names})
+    job = Job(argv[1].rstrip("/"), argv[2].rstrip("/"), given.shards, framing)
     began = time.monotonic()
     counts, skipped = (
         job.run_beam(given.runner, shlex.split(given.beam_options)) if given.runner else job.run()
@@ -69,13 +72,12 @@ class Job:
       source: folder of pictures, or for Beam any file system it knows.
       out: an empty folder.
       shards: files to write.
-      resolution: side R of the pictures in pixels.
-      fit: crop, canvas_heights and padding of `folder.fit_square`.
+      framing: how a picture becomes a square.
     """
 
-    def __init__(self, source, out, shards, resolution, fit):
+    def __init__(self, source: str, out: str, shards: int, framing: Framing):
         self.source, self.out, self.shards = source, out, shards
-        self.resolution, self.fit = resolution, fit
+        self.framing = framing
 
     def encoded(self, content) -> bytes:
         """PNG of the fitted picture.
@@ -83,10 +85,8 @@ class Job:
         Raises:
           BadPicture: with a short reason.
         """
-        picture = folder.read_picture(content, shortest=4 * self.resolution)
-        square = folder.fit_square(picture, self.resolution, **self.fit)
         stream = io.BytesIO()
-        Image.fromarray(square).save(stream, "PNG")
+        Image.fromarray(self.framing.read(content)).save(stream, "PNG")
         return stream.getvalue()
 
     def shard_of(self, name: str) -> int:
@@ -102,7 +102,7 @@ class Job:
 
     def index(self, counts, skipped) -> str:
         """The text of index.json."""
-        about = {"resolution": self.resolution, **self.fit}
+        about = self.framing.to_dict()
         about |= {"pictures": sum(counts.values()), "skipped": len(skipped)}
         return json.dumps(about | {"files": dict(sorted(counts.items()))}, indent=1) + "\n"
 

@@ -15,7 +15,8 @@ from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import labels as labels_table
 from ssv_tf.data import read_policy, records
 from ssv_tf.data.collection import PictureSet, match_names
-from ssv_tf.data.folder import BadPicture, fit_square, load_folder, read_picture
+from ssv_tf.data.folder import BadPicture, load_folder
+from ssv_tf.data.framing import Framing
 
 EMBEDDED = "turntable_cars"
 EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
@@ -57,9 +58,9 @@ def load_collection(
         files (`records.load_records`).
       resolution: side R of the pictures in pixels.
       split: of the embedded cars (train, calibration, test) or the TFDS set; a folder has none.
-      crop: how a picture fits its square, see `folder.fit_square`.
-      canvas_heights: see `folder.fit_square`.
-      padding: see `folder.fit_square`.
+      crop: how a picture fits its square, see `framing.Framing`.
+      canvas_heights: see `framing.Framing`.
+      padding: see `framing.Framing`.
       labels: CSV of a folder's angles (`labels.read_labels`). The other sources bring their own.
       where: condition that chooses a folder's pictures by a column of a table
         (`labels.parse_condition`); it reads no angle.
@@ -91,9 +92,9 @@ def load_collection(
             raise FlagError(f"{spec} brings its own angles; labels and where are for folders")
         if spec == EMBEDDED:
             return _load_embedded(resolution, split, limit, seed, workers)
-        fit = {"crop": crop, "canvas_heights": canvas_heights, "padding": padding}
+        framing = Framing(resolution, crop, canvas_heights, padding)
         name = spec.removeprefix(TFDS_PREFIX)
-        return _load_tfds(name, resolution, split, fit, limit, seed, bad_pictures)
+        return _load_tfds(name, split, framing, limit, seed, bad_pictures)
     if not os.path.isdir(spec):
         raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
     of_labels = None if where_table else where
@@ -209,9 +210,8 @@ def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _load_tfds(
     name: str,
-    resolution: int,
     split: str,
-    fit: dict,
+    framing: Framing,
     limit: int | None,
     seed: int,
     bad_pictures: str,
@@ -229,13 +229,12 @@ def _load_tfds(
     for index, example in _chosen_examples(builder, split, image_key, limit, seed):
         filename = example[filename_key].decode() if filename_key else f"{split}/{index:05d}"
         try:
-            picture = read_picture(example[image_key], shortest=4 * resolution)
+            images.append(framing.read(example[image_key]))
         except BadPicture as error:
             if bad_pictures == read_policy.STOP:
                 read_policy.stop_at(filename, str(error))
             skipped.append((filename, str(error)))
             continue
-        images.append(fit_square(picture, resolution, **fit))
         names.append(filename)
         if has_angles:
             angles.append([example[column] for column in labels_table.ANGLE_COLUMNS])

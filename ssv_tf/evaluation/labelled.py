@@ -71,7 +71,7 @@ def folder_pictures(options: config.Options, values) -> PictureSet:
         labelled_only=True,
         bad_pictures=values.bad_pictures,
         bad_rows=values.bad_rows,
-        **_fit(options),
+        **options.framing.to_dict(),
     )
     return pictures.labelled()
 
@@ -87,12 +87,12 @@ def embedded_pictures(options: config.Options, split: str) -> PictureSet:
             f"the run was trained on {options.data}, which brings no labels; "
             "give --data_dir and --labels"
         )
-    return sources.load_collection(sources.EMBEDDED, split=split, **_fit(options))
+    return sources.load_collection(sources.EMBEDDED, split=split, **options.framing.to_dict())
 
 
 def set_pictures(options: config.Options, spec: str, split: str) -> PictureSet:
     """The pictures of a TFDS set with angles, cropped as the run's training pictures were."""
-    return sources.load_collection(spec, split=split, **_fit(options)).labelled()
+    return sources.load_collection(spec, split=split, **options.framing.to_dict()).labelled()
 
 
 def angles_deg(pictures: PictureSet) -> np.ndarray:
@@ -144,12 +144,3 @@ def split_pictures(pictures: PictureSet, count: int, seed: int, source: str) -> 
 
 
 _ALL_EMBEDDED = sources.EMBEDDED_COUNTS["calibration"]
-
-
-def _fit(options: config.Options) -> dict:
-    return {
-        "resolution": options.resolution,
-        "crop": options.crop,
-        "canvas_heights": options.canvas_heights,
-        "padding": options.padding,
-    }

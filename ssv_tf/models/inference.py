@@ -7,18 +7,9 @@ import numpy as np
 from keras import ops
 
 from ssv_tf import viewpoint
+from ssv_tf.data.framing import to_network
 
 _FUNCTIONS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def to_network(pictures):
-    """uint8 [n, r, r, 3] -> float32 in [-1, 1], as every network wants its pictures."""
-    return np.asarray(pictures, np.float32) / 127.5 - 1.0
-
-
-def to_uint8(pictures):
-    """The networks' [-1, 1] back to uint8 pictures."""
-    return np.clip(np.round((np.asarray(pictures) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def predict(analysis, pictures, batch_size=64):

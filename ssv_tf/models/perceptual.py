@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import framing
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Red against green, blue against yellow, and the luminance itself, as columns.
@@ -262,7 +263,7 @@ class BackboneFeatures(keras.Model):
             ) from error
 
     def call(self, images):
-        pixels = (ops.cast(images, "float32") + 1.0) * 127.5
+        pixels = framing.denormalise(ops.cast(images, "float32"))
         maps = self.maps(self._description.preprocess(pixels), training=False)
         return ops.concatenate([_block(m) for m in maps], axis=-1)
 

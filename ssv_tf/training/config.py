@@ -13,6 +13,7 @@ from absl import flags
 
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import read_policy
+from ssv_tf.data.framing import Framing
 
 SELF_SUPERVISED = "self-supervised"
 SUPERVISED = "supervised (ceiling, for reference)"
@@ -349,6 +350,11 @@ class Options:
                     f"--{name}={getattr(self, name)} needs --adversarial_weight above 0: it would "
                     "follow a realness that V never learns"
                 )
+
+    @property
+    def framing(self) -> Framing:
+        """How a picture becomes the square that the networks see."""
+        return Framing(self.resolution, self.crop, self.canvas_heights, self.padding)
 
     @property
     def training(self) -> str:

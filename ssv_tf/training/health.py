@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from ssv_tf import viewpoint
+from ssv_tf.data.framing import to_network
 from ssv_tf.models import inference
 from ssv_tf.training import augment, losses
 from ssv_tf.training.objective import viewpoint_range_rad
@@ -44,7 +45,7 @@ class Health:
         self.options, self.features = options, features
         rng = np.random.default_rng([options.seed, 7])
         chosen = rng.permutation(len(pictures))[:SAMPLE]
-        self.real = inference.to_network(pictures[chosen])
+        self.real = to_network(pictures[chosen])
         low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
         self.low, self.high = low, high
         self.full_circle = options.azimuth_range_deg >= 180

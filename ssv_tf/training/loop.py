@@ -204,11 +204,8 @@ def load_training_pictures(options: config.Options):
         return records.open_stream(options.data, options.resolution, options.data_service)
     pictures = sources.load_collection(
         options.data,
-        resolution=options.resolution,
         split="train",
-        crop=options.crop,
-        canvas_heights=options.canvas_heights,
-        padding=options.padding,
+        **options.framing.to_dict(),
         where=options.where or None,
         where_table=options.where_table or None,
         limit=options.limit or None,
@@ -230,12 +227,7 @@ def _labelled(pictures, options):
 
 def load_scoring_pictures(options: config.Options):
     """The labelled pictures of periodic scores, or None. Never the test split."""
-    same: dict[str, Any] = {
-        "resolution": options.resolution,
-        "crop": options.crop,
-        "canvas_heights": options.canvas_heights,
-        "padding": options.padding,
-    }
+    same = options.framing.to_dict()
     if options.score_data:
         if not options.score_labels:
             raise FlagError("--score_data needs --score_labels, a CSV of angles in degrees")

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from ssv_tf.data.framing import to_uint8
 from ssv_tf.models import inference
 from ssv_tf.training.objective import viewpoint_range_rad
 
@@ -31,7 +32,7 @@ def turntable(synthesis, options, objects=4, views=12, seed=0, elevation_deg=Non
     for style in styles:
         codes = np.repeat(style[None], views, axis=0)
         z1, z2 = np.split(codes, 2, axis=-1)
-        rows.append(inference.to_uint8(ops.convert_to_numpy(draw(z1, z2, angles))))
+        rows.append(to_uint8(ops.convert_to_numpy(draw(z1, z2, angles))))
     return np.stack(rows)
 
 

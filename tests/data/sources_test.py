@@ -7,7 +7,7 @@ from absl import logging as absl_logging
 from PIL import Image
 
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.data import sources, turntable_cars
+from ssv_tf.data import framing, sources, turntable_cars
 
 
 @pytest.fixture(autouse=True)
@@ -319,7 +319,7 @@ def test_tfds_pictures_that_cannot_be_read_are_skipped_or_stop(tfds_home, monkey
             raise sources.BadPicture("broken")
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr(sources, "read_picture", read)
+    monkeypatch.setattr(framing, "read_picture", read)
     pictures = sources.load_collection("tfds:tiny_greys", resolution=8)
     assert pictures.skipped == [("train/00001", "broken")] and len(pictures) == 2
     calls.clear()

@@ -15,6 +15,7 @@ from ssv_tf import viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder
+from ssv_tf.data.framing import Framing, to_network
 from ssv_tf.evaluation import calibration
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
@@ -277,9 +278,9 @@ def test_fitting_in_the_graph_is_that_of_folders(shape, crop, padding):
     noise = np.random.default_rng(1).integers(-40, 40, (*shape, 3))
     smooth = _pictures(1, side)[0, : shape[0], : shape[1]]
     picture = np.clip(smooth + noise, 0, 255).astype(np.uint8)
-    fit = saved_model.Fit(crop, 2.4, padding)
-    ours = saved_model.fit_square(tf.constant(picture, tf.float32), SIZE, fit).numpy()
-    wanted = folder.fit_square(picture, SIZE, crop, 2.4, padding).astype(np.float32)
+    framing = Framing(SIZE, crop, 2.4, padding)
+    ours = saved_model.fit_square(tf.constant(picture, tf.float32), framing).numpy()
+    wanted = framing.fit(picture).astype(np.float32)
     difference = np.abs(ours - wanted)
     # Pillow rounds between its two passes: one grey level here and there.
     assert difference.mean() < 0.5 and np.percentile(difference, 99) <= 2, difference.max()
@@ -421,7 +422,7 @@ def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
     for layer in student.backbone.layers:  # one batch for the statistics; else no signal gets far
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    student.viewpoint(inference.to_network(_pictures(16, seed=2)), training=True)
+    student.viewpoint(to_network(_pictures(16, seed=2)), training=True)
     sure = dataclasses.replace(CALIBRATION, confidence=Confidence(0.6, 0.8, -0.2))
     folded = fold.FoldedViewpoint(student, sure)
     assert folded.outputs == ("viewpoint_deg", "confidence")

@@ -10,6 +10,7 @@ from in_process import run_command
 
 from ssv_tf import distill, viewpoint
 from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data.framing import to_network
 from ssv_tf.evaluation import calibration
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
@@ -69,7 +70,7 @@ def test_keras_file_brings_it_back(tmp_path):
 def test_raw_predictions_carry_the_head():
     student = _student()
     raw = inference.predict(student, np.zeros((2, 32, 32, 3), np.uint8))
-    head = student.viewpoint(inference.to_network(np.zeros((1, 32, 32, 3))))["confidence_logit"]
+    head = student.viewpoint(to_network(np.zeros((1, 32, 32, 3))))["confidence_logit"]
     assert raw.shape == (2, 8)
     assert raw[0, 7] == pytest.approx(float(head[0, 0]), abs=1e-4)
 
