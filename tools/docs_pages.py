@@ -2,8 +2,8 @@
 
 * RESULTS.md, CHANGELOG.md, CONTRIBUTING.md and BUILD_NOTES.md, which stand at the top of the tree.
 * The model cards of the presets, and a page of docstrings for each package.
-* Where a page says `<!-- commands -->` or `<!-- settings -->`: every command with its flags, every
-  setting of training.
+* Where a page says `<!-- commands -->`, `<!-- settings -->` or `<!-- public names -->`: every
+  command with its flags, every setting of training, every name of the Python API.
 
 Links that are right in the tree (`../RESULTS.md`, `../configs/cars.flags`) are turned into links
 of the site, or into plain text where the site has no such page.
@@ -169,7 +169,26 @@ def settings_text() -> str:
     return "\n".join(_flag_table(_settings()))
 
 
-FILLED_IN = {"<!-- commands -->": commands_text, "<!-- settings -->": settings_text}
+def public_names_text() -> str:
+    """The docstring of each name that the package offers, functions first.
+
+    `ssv_tf.train` is a function and the module of a command too, so it is asked for at home.
+    """
+    package, lines = importlib.import_module("ssv_tf"), []
+    for name in sorted(getattr(package, "__all__", ()), key=lambda n: (n[0].isupper(), n)):
+        path, home = f"ssv_tf.{name}", getattr(package, name)
+        if (ROOT / "ssv_tf" / f"{name}.py").exists():
+            path = f"{home.__module__}.{home.__qualname__}"
+        lines += [f"::: {path}", "    options:"]
+        lines += [f"      {key}: ssv_tf.{name}" for key in ("heading", "toc_label")] + [""]
+    return "\n".join(lines)
+
+
+FILLED_IN = {
+    "<!-- commands -->": commands_text,
+    "<!-- settings -->": settings_text,
+    "<!-- public names -->": public_names_text,
+}
 
 
 def _settings() -> list[flags.Flag]:
