@@ -126,7 +126,10 @@ def _calibration(run: run_folder.Run) -> str:
     calibration = run.calibration()
     if calibration is None:
         return _NOT_CALIBRATED
-    return f"Calibrated on {calibration.pictures} labelled pictures."
+    said = f"Calibrated on {calibration.pictures} labelled pictures."
+    if calibration.uncalibrated:
+        said += f" Not calibrated, the network's own: {', '.join(calibration.uncalibrated)}."
+    return said
 
 
 def _data(options: config.Options, said: str, of_card: str) -> str:

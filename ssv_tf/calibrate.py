@@ -52,12 +52,12 @@ def fit_and_save(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str, out: P
     """Fits, warns on stderr, writes `out`; returns the table to print.
 
     Args:
-      raw_deg, true_deg: [pictures, 3].
+      raw_deg, true_deg: as `calibration.fit` takes them.
       azimuth: one of calibration.KINDS.
       out: JSON to write.
     """
     fitted = calibration.fit(raw_deg, true_deg, azimuth)
-    for doubt in calibration.doubts(fitted, raw_deg, true_deg):
+    for doubt in fitted.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     return f"{table(fitted)}\n{fitted.save(out)}"
 
@@ -66,6 +66,9 @@ def table(fitted: calibration.Calibration) -> str:
     """The fit, a line an angle."""
     lines = [f"{'':<10}{'kind':>10}{'scale':>9}{'offset':>10}{'median error':>15}"]
     for i, name in enumerate(viewpoint.ANGLES):
+        if name in fitted.uncalibrated:
+            lines.append(f"{name:<10}{'as it is':>10}: too few labels know it")
+            continue
         residual = fitted.residual_deg[i]
         shown = "" if residual is None else f"{residual:.1f} deg"
         lines.append(

@@ -68,6 +68,8 @@ def final_table(out: Path, minutes: float) -> str:
         ("elevation, mean error", "elevation", "mean_error_deg"),
         ("tilt, mean error", "tilt", "mean_error_deg"),
     ):
+        if key not in score[angle]:
+            continue
         mine, constant = score[angle][key], score[angle]["baseline"][key]
         shown = [f"{v:.2f}" if key == "within_30" else f"{v:.1f} deg" for v in (mine, constant)]
         rows.append((label, shown[0], shown[1]))

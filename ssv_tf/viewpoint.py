@@ -32,6 +32,11 @@ def mirror(angles: np.ndarray) -> np.ndarray:
     return angles * np.asarray(MIRROR_SIGNS, angles.dtype)
 
 
+def known(angles_deg) -> np.ndarray:
+    """Booleans [...]: which angles are known; NaN stands for an unknown one everywhere."""
+    return ~np.isnan(np.asarray(angles_deg, np.float64))
+
+
 def rotation_matrix(angles_rad: np.ndarray) -> np.ndarray:
     """R = R_az . R_el . R_tilt in float64: the product of the three axis rotations.
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
 
 
@@ -40,10 +41,15 @@ class PictureSet:
 
     @functools.cached_property
     def has_label(self) -> np.ndarray:
-        """Boolean [N]: all three angles are known."""
+        """Boolean [N]: at least one angle is known."""
+        return self.known.any(axis=1)
+
+    @functools.cached_property
+    def known(self) -> np.ndarray:
+        """Boolean [N, 3]: which angles are known."""
         if self.angles_deg is None:
-            return np.zeros(len(self), bool)
-        return np.isfinite(self.angles_deg).all(axis=1)
+            return np.zeros((len(self), 3), bool)
+        return viewpoint.known(self.angles_deg)
 
     def subset(self, indices) -> "PictureSet":
         """The pictures at `indices` (integers, or a boolean mask [N]), in that order."""
@@ -53,7 +59,7 @@ class PictureSet:
         return PictureSet(names, self.images[chosen], angles, self.skipped)
 
     def labelled(self) -> "PictureSet":
-        """The pictures whose three angles are known."""
+        """The pictures of which at least one angle is known."""
         return self.subset(self.has_label)
 
     def with_labels(self, labels: Mapping[str, np.ndarray]) -> "PictureSet":

@@ -28,6 +28,7 @@ _CONDITION = re.compile(
 # Python also takes 1_0 and the digits of every script, which no table means.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _LONGEST_WHOLE = 18  # digits
+_ANGLE_ENDING = r"[ _-]?[(\[]?(deg|degrees?|rad|radians?|\u00b0)?[)\]]?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,35 +89,47 @@ def read_labels(
 ) -> dict[str, np.ndarray]:
     """Angles of the labelled pictures.
 
-    Rows with an empty angle, or with 1 in a column `suspect`, are left out; how many is logged.
+    An empty cell is an angle that is not known. Rows without any angle, or with 1 in a column
+    `suspect`, are left out; how many is logged, and how many rows know which angle.
 
     Args:
-      path: CSV in UTF-8 with the columns filename, azimuth_deg, elevation_deg, tilt_deg, in any
-        order and beside any others. `filename` is the path below the data folder.
+      path: CSV in UTF-8 with the column filename and at least one of azimuth_deg, elevation_deg,
+        tilt_deg, in any order and beside any others. `filename` is the path below the data folder.
       where: only rows for which this holds, see `parse_condition`.
       bad_rows: "stop" at a row with a mistake, or "skip" it; each is then named and counted in the
         log. Of two rows for one filename the first counts.
 
     Returns:
-      filename -> float32 [3], degrees; azimuth in (-180, 180].
+      filename -> float32 [3], degrees; azimuth in (-180, 180]; NaN where an angle is not known.
 
     Raises:
-      UserError: no such file, a missing column, or a cell that is no angle; it names the file,
+      UserError: no such file, no column of angles, or a cell that is no angle; it names the file,
         line and column. With bad_rows="skip" only what makes the table as a whole unreadable.
     """
     labels: dict[str, np.ndarray] = {}
     left_out = 0
     mistakes = _Mistakes(path, bad_rows)
-    for row in _chosen_rows(path, where, ANGLE_COLUMNS, mistakes):
+    for row in _chosen_rows(path, where, mistakes, ANGLE_COLUMNS):
         with mistakes.caught():
-            if _is_suspect(row) or not all(row.cells[column].strip() for column in ANGLE_COLUMNS):
+            if _is_suspect(row) or not any(row.cells.get(c, "").strip() for c in ANGLE_COLUMNS):
                 left_out += 1
             else:
                 labels[row.filename] = _angles(row)
     mistakes.report()
     if left_out:
         logging.info("%s: left out %d rows, suspect or without an angle", path, left_out)
+    _report_unknown(path, labels)
     return labels
+
+
+def _report_unknown(path: str | os.PathLike, labels: dict[str, np.ndarray]) -> None:
+    """Logs how many rows know which angle, where some know not all of them."""
+    known = viewpoint.known(list(labels.values()) or np.zeros((0, 3)))
+    if known.all():
+        return
+    counts = zip(viewpoint.ANGLES, known.sum(axis=0), strict=True)
+    said = ", ".join(f"{name} {count}" for name, count in counts)
+    logging.info("%s: angles known of %d rows: %s", path, len(labels), said)
 
 
 def select_filenames(
@@ -128,7 +141,7 @@ def select_filenames(
       UserError: as `read_labels`, but the columns of the angles are not needed.
     """
     mistakes = _Mistakes(path, bad_rows)
-    chosen = {row.filename for row in _chosen_rows(path, where, (), mistakes)}
+    chosen = {row.filename for row in _chosen_rows(path, where, mistakes)}
     mistakes.report()
     return chosen
 
@@ -158,25 +171,31 @@ class _Mistakes:
 
 
 def _chosen_rows(
-    path: str | os.PathLike, where: str | None, required: tuple[str, ...], mistakes: _Mistakes
+    path: str | os.PathLike,
+    where: str | None,
+    mistakes: _Mistakes,
+    any_of: tuple[str, ...] = (),
 ) -> Iterator[_Row]:
+    """The rows that `where` chooses, of a table with at least one of the columns `any_of`."""
     condition = parse_condition(where) if where else None
-    needed = ("filename", *required, *((condition.column,) if condition else ()))
+    needed = ("filename", *((condition.column,) if condition else ()))
     places: dict[str, str] = {}
-    for place, cells in _lines(Path(path), needed):
+    for place, cells in _lines(Path(path), needed, any_of):
         with mistakes.caught():
             row = _row(place, cells, places)
             if condition is None or _holds(condition, row):
                 yield row
 
 
-def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+def _lines(
+    path: Path, needed: tuple[str, ...], any_of: tuple[str, ...]
+) -> Iterator[tuple[str, dict]]:
     """(place, cell by column) of each line below the header; surplus cells under None."""
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
         reader.fieldnames = _header(
-            [name.strip() for name in reader.fieldnames or ()], path, needed
+            [name.strip() for name in reader.fieldnames or ()], path, needed, any_of
         )
         for cells in reader:
             yield f"{path} line {reader.line_num}", cells
@@ -184,20 +203,31 @@ def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
         raise UserError(f"{path} line {reader.line_num}: {error}") from error
 
 
-def _header(header: list[str], path: Path, needed: tuple[str, ...]) -> list[str]:
+def _header(
+    header: list[str], path: Path, needed: tuple[str, ...], any_of: tuple[str, ...]
+) -> list[str]:
     missing = [name for name in needed if name not in header]
+    if not missing and any_of and not set(any_of) & set(header):
+        missing = [" or ".join(any_of)]
+    missing += [name for name in any_of if name not in header and _misspelt(name, header)]
     if missing:
         only = header[0] if len(header) == 1 else ""
-        mark = next((mark for mark in ";\t|" if only.count(mark) >= len(needed) - 1 > 0), None)
+        mark = next((mark for mark in ";\t|" if mark in only), None)
         hint = f"; separate the columns by commas, not {mark!r}" if mark else ""
         raise UserError(
             f"{path} line 1: no column {', '.join(missing)}; the columns are "
             f"{', '.join(header)[:200] or 'none, the file is empty'}{hint}"
         )
-    twice = [name for name in needed if header.count(name) > 1]
+    twice = [name for name in (*needed, *any_of) if header.count(name) > 1]
     if twice:
         raise UserError(f"{path} line 1: the column {twice[0]} is there twice")
     return header
+
+
+def _misspelt(column: str, header: list[str]) -> bool:
+    """Whether another column must mean this angle, which would be left out without a word."""
+    angle = column.removesuffix("_deg")
+    return any(re.fullmatch(rf"{angle}{_ANGLE_ENDING}", name, re.IGNORECASE) for name in header)
 
 
 def _row(place: str, cells: dict, places: dict[str, str]) -> _Row:
@@ -250,12 +280,14 @@ def _is_suspect(row: _Row) -> bool:
 
 def _angles(row: _Row) -> np.ndarray:
     angles = np.array([_angle(row, column) for column in ANGLE_COLUMNS])
-    angles[0] = viewpoint.wrap_deg(angles[0])
+    angles[0] = viewpoint.wrap_deg(angles[0])  # NaN stays
     return angles.astype(np.float32)
 
 
 def _angle(row: _Row, column: str) -> float:
-    cell, largest = row.cells[column].strip(), _LARGEST_DEG[column]
+    cell, largest = row.cells.get(column, "").strip(), _LARGEST_DEG[column]
+    if not cell:
+        return math.nan
     value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
     if not math.isfinite(value):
         raise UserError(f"{row.place}: column {column} holds {cell[:80]!r}, no finite number")

@@ -31,6 +31,7 @@ from ssv_tf import viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import confidence as sureness
+from ssv_tf.evaluation import ends
 
 CONVENTION = (
     "degrees; azimuth 0 = front faces the camera, grows as the nose turns to image left; "
@@ -71,11 +72,14 @@ class Calibration:
       kinds: "symmetric", "circular" or "linear" per angle.
       residual_deg: median absolute error on the fitted pictures, per angle; None if unknown.
       pictures: how many pictures were fitted.
+      angle_pictures: how many of them know each angle; None: not written down. An angle with too
+        few keeps scale 1 and offset 0.
       quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
       azimuth_warp: exponents of `warped`, which comes before scale and offset; (1, 1) changes
         nothing, and only a symmetric azimuth has another.
       confidence: turns a prediction into the probability that its azimuth is right; None where
         too few pictures, or no quadrant logits, were there to fit it on.
+      doubts: what speaks against trusting it, see `doubts`.
     """
 
     scale: tuple[float, float, float]
@@ -86,11 +90,19 @@ class Calibration:
     quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
     azimuth_warp: tuple[float, float] = NO_WARP
     confidence: sureness.Confidence | None = None
+    angle_pictures: tuple[int, int, int] | None = None
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def identity(cls) -> "Calibration":
         """Leaves the angles as they are."""
         return cls((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+    @property
+    def uncalibrated(self) -> tuple[str, ...]:
+        """Names of the angles that too few pictures knew: their answers are V's own."""
+        counts = zip(viewpoint.ANGLES, self.angle_pictures or (), strict=False)
+        return tuple(name for name, count in counts if count < _FEWEST)
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """Calibrated degrees in (-180, 180].
@@ -114,6 +126,24 @@ class Calibration:
             return None
         return self.confidence.apply(raw, self.quadrant_bias)
 
+    def frontness(self, raw: np.ndarray) -> np.ndarray | None:
+        """Probability of a front [...] that predictions [..., 7 or 8] hold.
+
+        A quadrant counts as front where this calibration takes its azimuth to less than 90 degrees.
+        None for [..., 3], and of a limited range, whose quadrants are not those of the azimuth.
+        """
+        raw = np.asarray(raw, np.float64)
+        if raw.shape[-1] < 7 or self.kinds[0] == LINEAR:
+            return None
+        logits = raw[..., sureness.LOGITS] + np.asarray(self.quadrant_bias)
+        share = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        places = viewpoint.in_quadrant_deg(raw[..., :1], np.arange(4))
+        unbiased = dataclasses.replace(self, quadrant_bias=_NO_BIAS)
+        angles = np.zeros((*places.shape, 3))
+        angles[..., 0] = places
+        front = np.abs(unbiased.apply(angles)[..., 0]) < 90.0
+        return (share * front).sum(axis=-1) / share.sum(axis=-1)
+
     def to_json(self) -> str:
         """The calibration as JSON text."""
         angles: dict[str, dict[str, Any]] = {
@@ -125,12 +155,17 @@ class Calibration:
             }
             for i, name in enumerate(viewpoint.ANGLES)
         }
+        if self.angle_pictures is not None:
+            for name, count in zip(viewpoint.ANGLES, self.angle_pictures, strict=True):
+                angles[name]["pictures"] = count
         own = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
         angles[viewpoint.ANGLES[0]] |= own
         head = {"version": _VERSION, "convention": CONVENTION}
         tail: dict[str, Any] = {"pictures": self.pictures}
         if self.confidence is not None:
             tail["confidence"] = self.confidence.to_dict()
+        if self.doubts:
+            tail["doubts"] = list(self.doubts)
         return json.dumps(head | angles | tail, indent=2) + "\n"
 
     @classmethod
@@ -154,6 +189,8 @@ class Calibration:
                 quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
                 azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
                 confidence=sureness.from_dict(data.get("confidence")),
+                angle_pictures=_counts(entry.get("pictures") for entry in entries),
+                doubts=tuple(map(str, data.get("doubts", ()))),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -199,53 +236,81 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
       raw: [pictures, 3], V's predictions in degrees; or [pictures, 7 or 8] with azimuth's quadrant
         logits, which are then corrected too unless the azimuth is "linear", and with a head's
         word on itself. From 30 pictures on, they also give a `confidence`.
-      true_deg: [pictures, 3], labels; any multiple of 360 may be added.
+      true_deg: [pictures, 3], labels; any multiple of 360 may be added. NaN is an angle that is
+        not known; one that fewer than 5 pictures know stays as V gives it.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
         offset fits far better, "circular") or "linear" (the paper's line, limited range).
 
     Returns:
-      The calibration. `doubts` tells how far to trust it.
+      The calibration. Its `doubts` tell how far to trust it.
 
     Raises:
-      UserError: fewer than 5 pictures, or a prediction or label that is no number.
+      UserError: no angle with 5 labels, or a prediction or label that is no number.
     """
     raw, true_deg = _checked(raw, true_deg)
-    if _kind(azimuth) != SYMMETRIC:
-        return _with_confidence(_fitted(raw, true_deg, azimuth), raw, true_deg)
+    fitted = _with_confidence(_chosen(raw, true_deg, _kind(azimuth)), raw, true_deg)
+    return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, raw, true_deg)))
+
+
+def _chosen(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
+    """The fit of this kind, but the circular one where the symmetric one is far worse."""
+    own = viewpoint.known(true_deg[:, 0])
+    if azimuth != SYMMETRIC or own.sum() < _FEWEST:
+        return _fitted(raw, true_deg, azimuth)
     free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
     free_error, error = (
-        _capped_error(c.apply(raw)[:, 0], true_deg[:, 0]) for c in (free, symmetric)
+        _capped_error(c.apply(raw[own])[:, 0], true_deg[own, 0]) for c in (free, symmetric)
     )
-    chosen = free if free_error < _FAR_BETTER * error else symmetric
-    return _with_confidence(chosen, raw, true_deg)
+    return free if free_error < _FAR_BETTER * error else symmetric
 
 
 def _with_confidence(fitted: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> Calibration:
-    if raw.shape[1] < 7 or len(raw) < _FEW:
+    own = viewpoint.known(true_deg[:, 0])
+    if raw.shape[1] < 7 or own.sum() < _FEW:
         return fitted
+    raw, true_deg = raw[own], true_deg[own]
     errors = _errors(fitted.apply(raw), true_deg)[:, 0]
     within = sureness.within_deg(fitted.kinds[0] == LINEAR)
-    confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within)
+    even = ends.even_weights(true_deg[:, 0])
+    confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within, even)
     return dataclasses.replace(fitted, confidence=confidence)
 
 
 def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
-    kinds, bias, warp = (azimuth, LINEAR, LINEAR), _NO_BIAS, NO_WARP
-    straight = raw
+    known = viewpoint.known(true_deg)
+    counts = _triple(int(count) for count in known.sum(axis=0))
+    bias, warp, fits = _NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
+    if counts[0] >= _FEWEST:
+        own = known[:, 0]
+        fits[0], bias, warp = _fit_azimuth(raw[own], true_deg[own], azimuth)
+    for i in (1, 2):
+        if counts[i] >= _FEWEST:
+            fits[i] = _fit_faint_line(raw[known[:, i], i], true_deg[known[:, i], i])
+    scale, offset_deg = (
+        _triple(float(value) for value in column) for column in zip(*fits, strict=True)
+    )
+    kinds = (azimuth, LINEAR, LINEAR)
+    calibration = Calibration(
+        scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp, angle_pictures=counts
+    )
+    errors = _errors(calibration.apply(raw), true_deg)
+    residual = _triple(
+        float(np.median(errors[own, i])) if counts[i] >= _FEWEST else None
+        for i, own in enumerate(known.T)
+    )
+    return dataclasses.replace(calibration, residual_deg=residual)
+
+
+def _fit_azimuth(raw: np.ndarray, true_deg: np.ndarray, azimuth: str):
+    """((sign or slope, offset), quadrant bias, warp) of pictures that all know their azimuth."""
+    bias, warp, straight = _NO_BIAS, NO_WARP, raw
     if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
         warp = _fit_warp(raw[:, 0], true_deg[:, 0])
         straight = np.concatenate([warped(raw[:, :1], warp), raw[:, 1:]], axis=1)
     if raw.shape[1] > 3 and azimuth != LINEAR:
         bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
-    straight_deg = _decided(straight, bias)
-    fits = [_FITS[azimuth](straight_deg[:, 0], true_deg[:, 0])]
-    fits += [_fit_faint_line(raw[:, i], true_deg[:, i]) for i in (1, 2)]
-    scale, offset_deg = (
-        _triple(float(value) for value in column) for column in zip(*fits, strict=True)
-    )
-    calibration = Calibration(scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp)
-    residual = np.median(_errors(calibration.apply(raw), true_deg), axis=0)
-    return dataclasses.replace(calibration, residual_deg=_triple(map(float, residual)))
+    decided_deg = _decided(straight, bias)[:, 0]
+    return _FITS[azimuth](decided_deg, true_deg[:, 0]), bias, warp
 
 
 def azimuth_kind(options) -> str:
@@ -267,15 +332,25 @@ def doubts(calibration: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> l
       raw, true_deg: as `fit` takes them.
     """
     raw, true_deg = _checked(raw, true_deg)
-    raw_deg = _decided(raw, calibration.quadrant_bias)
+    known, predicted_deg = viewpoint.known(true_deg), calibration.apply(raw)
+    counts = known.sum(axis=0)
     found = []
-    if len(raw_deg) < _FEW:
-        found.append(f"only {len(raw_deg)} pictures: about 100 settle the offset")
-    found += _sign_doubt(calibration, raw_deg, true_deg)
-    errors = _errors(calibration.apply(raw), true_deg).mean(axis=0)
+    fewest = counts[0] if counts[0] >= _FEWEST else len(raw)
+    if fewest < _FEW:
+        found.append(f"only {fewest} pictures: about 100 settle the offset")
+    if counts[0] >= _FEWEST:
+        own = known[:, 0]
+        raw_deg = _decided(raw[own], calibration.quadrant_bias)
+        found += _sign_doubt(calibration, raw_deg, true_deg[own])
+        found += ends.doubts(predicted_deg[own, 0], true_deg[own, 0])
     for i, name in enumerate(viewpoint.ANGLES):
-        constant = _least_offset(viewpoint.wrap_deg(true_deg[:, i]))
-        if errors[i] >= _errors(constant, true_deg[:, i]).mean() - 1e-9:
+        if counts[i] < _FEWEST:
+            found.append(f"{name}: not calibrated, as {counts[i]} pictures know it; V's own answer")
+            continue
+        true = true_deg[known[:, i], i]
+        constant = _least_offset(viewpoint.wrap_deg(true))
+        error = _errors(predicted_deg[known[:, i], i], true).mean()
+        if error >= _errors(constant, true).mean() - 1e-9:
             found.append(f"{name}: no better than one constant answer; it has not been learnt")
     return found
 
@@ -498,15 +573,18 @@ def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndar
         raise ValueError(
             f"need [pictures, 3, 7 or 8] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
         )
-    if len(raw) < _FEWEST:
-        raise UserError(
-            f"{len(raw)} labelled pictures are too few to calibrate on; need {_FEWEST}, better 100"
-        )
-    for what, values in (("prediction", raw), ("label", true_deg)):
-        wrong = int((~np.isfinite(values)).any(axis=1).sum())
+    for what, broken in (("prediction", ~np.isfinite(raw)), ("label", np.isinf(true_deg))):
+        wrong = int(broken.any(axis=1).sum())
         if wrong:
-            raise UserError(f"cannot calibrate: {wrong} of {len(values)} {what}s are no numbers")
-    return raw, true_deg
+            raise UserError(f"cannot calibrate: {wrong} of {len(raw)} {what}s are no numbers")
+    known = viewpoint.known(true_deg)
+    labelled = known.any(axis=1)
+    if known.sum(axis=0).max(initial=0) < _FEWEST:
+        raise UserError(
+            f"{labelled.sum()} labelled pictures are too few to calibrate on; need {_FEWEST} with "
+            "the same angle, better 100"
+        )
+    return raw[labelled], true_deg[labelled]
 
 
 def _kind(value) -> str:
@@ -523,6 +601,13 @@ def _number(value) -> float:
 
 def _optional(value) -> float | None:
     return None if value is None else _number(value)
+
+
+def _counts(values) -> tuple[int, int, int] | None:
+    first, second, third = values
+    if first is None or second is None or third is None:
+        return None
+    return int(first), int(second), int(third)
 
 
 def _quadruple(values) -> tuple:

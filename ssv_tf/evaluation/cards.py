@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ssv_tf import viewpoint
+from ssv_tf.evaluation import confidence, ends, metrics
 from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.training import config, run_folder
 
@@ -122,11 +123,10 @@ def training_data(options: config.Options, data: str) -> str:
 
 def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
     """The section on the score, from what `evaluate --json` wrote and the run's health.json."""
-    low, high = score["azimuth"]["interval_95"]["median_error_deg"]
     rows = [
         f"| {title} | {shape.format(score[angle][key])} "
         f"| {shape.format(score[angle]['baseline'][key])} |"
-        for title, angle, key, shape in _SCORES
+        for title, angle, key, shape in _measured(score)
     ]
     return [
         f"{score['pictures']:,} pictures that training never saw"
@@ -136,24 +136,58 @@ def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
         "| | this model | best constant |",
         "|---|---|---|",
         *rows,
+        *_end_rows(score["azimuth"]),
         "",
-        f"The median azimuth error's 95 % bootstrap interval: {low:.1f} to {high:.1f} degrees."
-        + (f" Health {health['health']:.2f} (label-free, 0 to 1)." if "health" in health else ""),
+        " ".join(_remarks(score, health)),
         *_confidence_lines(score.get("confidence")),
     ]
 
 
-def _confidence_lines(confidence: dict[str, Any] | None) -> list[str]:
-    if not confidence:
+def _measured(score: dict[str, Any]):
+    """The rows of `_SCORES` whose angle has labels."""
+    return [row for row in _SCORES if row[2] in score[row[1]]]
+
+
+def _end_rows(azimuth: dict[str, Any]) -> list[str]:
+    if "front_rear" not in azimuth:
         return []
-    half = next(row for row in confidence["risk_coverage"] if row["coverage"] == 0.5)
+    found, commoner = azimuth["front_rear"], azimuth["commoner_end"]
+    low, high = found["interval_95"]["balanced_accuracy"]
+    return [
+        f"| front/rear, balanced accuracy | {found['balanced_accuracy']:.2f} ({low:.2f} to "
+        f"{high:.2f}) | {ends.COIN:.2f} |",
+        f"| front/rear, AUC | {found['auc']:.2f} | {ends.COIN:.2f} |",
+        f"| azimuth, within 30 degrees, always called {commoner['end']} "
+        f"| {commoner['within_30']:.2f} | |",
+    ]
+
+
+def _remarks(score: dict[str, Any], health: dict[str, float]) -> list[str]:
+    found = []
+    if "interval_95" in score["azimuth"]:
+        low, high = score["azimuth"]["interval_95"]["median_error_deg"]
+        interval = f"{low:.1f} to {high:.1f} degrees"
+        found.append(f"The median azimuth error's 95 % bootstrap interval: {interval}.")
+    unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(score)]
+    if unknown:
+        found.append(f"Not scored, for want of labels: {', '.join(unknown)}.")
+    if "health" in health:
+        found.append(f"Health {health['health']:.2f} (label-free, 0 to 1).")
+    return found
+
+
+def _confidence_lines(scored: dict[str, Any] | None) -> list[str]:
+    if not scored:
+        return []
+    half = next(row for row in scored["risk_coverage"] if row["coverage"] == 0.5)
     return [
         "",
         "Confidence is the probability that the azimuth is within "
-        f"{confidence['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
+        f"{scored['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
         "calibration error "
-        f"{confidence['expected_calibration_error']:.3f}. The more confident half is right in "
-        f"{half['right']:.0%} of cases, median error {half['median_error_deg']:.1f} degrees.",
+        f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}. The more "
+        f"confident half is right in {half['right']:.0%} of cases, median error "
+        f"{half['median_error_deg']:.1f} degrees.",
     ]
 
 
@@ -162,7 +196,7 @@ def score_sentence(score: dict[str, Any]) -> str:
     parts = (
         f"{title} {shape.format(score[angle][key])} "
         f"(best constant {shape.format(score[angle]['baseline'][key])})"
-        for title, angle, key, shape in _SCORES
+        for title, angle, key, shape in _measured(score)
     )
     return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
 
@@ -187,15 +221,22 @@ def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[
 
 def _mistakes(score: dict[str, Any]) -> list[str]:
     found = []
-    large = score["azimuth"]["large_errors"]
-    share = large["pictures"] / score["pictures"]
+    large = score["azimuth"].get("large_errors", {"pictures": 0})
     if large["pictures"]:
+        share = large["pictures"] / score["azimuth"].get("pictures", score["pictures"])
         worst = max(_MISTAKES, key=large.__getitem__)
         found.append(
             f"{share:.0%} of the azimuths are more than 30 degrees off; commonest: "
             f"{_MISTAKES[worst]} ({large[worst]:.0%} of them)."
         )
-    for angle in viewpoint.ANGLES:
+    if "front_rear" in score["azimuth"]:
+        doubts = ends.verdict(score["azimuth"]["front_rear"])
+        found += [f"{doubt.capitalize()}." for doubt in doubts]
+    found += [
+        f"{angle.capitalize()} is not calibrated; it is the network's own answer."
+        for angle in score.get("uncalibrated", [])
+    ]
+    for angle in metrics.scored(score):
         own, constant = score[angle], score[angle]["baseline"]
         if own["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:
             found.append(f"{angle.capitalize()} is hardly better than a constant answer.")

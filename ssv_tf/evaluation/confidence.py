@@ -5,6 +5,11 @@ quadrant. So the first thing asked is the margin of its likeliest quadrant, the 
 log p - log(1 - p) that the network gives it. A student brings a second number, a head that learnt
 to tell where it is right (`ssv_tf.distill`). Neither is a probability on pictures that no training
 saw; two slopes and an offset make it one (Platt 1999).
+
+Where most labelled pictures are fronts and V calls nearly all of them so, such a probability is
+that of being a front, and wrong on a collection that goes round the circle. There the fit weighs
+both halves of the circle the same: it then says too little of a collection of fronts, and does not
+promise what an even one does not hold.
 """
 
 import dataclasses
@@ -22,6 +27,7 @@ LOGITS, HEAD = slice(3, 7), 7
 _START = np.array([1.0, 0.0, 0.0])  # the network taken at its word
 _PENALTY = 1.0  # half of the squared distance from that, in nats
 _NEWTON_STEPS = 50
+_OFF = 0.1  # between mean confidence and share right; more is fitted again on even ends
 _MOST_LOG_ODDS = 30.0
 # Of the probability left to the other quadrants: float32 in an exported file knows no less.
 LEAST_DOUBT = 1e-6
@@ -35,12 +41,14 @@ class Confidence:
       margin_slope, head_slope: not negative.
       offset: log odds.
       within_deg: the error up to which an azimuth counts as right.
+      even_ends: fitted with both halves of the circle weighing the same.
     """
 
     margin_slope: float
     head_slope: float
     offset: float
     within_deg: float = WITHIN_DEG
+    even_ends: bool = False
 
     def __post_init__(self):
         numbers = dataclasses.astuple(self)
@@ -58,9 +66,10 @@ class Confidence:
         slopes = np.array([self.margin_slope, self.head_slope, self.offset])
         return _sigmoid(_features(raw, bias) @ slopes)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON; `Confidence(**...)` reads it."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return values if self.even_ends else {k: v for k, v in values.items() if k != "even_ends"}
 
 
 def within_deg(limited: bool) -> float:
@@ -73,7 +82,13 @@ def from_dict(values: dict[str, Any] | None) -> Confidence | None:
     return None if values is None else Confidence(**values)
 
 
-def fit(raw: np.ndarray, bias, errors_deg: np.ndarray, within_deg: float) -> Confidence:
+def fit(
+    raw: np.ndarray,
+    bias,
+    errors_deg: np.ndarray,
+    within_deg: float,
+    even_weights: np.ndarray | None = None,
+) -> Confidence:
     """The likeliest slopes and offset, drawn a little towards the network's own word.
 
     Args:
@@ -81,26 +96,41 @@ def fit(raw: np.ndarray, bias, errors_deg: np.ndarray, within_deg: float) -> Con
       bias: [4], added to the quadrant's logits.
       errors_deg: [pictures], of the calibrated azimuth.
       within_deg: the error up to which an azimuth counts as right.
+      even_weights: [pictures] of mean 1, with which both halves of the circle weigh the same; they
+        are used where the plain fit's mean is more than 0.1 off under them. None: plain.
     """
     features, right = _features(raw, bias), (errors_deg <= within_deg).astype(float)
     free = [0, 2] if raw.shape[-1] <= HEAD else [0, 1, 2]
-    values = _newton(features, right, free)
+    values = _likeliest(features, right, free, np.ones(len(right)))
+    even = False
+    if even_weights is not None:
+        apart = np.mean(even_weights * (_sigmoid(features @ values) - right))
+        even = bool(abs(apart) > _OFF)
+    if even:
+        values = _likeliest(features, right, free, even_weights)
+    margin_slope, head_slope, offset = map(float, values)
+    return Confidence(margin_slope, head_slope, offset, float(within_deg), even)
+
+
+def _likeliest(features, right, free, weights):
+    """Slopes and offset, none of the slopes below 0."""
+    values = _newton(features, right, free, weights)
     # Surer must never mean worse: such a slope is chance or a broken head, and is left out.
     while (values[:2] < 0).any():
         free = [i for i in free if i == 2 or values[i] >= 0]
-        values = _newton(features, right, free)
-    margin_slope, head_slope, offset = map(float, values)
-    return Confidence(margin_slope, head_slope, offset, float(within_deg))
+        values = _newton(features, right, free, weights)
+    return values
 
 
-def _newton(features, right, free):
+def _newton(features, right, free, weights):
     """Penalised logistic regression; slopes that are not free stay 0."""
     values = np.where(np.isin(np.arange(3), free), _START, 0.0)
     own = features[:, free]
     for _ in range(_NEWTON_STEPS):
         share = _sigmoid(features @ values)
-        gradient = own.T @ (share - right) + _PENALTY * (values - _START)[free]
-        curve = (own * (share * (1.0 - share))[:, None]).T @ own + _PENALTY * np.eye(len(free))
+        gradient = own.T @ (weights * (share - right)) + _PENALTY * (values - _START)[free]
+        bend = weights * share * (1.0 - share)
+        curve = (own * bend[:, None]).T @ own + _PENALTY * np.eye(len(free))
         change = np.linalg.solve(curve, gradient)
         values[free] -= change / max(1.0, float(np.abs(change).max()))
     return values
@@ -121,29 +151,40 @@ def _sigmoid(log_odds):
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)))
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> dict[str, Any]:
+def reliability(
+    confidence: np.ndarray,
+    right: np.ndarray,
+    bins: int = 10,
+    weights: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Whether pictures called p sure are right in p of the cases.
 
     Args:
       confidence: [pictures] in 0..1.
       right: [pictures], booleans.
       bins: of equally many pictures each, as equal widths would leave most of them empty.
+      weights: [pictures]; None: all the same.
 
     Returns:
       expected_calibration_error (Guo et al. 2017, mean distance weighted by pictures), and
       bins: pictures, confidence (mean), right (share) of each.
     """
     order = np.argsort(confidence, kind="stable")
+    weights = np.ones(len(order)) if weights is None else weights
+    parts = np.array_split(order, min(bins, len(order)))
     rows = [
         {
             "pictures": len(part),
-            "confidence": float(confidence[part].mean()),
-            "right": float(right[part].mean()),
+            "confidence": float(np.average(confidence[part], weights=weights[part])),
+            "right": float(np.average(right[part], weights=weights[part])),
         }
-        for part in np.array_split(order, min(bins, len(order)))
+        for part in parts
     ]
-    apart = sum(row["pictures"] * abs(row["confidence"] - row["right"]) for row in rows)
-    return {"expected_calibration_error": float(apart / len(order)), "bins": rows}
+    apart = sum(
+        weights[part].sum() * abs(row["confidence"] - row["right"])
+        for part, row in zip(parts, rows, strict=True)
+    )
+    return {"expected_calibration_error": float(apart / weights.sum()), "bins": rows}
 
 
 def risk_coverage(
@@ -173,11 +214,34 @@ def risk_coverage(
     return rows
 
 
-def score(confidence: np.ndarray, errors_deg: np.ndarray, within_deg: float) -> dict[str, Any]:
-    """`reliability` and `risk_coverage` of one set of pictures, as a dict that goes to JSON."""
+def of_even(scored: dict[str, Any]) -> str:
+    """What `score` found of even ends, in words to put behind its calibration error."""
+    if "expected_calibration_error_even" not in scored:
+        return ""
+    error = scored["expected_calibration_error_even"]
+    fitted = "; fitted so" if scored.get("even_ends") else ""
+    return f" ({error:.3f} with fronts and rears weighing the same{fitted})"
+
+
+def score(
+    confidence: np.ndarray,
+    errors_deg: np.ndarray,
+    within_deg: float,
+    even_weights: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """`reliability` and `risk_coverage` of one set of pictures, as a dict that goes to JSON.
+
+    With `even_weights` [pictures], under which both halves of the circle weigh the same, also
+    expected_calibration_error_even: that of an even collection.
+    """
     right = errors_deg <= within_deg
+    even = {}
+    if even_weights is not None:
+        found = reliability(confidence, right, weights=even_weights)
+        even["expected_calibration_error_even"] = found["expected_calibration_error"]
     return {
         "within_deg": within_deg,
         **reliability(confidence, right),
+        **even,
         "risk_coverage": risk_coverage(confidence, errors_deg, within_deg),
     }

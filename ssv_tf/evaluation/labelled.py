@@ -96,7 +96,7 @@ def set_pictures(options: config.Options, spec: str, split: str) -> PictureSet:
 
 
 def angles_deg(pictures: PictureSet) -> np.ndarray:
-    """Angles [pictures, 3] of pictures that all have a label."""
+    """Angles [pictures, 3] of pictures that all have a label; NaN where one is not known."""
     if pictures.angles_deg is None or not pictures.has_label.all():
         raise UserError(f"{len(pictures) - int(pictures.has_label.sum())} pictures have no label")
     return pictures.angles_deg

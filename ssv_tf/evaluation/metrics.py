@@ -10,6 +10,7 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import ends
 
 TOLERANCES_DEG = (10, 15, 30)
 LARGE_DEG = 30.0  # an error beyond this is large
@@ -169,6 +170,7 @@ def score(
     calibration_true_deg: np.ndarray,
     *,
     skipped: int = 0,
+    frontness: np.ndarray | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -176,29 +178,90 @@ def score(
 
     Args:
       predicted_deg: [pictures, 3], calibrated.
-      true_deg: [pictures, 3].
-      calibration_true_deg: [others, 3], labels the baselines may know: those calibrated on.
+      true_deg: [pictures, 3]; NaN is an angle that is not known, and is not scored.
+      calibration_true_deg: [others, 3], labels the baselines may know: those calibrated on; of an
+        angle that none of them knows, the baselines know the test's own.
       skipped: pictures that could not be used.
+      frontness: [pictures], see `ends.score`.
       seed, resamples: of the bootstrap.
 
     Returns:
-      {"pictures", "skipped", "azimuth": {"median_error_deg", "mean_error_deg", "within_10",
-      "within_15", "within_30", "interval_95": {...}, "baseline": {"constant_deg", ...},
-      "random_guess": {...}, "bins", "confusion", "large_errors"}, "elevation", "tilt"}.
+      {"pictures", "skipped", "azimuth": {"pictures", "median_error_deg", "mean_error_deg",
+      "within_10", "within_15", "within_30", "interval_95": {...}, "baseline": {"constant_deg",
+      ...}, "random_guess": {...}, "bins", "confusion", "large_errors"}, "elevation", "tilt"}; of an
+      angle that no picture knows, {"pictures": 0} alone. Where there are fronts and rears,
+      "azimuth" also has "front_rear" (`ends.score`) and "commoner_end" {"end", ...}: what the same
+      axes score where the end is always the commoner one.
     """
+    true_deg, known_deg = np.asarray(true_deg), np.asarray(calibration_true_deg)
+    known = viewpoint.known(true_deg)
     result: dict[str, Any] = {"pictures": len(true_deg), "skipped": skipped}
     for i, name in enumerate(viewpoint.ANGLES):
-        errors = error_deg(predicted_deg[:, i], true_deg[:, i])
-        result[name] = summary(errors) | {"interval_95": bootstrap(errors, seed, resamples)}
-        result[name] |= _baselines(name, true_deg[:, i], calibration_true_deg[:, i])
-    azimuths = predicted_deg[:, 0], true_deg[:, 0]
-    result["azimuth"] |= {
-        "bins": azimuth_bins(*azimuths),
-        "quadrants": list(QUADRANTS),
-        "confusion": confusion(*azimuths),
-        "large_errors": large_errors(*azimuths),
-    }
+        result[name] = {"pictures": int(known[:, i].sum())}
+        if not result[name]["pictures"]:
+            continue
+        true = true_deg[known[:, i], i]
+        errors = error_deg(predicted_deg[known[:, i], i], true)
+        result[name] |= summary(errors) | {"interval_95": bootstrap(errors, seed, resamples)}
+        result[name] |= _baselines(name, true, _known_or(known_deg[:, i], true))
+    own = known[:, 0]
+    if own.any():
+        azimuths = predicted_deg[own, 0], true_deg[own, 0]
+        result["azimuth"] |= _of_azimuths(*azimuths)
+        front = None if frontness is None else frontness[own]
+        found = ends.score(*azimuths, front, seed, resamples)
+        if found:
+            commoner = _commoner_end(*azimuths, _known_or(known_deg[:, 0], azimuths[1]))
+            result["azimuth"] |= {"front_rear": found, "commoner_end": commoner}
     return result
+
+
+def scored(result: dict[str, Any]) -> list[str]:
+    """The angles that a result of `score` has numbers of."""
+    return [name for name in viewpoint.ANGLES if "median_error_deg" in result[name]]
+
+
+def periodic(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float]:
+    """The few numbers to watch while training, of calibrated degrees [pictures, 3] twice.
+
+    Returns:
+      azimuth_median_deg, azimuth_within_30, front_rear_balanced, elevation_mean_deg and
+      tilt_mean_deg; those without labels are left out.
+    """
+    errors, known = error_deg(predicted_deg, true_deg), viewpoint.known(true_deg)
+    values = {}
+    if known[:, 0].any():
+        azimuth = errors[known[:, 0], 0]
+        values["azimuth_median_deg"] = float(np.median(azimuth))
+        values["azimuth_within_30"] = float(np.mean(azimuth <= LARGE_DEG))
+        found = ends.score(predicted_deg[:, 0], true_deg[:, 0], resamples=1)
+        if found:
+            values["front_rear_balanced"] = found["balanced_accuracy"]
+    for i, name in enumerate(viewpoint.ANGLES[1:], start=1):
+        if known[:, i].any():
+            values[f"{name}_mean_deg"] = float(np.mean(errors[known[:, i], i]))
+    return values
+
+
+def _of_azimuths(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, Any]:
+    return {
+        "bins": azimuth_bins(predicted_deg, true_deg),
+        "quadrants": list(QUADRANTS),
+        "confusion": confusion(predicted_deg, true_deg),
+        "large_errors": large_errors(predicted_deg, true_deg),
+    }
+
+
+def _commoner_end(predicted_deg, true_deg, known_deg) -> dict[str, Any]:
+    end = ends.commoner(known_deg)
+    errors = error_deg(ends.folded(predicted_deg, end), true_deg)
+    return {"end": end} | summary(errors)
+
+
+def _known_or(known_deg: np.ndarray, others_deg: np.ndarray) -> np.ndarray:
+    """The angles that are known, or the others where none is."""
+    chosen = known_deg[viewpoint.known(known_deg)]
+    return chosen if len(chosen) else others_deg
 
 
 def _baselines(name: str, true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, Any]:

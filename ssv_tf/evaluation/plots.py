@@ -38,11 +38,14 @@ def azimuth_scatter(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
 
 
 def error_histograms(errors_deg: np.ndarray) -> bytes:
-    """Distribution of the absolute error of each angle; errors [pictures, 3]."""
-    figure = Figure(figsize=(5.2, 6.4), layout="constrained")
-    for i, name in enumerate(viewpoint.ANGLES):
-        axes = figure.add_subplot(3, 1, i + 1)
-        errors = errors_deg[:, i]
+    """Distribution of the absolute error of each angle; errors [pictures, 3], NaN is left out."""
+    known = viewpoint.known(errors_deg)
+    shown = np.flatnonzero(known.any(axis=0))
+    figure = Figure(figsize=(5.2, 0.4 + 2.0 * len(shown)), layout="constrained")
+    for place, i in enumerate(shown, start=1):
+        name = viewpoint.ANGLES[i]
+        axes = figure.add_subplot(len(shown), 1, place)
+        errors = errors_deg[known[:, i], i]
         last = 180.0 if i == 0 else max(5.0, float(np.ceil(errors.max() / 5) * 5))
         axes.hist(errors, bins=36, range=(0, last), color=BLUE, alpha=0.85)
         median = float(np.median(errors))

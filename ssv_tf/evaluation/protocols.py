@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import conventions, sources
 from ssv_tf.data.align_faces import geometry
 from ssv_tf.data.collection import PictureSet
@@ -183,7 +183,16 @@ def load_set(options: config.Options, name: str, chosen: str) -> tuple[PictureSe
 
 
 def truth_of_labels(name: str, pictures: list[PictureSet]) -> Truth:
-    """The truth that a folder's labels amount to, each reading by its own rule."""
+    """The truth that a folder's labels amount to, each reading by its own rule.
+
+    Raises:
+      UserError: a picture does not know all three angles, from which the measures are made.
+    """
+    partly = sum(int((~part.known.all(axis=1)).sum()) for part in pictures)
+    if partly:
+        raise UserError(
+            f"--protocol={name} needs all three angles of every picture; {partly} know fewer"
+        )
     angles = {
         reading.name: {
             picture: row

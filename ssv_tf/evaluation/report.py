@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssv_tf import viewpoint
-from ssv_tf.evaluation import calibration, drawing, metrics, plots
+from ssv_tf.evaluation import calibration, confidence, drawing, ends, metrics, plots
 from ssv_tf.training import config
 
 _PICTURE_SIDE = 160  # pixels; the pictures may be private, so no more than V saw is shown
@@ -54,7 +54,7 @@ def build(
         _summary(result),
         _section("Numbers", _numbers(result)),
         _section("Azimuth", _plots(outcome)),
-        _confidence(result.get("confidence")),
+        _confidence_section(result.get("confidence")),
         _turntable(folder),
         _health(folder),
         _training(folder),
@@ -71,16 +71,10 @@ def build(
 
 
 def _summary(result: dict[str, Any]) -> str:
-    azimuth = result["azimuth"]
-    low, high = azimuth["interval_95"]["median_error_deg"]
     condition = f" where {result['where']}" if result.get("where") else ""
     mirrored = ", each averaged with its mirror image" if result["mirror_average"] else ""
     return (
-        f'<p class="large">Median azimuth error <b>{azimuth["median_error_deg"]:.1f}°</b> '
-        f"(95 % interval {low:.1f} to {high:.1f}), within 30°: "
-        f"<b>{100 * azimuth['within_30']:.0f} %</b>. Best constant answer: "
-        f"{azimuth['baseline']['median_error_deg']:.1f}° and "
-        f"{100 * azimuth['baseline']['within_30']:.0f} %.</p>"
+        f"{_headline(result['azimuth'])}{_doubts(result)}"
         f"<p>{result['pictures']} pictures of {_text(result.get('data', ''))}{_text(condition)}"
         f"{mirrored}; {result['skipped']} could not be used. Calibrated on "
         f"{result['calibrated_on']} others. The constant was fitted on "
@@ -88,18 +82,72 @@ def _summary(result: dict[str, Any]) -> str:
     )
 
 
+def _headline(azimuth: dict[str, Any]) -> str:
+    if "interval_95" not in azimuth:
+        return '<p class="large">No picture has a label of azimuth.</p>'
+    low, high = azimuth["interval_95"]["median_error_deg"]
+    text = (
+        f'<p class="large">Median azimuth error <b>{azimuth["median_error_deg"]:.1f}°</b> '
+        f"(95 % interval {low:.1f} to {high:.1f}), within 30°: "
+        f"<b>{100 * azimuth['within_30']:.0f} %</b>. Best constant answer: "
+        f"{azimuth['baseline']['median_error_deg']:.1f}° and "
+        f"{100 * azimuth['baseline']['within_30']:.0f} %."
+    )
+    if "front_rear" in azimuth:
+        found, commoner = azimuth["front_rear"], azimuth["commoner_end"]
+        text += (
+            f" Front told from rear, balanced: <b>{found['balanced_accuracy']:.2f}</b> (0.50 is a "
+            f"coin); always called {commoner['end']}, {100 * commoner['within_30']:.0f} % are "
+            "within 30°."
+        )
+    return f"{text}</p>"
+
+
+def _doubts(result: dict[str, Any]) -> str:
+    found = [_text(doubt) for doubt in result.get("doubts", [])]
+    unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(result)]
+    if unknown:
+        found.append(f"not scored, for want of labels: {', '.join(unknown)}")
+    return f"<p><b>Doubts.</b> {'; '.join(found)}.</p>" if found else ""
+
+
 def _numbers(result: dict[str, Any]) -> str:
     shares = [f"within {t}°" for t in metrics.TOLERANCES_DEG]
     rows = []
-    for name in viewpoint.ANGLES:
+    for name in metrics.scored(result):
         own = result[name]
         low, high = own["interval_95"]["median_error_deg"]
         constant = own["baseline"]
         rows.append(("own", name, f"{low:.1f} to {high:.1f}", own))
         rows.append(("", f"best constant ({constant['constant_deg']:.0f}°)", "", constant))
         rows.append(("", "random guess", "", own["random_guess"]))
+        if "commoner_end" in own:
+            end = own["commoner_end"]["end"]
+            rows.append(("", f"own axis, always called {end}", "", own["commoner_end"]))
     head = _row(["", "median", "mean", *shares, "95 % of the median"], cell="th")
-    return _table(head, (_row(_cells(*row[1:]), row[0]) for row in rows))
+    table = _table(head, (_row(_cells(*row[1:]), row[0]) for row in rows))
+    return table + _front_rear(result["azimuth"].get("front_rear"))
+
+
+def _front_rear(found: dict[str, Any] | None) -> str:
+    """Table of how well the ends are told apart, beside a coin."""
+    if found is None:
+        return ""
+    rows = [
+        _row([title, f"{found[key]:.3f}", "{:.3f} to {:.3f}".format(*found["interval_95"][key]),
+              f"{ends.COIN:.3f}"])
+        for title, key in (("balanced accuracy", "balanced_accuracy"), ("AUC", "auc"))
+    ]  # fmt: skip
+    rows += [
+        _row([f"{found[count]:,} {count}, called so", f"{found[f'{count}_right']:.3f}", "", ""])
+        for count in ("fronts", "rears")
+    ]
+    head = _row(["front or rear", "", "95 %", "coin, constant, always one end"], cell="th")
+    rule = (
+        f"<p>True azimuths within {ends.END_DEG:.0f}° of 0 are fronts, within {ends.END_DEG:.0f}° "
+        "of 180 rears, side views are left out; a prediction less than 90° from 0 says front.</p>"
+    )
+    return _table(head, rows) + rule
 
 
 def _cells(label: str, interval: str, numbers: dict[str, Any]) -> list[str]:
@@ -110,8 +158,12 @@ def _cells(label: str, interval: str, numbers: dict[str, Any]) -> list[str]:
 
 def _plots(outcome: Any) -> str:
     predicted, true = outcome.predicted_deg, np.asarray(outcome.test.angles_deg)
+    errors = plots.error_histograms(metrics.error_deg(predicted, true))
+    if "large_errors" not in outcome.result["azimuth"]:
+        return _figure(errors, "png", "Errors of the angles that have labels.")
+    own = viewpoint.known(true[:, 0])
     azimuth, large = outcome.result["azimuth"], outcome.result["azimuth"]["large_errors"]
-    circle = predicted[:, 0], true[:, 0]
+    circle = predicted[own, 0], true[own, 0]
     figures = [
         (plots.azimuth_scatter(*circle), "Predicted over true azimuth, a dot a picture."),
         (plots.bin_errors(azimuth["bins"]),
@@ -119,7 +171,7 @@ def _plots(outcome: Any) -> str:
         (plots.confusion(azimuth["confusion"]), "Side seen: true in rows, predicted in columns."),
         (plots.azimuth_histograms(*circle), "Predicted beside true azimuths: one tall bar of "
          "predictions would mean that V answers the same for all."),
-        (plots.error_histograms(metrics.error_deg(predicted, true)), "Errors of the three angles."),
+        (errors, "Errors of the angles that have labels."),
     ]  # fmt: skip
     causes = (
         f"<p>{large['pictures']} azimuths are more than 30° off; of these "
@@ -132,7 +184,7 @@ def _plots(outcome: Any) -> str:
     return f'{causes}<div class="plots">{shown}</div>'
 
 
-def _confidence(score: dict[str, Any] | None) -> str:
+def _confidence_section(score: dict[str, Any] | None) -> str:
     """Whether the confidence is a probability, and what refusing the unsure brings."""
     if not score:
         return ""
@@ -140,7 +192,7 @@ def _confidence(score: dict[str, Any] | None) -> str:
     figures = [
         (plots.reliability(score["bins"]),
          f"Right means within {within}. A dot is a tenth of the pictures; expected calibration "
-         f"error {score['expected_calibration_error']:.3f}."),
+         f"error {score['expected_calibration_error']:.3f}{confidence.of_even(score)}."),
         (plots.risk_coverage(score["risk_coverage"]),
          "What is left wrong where the least sure answers are refused."),
     ]  # fmt: skip
@@ -225,7 +277,7 @@ def _examples(outcome: Any, count: int, seed: int) -> str:
     if not count:
         return ""
     errors = metrics.error_deg(outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0])
-    worst = np.argsort(-errors, kind="stable")[:count]
+    worst = np.argsort(-errors, kind="stable")[:count]  # unknown ones last
     chosen = np.random.default_rng(seed).permutation(len(errors))[:count]
     return "".join(
         _section(heading, f'<div class="pictures">{_pictures(outcome, indices)}</div>')
@@ -240,11 +292,12 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
         image = drawing.draw_axes(outcome.test.images[i], predicted, (_PICTURE_SIDE,) * 2)
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=85)
-        caption = (
-            f"{outcome.test.names[i]}: azimuth {predicted[0]:.0f}°, true {true[0]:.0f}°; "
-            f"elevation {predicted[1]:.0f}°, true {true[1]:.0f}°; "
-            f"tilt {predicted[2]:.0f}°, true {true[2]:.0f}°"
+        truth = ["unknown" if np.isnan(angle) else f"{angle:.0f}°" for angle in true]
+        angles = (
+            f"{name} {own:.0f}°, true {said}"
+            for name, own, said in zip(viewpoint.ANGLES, predicted, truth, strict=True)
         )
+        caption = f"{outcome.test.names[i]}: {'; '.join(angles)}"
         shown.append(_figure(stream.getvalue(), "jpeg", caption))
     return "".join(shown)
 
@@ -253,6 +306,9 @@ def _calibration(data: dict[str, Any]) -> str:
     rows = []
     for name in viewpoint.ANGLES:
         entry = data[name]
+        if entry.get("pictures") == 0:
+            rows.append([name, "not calibrated", "", "", "no labels"])
+            continue
         residual = entry["residual_deg"]
         rows.append(
             [name, entry["kind"], f"{entry['scale']:.3f}", f"{entry['offset_deg']:.1f}°",

@@ -10,7 +10,7 @@ import numpy as np
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.collection import PictureSet
-from ssv_tf.evaluation import calibration, confidence, labelled, metrics, protocols
+from ssv_tf.evaluation import calibration, confidence, ends, labelled, metrics, protocols
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.training import config
 
@@ -59,23 +59,43 @@ def evaluate(
     predicted, sure = fitted.apply(raw), fitted.confidence_of(raw)
     if mirror_average:
         predicted = with_mirrored(predict, split.test.images, fitted, predicted)
+    true = labelled.angles_deg(split.test)
     result = {
         "convention": calibration.CONVENTION,
         "calibrated_on": fitted.pictures,
+        "uncalibrated": list(fitted.uncalibrated),
         "calibration": json.loads(fitted.to_json()),
         "baseline_fitted_on": split.known_from,
         "mirror_average": mirror_average,
     } | metrics.score(
         predicted,
-        labelled.angles_deg(split.test),
+        true,
         split.known_deg,
         skipped=len(split.test.skipped),
+        frontness=fitted.frontness(raw),
         seed=seed,
     )
-    if sure is not None and fitted.confidence is not None:
-        errors = metrics.error_deg(predicted, labelled.angles_deg(split.test))[:, 0]
-        result["confidence"] = confidence.score(sure, errors, fitted.confidence.within_deg)
+    own = viewpoint.known(true[:, 0])
+    if sure is not None and fitted.confidence is not None and own.any():
+        errors = metrics.error_deg(predicted, true)[own, 0]
+        even = ends.even_weights(true[own, 0])
+        found = confidence.score(sure[own], errors, fitted.confidence.within_deg, even)
+        result["confidence"] = found | {"even_ends": fitted.confidence.even_ends}
+    result["doubts"] = doubts(fitted, result)
     return Outcome(result, split.test, predicted, sure)
+
+
+def doubts(fitted: Calibration, result: dict[str, Any]) -> list[str]:
+    """What speaks against trusting a score: the calibration's doubts, and its own of the ends.
+
+    The scored pictures are more than the calibrated ones, so their sentence on front and rear
+    stands for both.
+    """
+    found = result["azimuth"].get("front_rear")
+    if found is None:
+        return list(fitted.doubts)
+    others = [doubt for doubt in fitted.doubts if ends.NOT_TOLD not in doubt]
+    return others + ends.verdict(found)
 
 
 def score_protocol(
@@ -145,21 +165,34 @@ def table(result: dict[str, Any]) -> str:
     lines = [result["training"]] if result.get("training") == config.SUPERVISED else []
     lines += [
         f"{result['pictures']} pictures scored, {result['skipped']} skipped, "
-        f"calibrated on {result['calibrated_on']}",
+        f"calibrated on {result['calibrated_on']}{_unscored(result)}",
         f"{'degrees':<18}{'median':>8}{'95 %':>16}{'mean':>8}{'<=10':>7}{'<=15':>7}{'<=30':>7}",
     ]
-    for name in viewpoint.ANGLES:
+    for name in metrics.scored(result):
         own = result[name]
         interval = "{:.1f} to {:.1f}".format(*own["interval_95"]["median_error_deg"])
         lines.append(_line(name, own, interval))
         constant = own["baseline"]
         lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
         lines.append(_line("  random guess", own["random_guess"]))
-    lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
+        if "commoner_end" in own:
+            commoner = own["commoner_end"]
+            lines.append(_line(f"  always {commoner['end']}", commoner))
+    if "front_rear" in result["azimuth"]:
+        lines.append(ends.line(result["azimuth"]["front_rear"]))
+    if "large_errors" in result["azimuth"]:
+        lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
     if "confidence" in result:
         lines.append(_confidence_line(result["confidence"]))
+    lines += [f"doubt: {doubt}" for doubt in result.get("doubts", [])]
     published = {k: v for k, v in result.get("protocol", {}).items() if k != "name"}
     return "\n".join([*lines, *protocols.lines(published)])
+
+
+def _unscored(result: dict[str, Any]) -> str:
+    """Which angles no picture knows, in words."""
+    unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(result)]
+    return f"; no labels of {', '.join(unknown)}" if unknown else ""
 
 
 def _line(label: str, numbers: dict[str, Any], interval: str = "") -> str:
@@ -177,13 +210,13 @@ def _large_errors_line(large: dict[str, Any]) -> str:
     )
 
 
-def _confidence_line(confidence: dict[str, Any]) -> str:
-    half, whole = confidence["risk_coverage"][4], confidence["risk_coverage"][-1]
+def _confidence_line(scored: dict[str, Any]) -> str:
+    half, whole = scored["risk_coverage"][4], scored["risk_coverage"][-1]
     return (
-        f"confidence: the more confident half is within {confidence['within_deg']:.0f} in "
+        f"confidence: the more confident half is within {scored['within_deg']:.0f} in "
         f"{half['right']:.2f} of cases (all: {whole['right']:.2f}), median "
         f"{half['median_error_deg']:.1f}; expected calibration error "
-        f"{confidence['expected_calibration_error']:.3f}"
+        f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}"
     )
 
 
@@ -192,6 +225,6 @@ def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -
         raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
     raw_deg, true_deg = predict(pictures.images), labelled.angles_deg(pictures)
     fitted = calibration.fit(raw_deg, true_deg, azimuth)
-    for doubt in calibration.doubts(fitted, raw_deg, true_deg):
+    for doubt in fitted.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     return fitted

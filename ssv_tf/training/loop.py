@@ -222,7 +222,10 @@ def _labelled(pictures, options):
         raise FlagError(
             f"--supervised: {options.data} brings no angles; give --train_labels=CSV of them"
         )
-    return pictures.labelled()
+    whole = pictures.known.all(axis=1)
+    if not whole.any():
+        raise UserError("--supervised: no picture has all three angles, which it learns from")
+    return pictures.subset(whole)
 
 
 def load_scoring_pictures(options: config.Options):
@@ -339,13 +342,7 @@ class _Session:
         except UserError as error:
             self.watch.say(f"step {done}: no score: {error}")
             return
-        errors = metrics.error_deg(fitted.apply(raw[rest]), true[rest])
-        values = {
-            "azimuth_median_deg": float(np.median(errors[:, 0])),
-            "azimuth_within_30": float(np.mean(errors[:, 0] <= 30)),
-            "elevation_mean_deg": float(np.mean(errors[:, 1])),
-            "tilt_mean_deg": float(np.mean(errors[:, 2])),
-        }
+        values = metrics.periodic(fitted.apply(raw[rest]), true[rest])
         self.watch.record(done, values, "score")
         shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
         self.watch.say(f"step {done}: {shown}")

@@ -12,7 +12,7 @@ from PIL import Image
 from ssv_tf import calibrate, evaluate
 from ssv_tf.data import sources
 from ssv_tf.data.collection import PictureSet
-from ssv_tf.evaluation import calibration, labelled, report, scoring
+from ssv_tf.evaluation import calibration, cards, labelled, report, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.training import config, run_folder
 
@@ -164,6 +164,58 @@ def test_evaluate_on_a_folder_leaves_calibration_and_bad_pictures_out(run, photo
     assert result["azimuth"]["baseline"]["median_error_deg"] > 50
     assert "suspect.png" not in page.read_text() and "<svg" not in page.read_text()
     assert run_command(evaluate, *words) == 2, "nothing is overwritten"
+
+
+def _only(photos, columns):
+    """The photos' flags with a table of these columns alone."""
+    labels = Path(photos[1].removeprefix("--labels="))
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    kept = [rows[0].index(name) for name in columns]
+    partly = labels.with_name("partly.csv")
+    partly.write_text("".join(",".join(row[i] for i in kept) + "\n" for row in rows))
+    return [photos[0], f"--labels={partly}"]
+
+
+def test_azimuth_alone_calibrates_and_scores_and_that_is_said(run, photos, tmp_path, capsys):
+    words = ["--run=x", *_only(photos, ("filename", "azimuth_deg", "suspect"))]
+    assert run_command(calibrate, *words) == 0
+    shown = capsys.readouterr()
+    assert "tilt           as it is: too few labels know it" in shown.out
+    assert "warning: elevation: not calibrated, as 0 pictures know it" in shown.err
+    assert Calibration.load(run.path / "calibration.json").uncalibrated == ("elevation", "tilt")
+    out, page = tmp_path / "score.json", tmp_path / "report.html"
+    words += ["--calibrate_on=40", f"--json={out}", f"--report={page}"]
+    assert run_command(evaluate, *words) == 0
+    result = json.loads(out.read_text())
+    assert result["elevation"] == result["tilt"] == {"pictures": 0}
+    assert result["azimuth"]["median_error_deg"] < 2 and result["azimuth"]["pictures"] == 40
+    assert result["azimuth"]["front_rear"]["balanced_accuracy"] == 1.0
+    shown = capsys.readouterr().out
+    assert "no labels of elevation, tilt" in shown and "front/rear: balanced accuracy 1.0" in shown
+    text = page.read_text()
+    assert "for want of labels: elevation, tilt" in text and "true unknown" in text
+    card = cards.markdown("x", run.options, result, {}, "Pictures.", "Own.")
+    assert "Not scored, for want of labels: elevation, tilt." in card
+    assert "Elevation is not calibrated; it is the network's own answer." in card
+    assert "elevation, mean error" not in card and "nan" not in card.lower().replace("finan", "")
+
+
+def test_elevation_alone_is_scored_too(run, photos, tmp_path, capsys):
+    out, page = tmp_path / "score.json", tmp_path / "report.html"
+    words = ["--run=x", *_only(photos, ("filename", "elevation_deg", "suspect"))]
+    words += ["--calibrate_on=40", f"--json={out}", f"--report={page}"]
+    assert run_command(evaluate, *words) == 0
+    result = json.loads(out.read_text())
+    assert result["azimuth"] == {"pictures": 0} and result["elevation"]["mean_error_deg"] < 1
+    assert "no labels of azimuth, tilt" in capsys.readouterr().out
+    assert "No picture has a label of azimuth" in page.read_text()
+    assert "elevation, mean error" in cards.score_sentence(result)
+
+
+def test_a_protocol_wants_all_three_angles(run, photos, capsys):
+    words = _only(photos, ("filename", "azimuth_deg", "suspect"))
+    assert run_command(evaluate, "--run=x", *words, "--protocol=pascal3d") == 1
+    assert "needs all three angles of every picture; 80 know fewer" in capsys.readouterr().err
 
 
 def test_the_draw_follows_the_seed(run, photos, tmp_path):

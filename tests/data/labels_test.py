@@ -55,8 +55,25 @@ def test_suspect_and_unlabelled_rows_are_left_out_and_counted(tmp_path, monkeypa
     header = HEADER + ",suspect"
     rows = ["a,1,2,3,0", "b,1,2,3,1", "c,1,,3,0", "d,1,2,3,", "e, ,2,3,0", "f,broken,2,3,1", "g,1"]
     path = table(tmp_path, *rows, header=header)
-    assert sorted(labels.read_labels(path)) == ["a", "d"]
-    assert len(lines) == 1 and "left out 5 rows" in lines[0]
+    read = labels.read_labels(path)
+    assert sorted(read) == ["a", "c", "d", "e", "g"]
+    np.testing.assert_array_equal(read["c"], [1, np.nan, 3])
+    np.testing.assert_array_equal(read["e"], [np.nan, 2, 3])
+    np.testing.assert_array_equal(read["g"], [1, np.nan, np.nan])
+    assert len(lines) == 2 and "left out 2 rows" in lines[0]
+    assert "known of 5 rows: azimuth 4, elevation 3, tilt 4" in lines[1]
+
+
+def test_columns_of_angles_may_be_missing_but_not_all_nor_misspelt(tmp_path):
+    read = labels.read_labels(table(tmp_path, "a,-7,x", "b,5,x", header="filename,tilt_deg,y"))
+    np.testing.assert_array_equal(read["b"], [np.nan, np.nan, 5])
+    with pytest.raises(UserError, match="no column azimuth_deg or elevation_deg or tilt_deg"):
+        labels.read_labels(table(tmp_path, "a,1", header="filename,yaw"))
+    for name in ("azimuth", "Azimuth (deg)", "azimuth_rad", "AZIMUTH_DEG", "azimuth [\u00b0]"):
+        with pytest.raises(UserError, match="line 1: no column azimuth_deg; the columns are"):
+            labels.read_labels(table(tmp_path, "a,1,2", header=f"filename,{name},tilt_deg"))
+    read = labels.read_labels(table(tmp_path, "a,1,2", header="filename,azimuth_bin,tilt_deg"))
+    np.testing.assert_array_equal(read["a"], [np.nan, np.nan, 2])
 
 
 @pytest.mark.parametrize(
@@ -94,8 +111,8 @@ def test_missing_file_columns_and_encoding(tmp_path):
         labels.read_labels(tmp_path / "none.csv")
     with pytest.raises(UserError, match="cannot read"):
         labels.read_labels(tmp_path)
-    with pytest.raises(UserError, match="no column elevation_deg, tilt_deg; the columns are file"):
-        labels.read_labels(table(tmp_path, header="filename,azimuth_deg,roll"))
+    with pytest.raises(UserError, match="no column filename; the columns are file,"):
+        labels.read_labels(table(tmp_path, header="file,azimuth_deg,roll"))
     with pytest.raises(UserError, match="the file is empty"):
         labels.read_labels(table(tmp_path, header=""))
     with pytest.raises(UserError, match="line 3: not UTF-8"):
@@ -104,7 +121,7 @@ def test_missing_file_columns_and_encoding(tmp_path):
 
 # Conditions
 
-ROWS = ["a,10,0,0,1,Audi TTS,1", "b,20,0,0,4,BMW,0", "c,30,0,0,5,Audi TTS,0", "d,,,,9,x,0"]
+ROWS = ["a,10,0,0,1,Audi TTS,1", "b,20,,,4,BMW,0", "c,30,0,0,5,Audi TTS,0", "d,,,,9,x,0"]
 CARS = HEADER + ",class_id,class_name,suspect"
 
 

@@ -398,3 +398,100 @@ def test_a_broken_warp_is_refused(warp):
     data["azimuth"]["warp"] = warp
     with pytest.raises(UserError):
         Calibration.from_json(json.dumps(data))
+
+
+# --- Labels of some angles only ------------------------------------------------------------------
+
+
+def test_each_angle_is_fitted_on_the_pictures_that_know_it(tmp_path):
+    raw, true = _shifted(240, 3)
+    azimuth, elevation = np.arange(240) % 2 == 0, np.arange(240) % 2 == 1
+    partly = np.where(np.stack([azimuth, elevation, elevation], axis=1), true, np.nan)
+    fitted = calibration.fit(raw, partly, "symmetric")
+    alone = calibration.fit(raw[azimuth], true[azimuth], "symmetric")
+    others = calibration.fit(raw[elevation], true[elevation], "symmetric")
+    assert (fitted.scale[0], fitted.offset_deg[0]) == (alone.scale[0], alone.offset_deg[0])
+    assert (fitted.quadrant_bias, fitted.azimuth_warp, fitted.confidence) == (
+        alone.quadrant_bias, alone.azimuth_warp, alone.confidence,
+    )  # fmt: skip
+    assert fitted.scale[1:] == others.scale[1:] and fitted.offset_deg[1:] == others.offset_deg[1:]
+    assert fitted.residual_deg == (alone.residual_deg[0], *others.residual_deg[1:])
+    assert (fitted.pictures, fitted.angle_pictures) == (240, (120, 120, 120))
+    assert Calibration.load(fitted.save(tmp_path / "c.json")) == fitted
+
+
+def test_an_angle_without_labels_stays_as_it_is_and_that_is_said(tmp_path):
+    true = _viewpoints(100)
+    raw = _raw(true, -1.0, 20.0)
+    true[:, 2], true[4:, 1] = np.nan, np.nan
+    fitted = calibration.fit(raw, true)
+    np.testing.assert_allclose(fitted.apply(raw)[:, 1:], raw[:, 1:])
+    assert metrics.error_deg(fitted.apply(raw), true)[:, 0].max() < 1e-4
+    assert fitted.uncalibrated == ("elevation", "tilt")
+    assert fitted.residual_deg[1:] == (None, None) and fitted.angle_pictures == (100, 4, 0)
+    assert [line for line in fitted.doubts if "not calibrated" in line] == [
+        "elevation: not calibrated, as 4 pictures know it; V's own answer",
+        "tilt: not calibrated, as 0 pictures know it; V's own answer",
+    ]
+    assert Calibration.load(fitted.save(tmp_path / "c.json")) == fitted
+
+
+def test_elevation_alone_leaves_the_azimuth():
+    raw, true = _shifted(100, 3)
+    true[:, [0, 2]] = np.nan
+    fitted = calibration.fit(raw, true, "symmetric")
+    assert fitted.uncalibrated == ("azimuth", "tilt") and fitted.confidence is None
+    np.testing.assert_allclose(fitted.apply(raw)[:, 0], raw[:, 0])
+
+
+def test_rows_that_know_nothing_do_not_count():
+    true = _viewpoints(20)
+    raw = _raw(true, 1.0, 0.0)
+    true[8:] = np.nan
+    assert calibration.fit(raw, true).pictures == 8
+    true[4:] = np.nan
+    with pytest.raises(UserError, match=r"^4 labelled pictures are too few"):
+        calibration.fit(raw, true)
+    true[:, 0] = np.inf
+    with pytest.raises(UserError, match="20 of 20 labels are no numbers"):
+        calibration.fit(raw, true)
+
+
+def test_a_calibration_that_counts_no_angles_is_not_called_uncalibrated():
+    data = json.loads(calibration.fit(*[_viewpoints(40)] * 2).to_json())
+    for name in viewpoint.ANGLES:
+        del data[name]["pictures"]
+    assert Calibration.from_json(json.dumps(data)).uncalibrated == ()
+
+
+# --- Front and rear ------------------------------------------------------------------------------
+
+
+def test_ends_that_are_not_told_apart_are_doubted_where_the_pictures_show_both(tmp_path):
+    true = _viewpoints(100)
+    raw = _raw(true, 1.0, 0.0)
+    raw[np.random.default_rng(0).random(100) < 0.5, 0] += 180.0
+    fitted = calibration.fit(raw, true, "symmetric")
+    assert any("front and rear are not told apart" in doubt for doubt in fitted.doubts)
+    assert Calibration.load(fitted.save(tmp_path / "c.json")).doubts == fitted.doubts
+    front = np.abs(true[:, 0]) < 90
+    only = calibration.fit(raw[front], true[front], "symmetric")
+    assert not any("told apart" in doubt for doubt in only.doubts)
+
+
+@pytest.mark.parametrize("sign, offset", [(1.0, 0.0), (1.0, 180.0), (-1.0, 180.0), (1.0, 30.0)])
+def test_frontness_is_the_share_of_the_quadrants_that_become_fronts(sign, offset):
+    true = _viewpoints(50, 4)
+    raw_azimuth = sign * (true[:, 0] - offset)
+    logits = 3.0 * np.eye(4)[viewpoint.quadrant_of_deg(raw_azimuth)]
+    raw = np.concatenate([_raw(true, sign, offset), logits], axis=1)
+    raw[:, 0] = viewpoint.wrap_deg(raw_azimuth)
+    fitted = Calibration((sign, 1.0, 1.0), (offset, 0.0, 0.0))
+    frontness = fitted.frontness(raw)
+    says_front = np.abs(fitted.apply(raw)[:, 0]) < 90
+    assert (frontness[says_front] > 0.5).mean() > 0.95 < (frontness[~says_front] < 0.5).mean()
+    share = np.exp(3.0) / (np.exp(3.0) + 3.0)
+    if offset != 30.0:  # two whole quadrants are fronts
+        expected = np.where(says_front, share + (1 - share) / 3, 2 * (1 - share) / 3)
+        np.testing.assert_allclose(frontness, expected)
+    assert fitted.frontness(raw[:, :3]) is None

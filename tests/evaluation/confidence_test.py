@@ -162,3 +162,41 @@ def test_risk_falls_as_the_unsure_are_refused():
     }  # fmt: skip
     assert rows[-1]["right"] == pytest.approx(0.3)
     assert rows[-1]["median_error_deg"] == pytest.approx(50.5)
+
+
+def _mostly_fronts(count, seed):
+    """V that calls everything front, on 80 % fronts: right for fronts alone."""
+    random = np.random.default_rng(seed)
+    front = random.random(count) < 0.8
+    margins = random.uniform(0.0, 6.0, count)
+    weights = np.where(front, 0.5 / front.mean(), 0.5 / (1 - front.mean()))
+    return _raw(margins), np.where(front, 5.0, 175.0), weights
+
+
+def test_ends_that_are_not_told_apart_take_the_confidence_down():
+    raw, errors, weights = _mostly_fronts(100, 0)
+    plain, even = (confidence.fit(raw, NO_BIAS, errors, 30.0, w) for w in (None, weights))
+    assert even.even_ends and not plain.even_ends
+    raw, errors, weights = _mostly_fronts(4000, 1)
+    scored = [confidence.score(c.apply(raw, NO_BIAS), errors, 30.0, weights) for c in (plain, even)]
+    ours = [s["expected_calibration_error_even"] for s in scored]
+    assert ours[0] > 0.2 > 0.12 > ours[1]
+    assert scored[0]["expected_calibration_error"] < 0.12 < scored[1]["expected_calibration_error"]
+    assert "fitted so" in confidence.of_even(scored[1] | {"even_ends": True})
+
+
+def test_ends_that_are_told_apart_change_nothing():
+    margins, errors = _drawn(300, 0.5, -1.0)
+    weights = np.where(np.arange(300) % 5 == 0, 2.5, 0.625)
+    raw = _raw(margins)
+    assert confidence.fit(raw, NO_BIAS, errors, 30.0, weights) == confidence.fit(
+        raw, NO_BIAS, errors, 30.0
+    )
+
+
+def test_even_ends_survive_json_and_others_write_what_they_wrote():
+    even = Confidence(0.5, 0.0, -1.0, even_ends=True)
+    assert confidence.from_dict(even.to_dict()) == even
+    assert set(Confidence(0.5, 0.0, -1.0).to_dict()) == {
+        "margin_slope", "head_slope", "offset", "within_deg",
+    }  # fmt: skip

@@ -170,3 +170,32 @@ def test_score_has_the_promised_keys_and_is_json():
 def test_one_picture_can_be_scored():
     result = metrics.score(np.array([[1.0, 2, 3]]), np.array([[2.0, 4, 6]]), np.zeros((5, 3)))
     assert result["tilt"]["interval_95"]["median_error_deg"] == [3.0, 3.0]
+
+
+def test_unknown_angles_are_left_out_one_by_one():
+    true, predicted = _turned()
+    known = true[:30].copy()
+    true[50:, 1], true[:, 2], known[:, 1] = np.nan, np.nan, np.nan
+    result = json.loads(json.dumps(metrics.score(predicted, true, known), allow_nan=False))
+    assert result["tilt"] == {"pictures": 0} and metrics.scored(result) == ["azimuth", "elevation"]
+    assert (result["azimuth"]["pictures"], result["elevation"]["pictures"]) == (200, 50)
+    errors = np.abs(predicted - true)[:50, 1]
+    assert result["elevation"]["median_error_deg"] == pytest.approx(np.median(errors))
+    own = metrics.best_constants(true[:50, 1])["median_error_deg"]
+    assert result["elevation"]["baseline"]["constant_deg"] == own, "no other label is known"
+    true[:, 0] = np.nan
+    assert metrics.scored(metrics.score(predicted, true, known)) == ["elevation"]
+
+
+def test_periodic_scores_leave_out_what_has_no_label():
+    true, predicted = _turned()
+    values = metrics.periodic(predicted, true)
+    assert set(values) == {
+        "azimuth_median_deg", "azimuth_within_30", "front_rear_balanced", "elevation_mean_deg",
+        "tilt_mean_deg",
+    }  # fmt: skip
+    assert values["azimuth_within_30"] == np.mean(metrics.error_deg(predicted, true)[:, 0] <= 30)
+    true[:, 1:] = np.nan
+    assert set(metrics.periodic(predicted, true)) == {
+        "azimuth_median_deg", "azimuth_within_30", "front_rear_balanced",
+    }  # fmt: skip

@@ -92,7 +92,7 @@ def _odd() -> Iterator[Table]:
         "exponents": plain.replace(b",10,", b",1.0e1,"),
         "plus_signs": plain.replace(b",10,", b",+10.,"),
         "suspect_rows": text("x.png,east,0,0,1", header=HEADER + ",suspect"),
-        "empty_angles": text("x.png,,,", "y.png,1,,2", "z.png"),
+        "empty_angles": text("x.png,,,", "y.png, ,,", "z.png"),
         "suffix_txt.txt": plain,
     }  # fmt: skip
     for name, content in found.items():
@@ -141,7 +141,7 @@ def _unreadable() -> Iterator[Table]:
         "blank": (b"\n\n\n", "no column"),
         "no_header": (plain.split(b"\n", 1)[1], "no column filename"),
         "no_azimuth": (plain.replace(b"azimuth_deg", b"azimuth"), "no column azimuth_deg"),
-        "two_missing": (b"filename,azimuth_deg\n", "no column elevation_deg, tilt_deg"),
+        "no_angle": (b"filename,yaw\n00.png,1\n", "no column azimuth_deg or elevation_deg or"),
         "column_twice": (text(header=HEADER + ",tilt_deg"), "column tilt_deg is there twice"),
         "semicolons": (plain.replace(b",", b";"), "by commas, not ';'"),
         "tabs": (plain.replace(b",", b"\t"), "by commas, not '\\\\t'"),

@@ -7,6 +7,7 @@ nothing. In the end both tables are sorted, so that they do not depend on who wa
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
 
@@ -112,7 +113,9 @@ def begin(folder: Path, settings: dict) -> None:
 def write_labels(path: Path, rows: list[tuple]) -> None:
     """The table of carried labels, as `ssv_tf.data.labels.read_labels` reads it."""
     columns = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
-    cells = [(name, *(f"{angle:.3f}" for angle in angles)) for name, *angles in rows]
+    cells = [
+        (name, *("" if math.isnan(a) else f"{a:.3f}" for a in angles)) for name, *angles in rows
+    ]
     files.write_atomically(path, _lines([columns, *cells]))
 
 
