@@ -34,7 +34,7 @@ def mirror(angles: np.ndarray) -> np.ndarray:
 
 def known(angles_deg) -> np.ndarray:
     """Booleans [...]: which angles are known; NaN stands for an unknown one everywhere."""
-    return ~np.isnan(np.asarray(angles_deg, np.float64))
+    return np.logical_not(np.isnan(np.asarray(angles_deg, np.float64)))
 
 
 def rotation_matrix(angles_rad: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def sides(true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def covered(true_deg: np.ndarray) -> bool:
     """Whether true azimuths [pictures] hold enough fronts and enough rears to compare them."""
-    return min(np.count_nonzero(side) for side in sides(true_deg)) >= FEWEST
+    return min(int(np.count_nonzero(side)) for side in sides(true_deg)) >= FEWEST
 
 
 def even_weights(true_deg: np.ndarray) -> np.ndarray | None:
