@@ -55,7 +55,10 @@ _WARP_PENALTY_DEG = 1.0  # for each squared logarithm of an exponent
 _WARP_WORTH = 0.9  # of the error without a warp: above it there is none
 _SHIFT_PENALTY = 1.0  # half of the squared distance from temperature 1 and bias 0, in nats
 _LEAST_TEMPERATURE = 0.05  # logits that say nothing must not make the bias endless
+_NEVER = -1e9  # the logit of what cannot be
 _NEWTON_STEPS = 50
+_PARTINGS = 20  # of the pictures by V's word on the ends, tried as biases
+_PARTING_WORTH_DEG = 0.3  # less of the capped error is chance
 _HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
 _FRONT_REAR = np.array(viewpoint.QUADRANT_SIGNS)[:, :1]  # the sign of cos
 _FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
@@ -127,7 +130,7 @@ class Calibration:
         return self.confidence.apply(raw, self.quadrant_bias)
 
     def frontness(self, raw: np.ndarray) -> np.ndarray | None:
-        """Probability of a front [...] that predictions [..., 7 or 8] hold.
+        """Log odds of a front [...] that predictions [..., 7 or 8] hold.
 
         A quadrant counts as front where this calibration takes its azimuth to less than 90 degrees.
         None for [..., 3], and of a limited range, whose quadrants are not those of the azimuth.
@@ -136,13 +139,13 @@ class Calibration:
         if raw.shape[-1] < 7 or self.kinds[0] == LINEAR:
             return None
         logits = raw[..., sureness.LOGITS] + np.asarray(self.quadrant_bias)
-        share = np.exp(logits - logits.max(axis=-1, keepdims=True))
         places = viewpoint.in_quadrant_deg(raw[..., :1], np.arange(4))
         unbiased = dataclasses.replace(self, quadrant_bias=_NO_BIAS)
         angles = np.zeros((*places.shape, 3))
         angles[..., 0] = places
         front = np.abs(unbiased.apply(angles)[..., 0]) < 90.0
-        return (share * front).sum(axis=-1) / share.sum(axis=-1)
+        sides = [np.where(side, logits, _NEVER) for side in (front, ~front)]
+        return np.subtract(*(np.logaddexp.reduce(side, axis=-1) for side in sides))
 
     def to_json(self) -> str:
         """The calibration as JSON text."""
@@ -383,7 +386,10 @@ def _decided(raw: np.ndarray, bias) -> np.ndarray:
 def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
     """The quadrant bias of least capped error, from every sign and quarter turn to start with.
 
-    Without the bias the sign and the offset may be fitted wrong, and with them the bias.
+    Without the bias the sign and the offset may be fitted wrong, and with them the bias. Where V
+    calls nearly all of an even collection one end, the likeliest shift leaves that so, although V's
+    logits order the ends: biases that call a twentieth, two twentieths and so on of the pictures
+    the other end are tried too, and have to be plainly better.
     """
     symmetric = kind == SYMMETRIC
     logits, candidates = raw[:, sureness.LOGITS], [_NO_BIAS]
@@ -398,7 +404,17 @@ def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
         sign, offset = _FITS[kind](decided, true_deg)
         return _capped_error(sign * decided + offset, true_deg)
 
-    return min(candidates, key=error)
+    likeliest = min(candidates, key=error)
+    parted = min(_parting_biases(logits), key=error)
+    return parted if error(parted) < error(likeliest) - _PARTING_WORTH_DEG else likeliest
+
+
+def _parting_biases(logits: np.ndarray) -> list[tuple]:
+    """Biases between the sides of cos that put a given share of logits [pictures, 4] on each."""
+    signs = _FRONT_REAR[:, 0]
+    margin = logits[:, signs > 0].max(axis=1) - logits[:, signs < 0].max(axis=1)
+    shares = (np.arange(_PARTINGS) + 0.5) / _PARTINGS
+    return [tuple(-float(m) / 2 * signs) for m in np.quantile(margin, shares)]
 
 
 def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tuple:

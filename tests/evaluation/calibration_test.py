@@ -293,6 +293,25 @@ def test_label_shift_of_the_quadrants_is_corrected():
     assert after.mean() < 0.8 * before.mean()
 
 
+def test_ends_are_parted_where_v_calls_all_of_an_even_collection_front():
+    random = np.random.default_rng(7)
+    true = _viewpoints(700, 7)
+    front = np.abs(true[:, 0]) < 90
+    quadrant = viewpoint.quadrant_of_deg(true[:, 0])
+    likelier = 4.0 + np.where(front, 1.2, -1.2) + random.normal(0, 0.8, 700)
+    logits = np.zeros((700, 4))  # its axis is right, and the front always ahead
+    logits[np.arange(700), np.where(front, quadrant, 3 - quadrant)] = likelier
+    logits[np.arange(700), np.where(front, 3 - quadrant, quadrant)] = 0.0
+    logits[np.arange(700)[:, None], np.stack([quadrant ^ 1, 3 - (quadrant ^ 1)], axis=1)] = -9.0
+    raw = true.copy()
+    raw[:, 0] = viewpoint.in_quadrant_deg(true[:, 0], logits.argmax(axis=1))
+    raw = np.concatenate([raw, logits], axis=1)
+    assert np.mean(np.abs(raw[:, 0]) < 90) > 0.98
+    fitted = calibration.fit(raw[:100], true[:100], "symmetric")
+    errors = metrics.error_deg(fitted.apply(raw[100:]), true[100:])[:, 0]
+    assert np.mean(errors < 30) > 0.85
+
+
 def test_logits_that_are_always_right_are_left_alone():
     true = _viewpoints(100, 5)
     raw = _raw(true, 1.0, 0.0)
@@ -489,9 +508,11 @@ def test_frontness_is_the_share_of_the_quadrants_that_become_fronts(sign, offset
     fitted = Calibration((sign, 1.0, 1.0), (offset, 0.0, 0.0))
     frontness = fitted.frontness(raw)
     says_front = np.abs(fitted.apply(raw)[:, 0]) < 90
-    assert (frontness[says_front] > 0.5).mean() > 0.95 < (frontness[~says_front] < 0.5).mean()
-    share = np.exp(3.0) / (np.exp(3.0) + 3.0)
-    if offset != 30.0:  # two whole quadrants are fronts
-        expected = np.where(says_front, share + (1 - share) / 3, 2 * (1 - share) / 3)
-        np.testing.assert_allclose(frontness, expected)
+    odds = (np.exp(3.0) + 1) / 2
+    if offset == 30.0:  # quadrants of V's circle are not halves of the true one
+        assert (frontness[says_front] > 0).mean() > 0.9 < (frontness[~says_front] < 0).mean()
+    else:
+        np.testing.assert_allclose(frontness, np.log(odds) * np.where(says_front, 1, -1))
+    biased = dataclasses.replace(fitted, quadrant_bias=(200.0, -200.0, 200.0, -200.0))
+    assert len(np.unique(biased.frontness(raw))) > 1, "no bias makes equals of unequals"
     assert fitted.frontness(raw[:, :3]) is None
