@@ -42,7 +42,7 @@ class PictureSet:
     @functools.cached_property
     def has_label(self) -> np.ndarray:
         """Boolean [N]: at least one angle is known."""
-        return self.known.any(axis=1)
+        return np.any(self.known, axis=1)
 
     @functools.cached_property
     def known(self) -> np.ndarray:

@@ -79,7 +79,8 @@ def test_any_table_gives_angles_in_range_or_one_clear_error(path, content):
         assert lenient is not None and list(lenient) == list(strict)
     for name, angles in (lenient or {}).items():
         assert name and angles.shape == (3,) and angles.dtype == np.float32
-        assert (np.abs(angles) <= (180, 90, 180)).all(), "no NaN either"
+        known = ~np.isnan(angles)
+        assert known.any() and (np.abs(angles) <= (180, 90, 180))[known].all()
 
 
 @given(st.one_of(TEXT, st.lists(TEXT, max_size=6).map("".join)), TEXT)

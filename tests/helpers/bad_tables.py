@@ -141,7 +141,7 @@ def _unreadable() -> Iterator[Table]:
         "blank": (b"\n\n\n", "no column"),
         "no_header": (plain.split(b"\n", 1)[1], "no column filename"),
         "no_azimuth": (plain.replace(b"azimuth_deg", b"azimuth"), "no column azimuth_deg"),
-        "no_angle": (b"filename,yaw\n00.png,1\n", "no column azimuth_deg or elevation_deg or"),
+        "no_angle": (b"filename,yaw\n", "no column azimuth_deg or elevation_deg or"),
         "column_twice": (text(header=HEADER + ",tilt_deg"), "column tilt_deg is there twice"),
         "semicolons": (plain.replace(b",", b";"), "by commas, not ';'"),
         "tabs": (plain.replace(b",", b"\t"), "by commas, not '\\\\t'"),
