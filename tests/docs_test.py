@@ -19,7 +19,7 @@ _COMMAND = re.compile(r"python -m ((?:ssv_tf|tools)(?:\.\w+)*)")
 _TARGET = re.compile(r"`?make ([a-z][a-z-]+)`?")
 # A reader from the field does not know these; each has a standard term (docs/glossary.md).
 _PRIVATE = re.compile(
-    r"\b(taught|told|sure|surer|sureness|steady|handed|unsteady|unhanded)\b", re.I
+    r"\b(taught|told(?! apart)|sure|surer|sureness|steady|handed|unsteady|unhanded)\b", re.I
 )
 # Plain words of English, and private ones as names.
 _PRIVATE_NAMES = re.compile(r"`(own|found|bad|quiet|place)\w*`")

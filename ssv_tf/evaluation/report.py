@@ -217,6 +217,8 @@ _HEALTH_MEANINGS = {
     "explained": "share of other azimuths whose drawing is less like a real picture than the "
     "drawing from the azimuth V gives it; 0.5 is chance",
     "front_rear": "the same against the opposite azimuth alone",
+    "ends": "0 to 1: the same of end-on views against the other end in the same outline, above "
+    "chance, fronts and rears weighing the same; 0 where V calls nearly everything one end",
     "handedness": "the same of slanting views against their mirrored azimuth; low where S turns "
     "its object the wrong way round or has it lie across",
     "stability": "share of real pictures whose azimuth moved by less than 30 degrees since the "
@@ -306,8 +308,8 @@ def _calibration(data: dict[str, Any]) -> str:
     rows = []
     for name in viewpoint.ANGLES:
         entry = data[name]
-        if entry.get("pictures") == 0:
-            rows.append([name, "not calibrated", "", "", "no labels"])
+        if "pictures" in entry and entry["residual_deg"] is None:
+            rows.append([name, "not calibrated", "", "", f"{entry['pictures']} labels"])
             continue
         residual = entry["residual_deg"]
         rows.append(

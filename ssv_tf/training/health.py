@@ -23,6 +23,7 @@ _BATCH = 32
 HEALTHY, COLLAPSED = 0.45, 0.4
 _COVERAGE_ENOUGH = 0.8  # few collections show all sides equally often; photos of cars have 0.85
 _TURNING, _COVERAGE, _DRAWN_ERROR_DEG = 0.25, 0.5, 35.0
+_END_ON, _FEWEST_OF_AN_END = 0.5, 5  # cosine of 60 degrees; pictures
 _MOVED_DEG = 30.0  # an azimuth that moves by more has changed its mind
 _ENOUGH_STABILITY = 0.9  # below it mostly less than three quarters were right
 _ENOUGH_HANDEDNESS = 0.7  # below it S turned the wrong way or lay across its mirror plane
@@ -70,6 +71,7 @@ class Health:
           explained: share of other azimuths whose drawing is less like the real picture than the
             drawing from the azimuth V gives it; 0.5 is chance.
           front_rear: the same against the half circle alone.
+          ends: 0 to 1, of a full circle, see `_ends`; 0 where V calls all pictures one end, too.
           handedness: the same of slanting views against their mirrored azimuth, front and rear of
             each counting as one; absent where V sees no view slant. Low where S turns its object
             the wrong way round, which V then follows, or has it lie across its mirror plane.
@@ -103,6 +105,8 @@ class Health:
         if self.full_circle:
             own_side = alike[:, :: _AROUND // 2]
             values["front_rear"] = float(np.mean(_beaten(*own_side.T)))
+            # The mirrored azimuth's opposite, 180 - azimuth, has the same outline.
+            values["ends"] = _ends(real_rad[:, 0], alike[:, 0], alike_mirrored[:, 1])
         slanting = self._slanting(real_rad[:, 0])
         if slanting.any():
             beaten = _beaten(own_side.max(axis=1), alike_mirrored.max(axis=1))
@@ -255,6 +259,25 @@ def _stability_warning(values, options):
 
 def _beaten(own, others):
     return (own > others) + 0.5 * (own == others)
+
+
+def _ends(azimuth_rad, own, other_end) -> float:
+    """Whether S explains end-on pictures from the end that V calls, and from the other one worse.
+
+    Both drawings have the same outline, so only what tells front from rear can decide. Each end
+    weighs the same, so that calling everything front is worth nothing: 2 x (mean share of the two
+    ends) - 1, at least 0; and 0 where V calls fewer than 5 pictures one of them.
+
+    Args:
+      azimuth_rad: V's [n].
+      own, other_end: likeness of the real pictures to the drawings from there and from
+        180 degrees - azimuth [n].
+    """
+    cosine, beaten = np.cos(azimuth_rad), _beaten(own, other_end)
+    shares = [beaten[side] for side in (cosine > _END_ON, cosine < -_END_ON)]
+    if min(map(len, shares)) < _FEWEST_OF_AN_END:
+        return 0.0
+    return float(np.clip(sum(share.mean() for share in shares) - 1.0, 0.0, 1.0))
 
 
 def _numbers(rng, kind, shape):

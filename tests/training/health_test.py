@@ -125,6 +125,41 @@ def test_half_a_circle_off_is_no_matter_of_sides():
         assert _measured(pictures, viewer, world)["handedness"] > 0.97
 
 
+class Alike(World):
+    """Its ends look alike: the spot goes from side to side and back."""
+
+    def draw(self, made, angles):
+        azimuth = ops.arcsin(ops.sin(angles[:, :1]))
+        return super().draw(made, ops.concatenate([azimuth, angles[:, 1:]], axis=1))
+
+
+def test_ends_that_are_told_apart_are_seen(pictures):
+    assert _measured(pictures)["ends"] > 0.95
+
+
+def test_a_viewer_that_takes_every_rear_for_a_front_tells_no_ends(pictures):
+    def folded(azimuth):
+        return ops.arcsin(ops.sin(azimuth))
+
+    found = _measured(pictures, Viewer(folded))
+    assert found["ends"] == 0.0
+
+    def mostly(azimuth):  # a third of the rears are called so, the others fronts
+        return ops.where(ops.abs(azimuth) > 0.83 * np.pi, azimuth, folded(azimuth))
+
+    assert 0.1 < _measured(pictures, Viewer(mostly))["ends"] < 0.9
+    random = Viewer(lambda azimuth: ops.where(ops.cos(50 * azimuth) > 0, azimuth, np.pi - azimuth))
+    assert _measured(pictures, random)["ends"] < 0.2
+
+
+def test_a_world_whose_ends_look_alike_tells_none():
+    world = Alike()
+    found = _measured(_drawn(world), Viewer(), world)
+    assert found["ends"] == 0.0
+    shifting = Viewer(lambda azimuth: ops.where(ops.cos(9 * azimuth) > 0, azimuth, np.pi - azimuth))
+    assert _measured(_drawn(world), shifting, world)["ends"] < 0.15
+
+
 def test_a_healthy_run_that_turns_the_wrong_way_is_told_so():
     (sentence,) = health.verdict({"health": 0.8, "handedness": 0.55}, OPTIONS)
     assert "wrong way" in sentence and "45 %" in sentence and "--volume_width" in sentence
@@ -149,7 +184,8 @@ def test_drawings_that_do_not_turn_are_seen(pictures):
 
 def test_a_limited_range_has_no_opposite_side(pictures):
     options = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
-    assert "front_rear" not in _measured(pictures, options=options)
+    found = _measured(pictures, options=options)
+    assert "front_rear" not in found and "ends" not in found
 
 
 def test_fewer_pictures_than_the_sample_will_do(pictures):
