@@ -128,7 +128,7 @@ def _pictures(options, values):
     from ssv_tf.data import sources
 
     wanted = values.representative + values.parity_pictures
-    spec = values.data_dir or options.data
+    spec = values.data_dir or options.pictures.data
     try:
         found = sources.load_collection(
             spec,
@@ -182,10 +182,10 @@ def _export(run, told, stage: Path, formats: list[str], pictures, values):
         warnings.append("the run has no calibration.json: the files answer V's own angles")
         calibration = Calibration.identity()
     analysis = run.analysis()
-    if analysis.resolution != run.options.resolution:
+    if analysis.resolution != run.options.framing.resolution:
         raise UserError(
-            f"{run.path}: options.json says {run.options.resolution} px, but its analysis.keras "
-            f"takes {analysis.resolution} px"
+            f"{run.path}: options.json says {run.options.framing.resolution} px, but its "
+            f"analysis.keras takes {analysis.resolution} px"
         )
     folded = FoldedViewpoint(analysis, calibration)
     representative, compared = pictures
@@ -206,7 +206,7 @@ def _export(run, told, stage: Path, formats: list[str], pictures, values):
     for row in rows:
         row["file"] = str(paths[row["format"]].relative_to(stage))
     warnings += parity.doubts(rows)
-    mark = f"{run.options.training}\n\n" if run.options.supervised else ""
+    mark = f"{run.options.training}\n\n" if run.options.pictures.supervised else ""
     files.write_atomically(stage / TABLES[0], parity.to_json(rows))
     files.write_atomically(stage / TABLES[1], mark + parity.to_markdown(rows))
     files.write_atomically(stage / CARD, card.markdown(told, run.options, rows, paths))

@@ -10,6 +10,7 @@ from absl import flags
 
 from ssv_tf import __version__
 from ssv_tf.base.errors import UserError
+from ssv_tf.data import sources
 from ssv_tf.evaluation import cards
 from ssv_tf.training import config, run_folder
 
@@ -136,10 +137,10 @@ def _data(options: config.Options, said: str, of_card: str) -> str:
     """Tells no folder's name: it may be private."""
     if not said and of_card:
         return of_card
-    if options.data == config.Options().data:
+    if options.pictures.data == sources.EMBEDDED:
         said = said or "Cars drawn by ssv_tf.data.turntable_cars."
-    elif options.data.startswith("tfds:"):
-        said = said or f"TensorFlow Datasets, {options.data.removeprefix('tfds:')}."
+    elif options.pictures.data.startswith("tfds:"):
+        said = said or f"TensorFlow Datasets, {options.pictures.data.removeprefix('tfds:')}."
     return cards.training_data(options, said or "A collection of pictures, not named.")
 
 

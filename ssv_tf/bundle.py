@@ -7,7 +7,6 @@ The folder is a run as every command takes it (`--run=DIR`); below ssv_tf/preset
 preset (`--preset=cars`). Checkpoints and logs stay behind, so training cannot go on from it.
 """
 
-import dataclasses
 import json
 import os
 import shutil
@@ -19,13 +18,12 @@ from absl import flags
 
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.data import sources
 from ssv_tf.evaluation import cards
 from ssv_tf.training import config, run_folder
 
 # Settings that name folders and files of whoever trained.
-_PRIVATE = (
-    "run_dir", "where_table", "score_data", "score_labels", "train_labels", "perceptual_weights",
-)  # fmt: skip
+_PRIVATE = ("run_dir", "labels", "score_data", "score_labels")
 _OWN_DATA = "photos"
 
 
@@ -108,14 +106,12 @@ def _fill(folder: Path, run: run_folder.Run, score, card: str) -> None:
 
 def public_options(options: config.Options) -> config.Options:
     """The settings without the names of folders and files."""
-    default = config.Options()
-    values = dataclasses.asdict(options)
-    values |= {name: getattr(default, name) for name in _PRIVATE}
-    if options.data != default.data:
-        values["data"] = _OWN_DATA
-    if options.init_from not in run_folder.presets():
-        values["init_from"] = ""
-    return config.Options(**values)
+    hidden = {name: config.SETTINGS[name].rule.default for name in _PRIVATE}
+    if options.pictures.data != sources.EMBEDDED:
+        hidden["data"] = _OWN_DATA
+    if options.run.init_from not in run_folder.presets():
+        hidden["init_from"] = ""
+    return options.replace(**hidden)
 
 
 def _card(name, run, score, health, data, licence, limits) -> str:

@@ -98,7 +98,7 @@ def _write_sample_pictures(folder, out):
     from ssv_tf.data import sources
     from ssv_tf.training import run_folder
 
-    resolution = run_folder.load(out).options.resolution
+    resolution = run_folder.load(out).options.framing.resolution
     test = sources.load_collection("turntable_cars", resolution=resolution, split="test")
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(8):

@@ -51,23 +51,23 @@ def draw_all(run, out: Path, objects=4, frames=36, seed=0, overwrite=False) -> l
     paths = [files.refuse_existing(out / name, overwrite) for name in names]
     synthesis = run.synthesis()
     pictures = (
-        turntable_gif(synthesis, run.options, objects, frames, seed),
-        _png(turntable_sheet(synthesis, run.options, objects, seed)),
-        _png(viewpoint_grid(synthesis, run.options, seed)),
-        _png(style_grid(synthesis, run.options, objects, seed)),
+        turntable_gif(synthesis, run.options.viewpoints, objects, frames, seed),
+        _png(turntable_sheet(synthesis, run.options.viewpoints, objects, seed)),
+        _png(viewpoint_grid(synthesis, run.options.viewpoints, seed)),
+        _png(style_grid(synthesis, run.options.viewpoints, objects, seed)),
     )
     return [files.write_atomically(p, data) for p, data in zip(paths, pictures, strict=True)]
 
 
-def turntable_gif(synthesis, options, objects, frames, seed=0) -> bytes:
+def turntable_gif(synthesis, viewpoints, objects, frames, seed=0) -> bytes:
     """An animated GIF in which `objects` random objects turn side by side."""
     from ssv_tf.training.turntable import turntable
 
-    views = turntable(synthesis, options, objects, frames, seed)  # [objects, frames, r, r, 3]
+    views = turntable(synthesis, viewpoints, objects, frames, seed)  # [objects, frames, r, r, 3]
     strips = views.transpose(1, 2, 0, 3, 4).reshape(frames, views.shape[2], -1, 3)
-    if options.azimuth_range_deg < 180:  # back and forth instead of a jump
+    if not viewpoints.full_circle:  # back and forth instead of a jump
         strips = np.concatenate([strips, strips[-2:0:-1]])
-    images = [_enlarged(strip, options.resolution) for strip in strips]
+    images = [_enlarged(strip, synthesis.resolution) for strip in strips]
     buffer = io.BytesIO()
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=_FRAME_MS, loop=0
@@ -75,34 +75,34 @@ def turntable_gif(synthesis, options, objects, frames, seed=0) -> bytes:
     return buffer.getvalue()
 
 
-def turntable_sheet(synthesis, options, objects, seed=0) -> np.ndarray:
+def turntable_sheet(synthesis, viewpoints, objects, seed=0) -> np.ndarray:
     """Rows of objects, twelve azimuths each."""
     from ssv_tf.training.turntable import tile, turntable
 
-    return tile(turntable(synthesis, options, objects, 12, seed))
+    return tile(turntable(synthesis, viewpoints, objects, 12, seed))
 
 
-def viewpoint_grid(synthesis, options, seed=0) -> np.ndarray:
+def viewpoint_grid(synthesis, viewpoints, seed=0) -> np.ndarray:
     """One object, azimuth across and elevation down, from the highest to the lowest."""
     from ssv_tf.training.turntable import tile, turntable
 
-    heights = np.linspace(options.elevation_max_deg, options.elevation_min_deg, 5)
-    rows = [turntable(synthesis, options, 1, 12, seed, float(height)) for height in heights]
+    heights = np.linspace(viewpoints.elevation_max_deg, viewpoints.elevation_min_deg, 5)
+    rows = [turntable(synthesis, viewpoints, 1, 12, seed, float(height)) for height in heights]
     return tile(np.concatenate(rows))
 
 
-def style_grid(synthesis, options, objects, seed=0) -> np.ndarray:
+def style_grid(synthesis, viewpoints, objects, seed=0) -> np.ndarray:
     """Style mixing: z1 of each row's object with z2 of each column's, at one viewpoint."""
     from ssv_tf.training.turntable import tile, turntable
 
-    styles = np.random.default_rng(seed).normal(size=(objects, 2 * options.code_size))
-    size = options.code_size
+    styles = np.random.default_rng(seed).normal(size=(objects, 2 * synthesis.code_size))
+    size = synthesis.code_size
     rows = []
     for row in styles:
         mixed = styles.copy()
         mixed[:, :size] = row[:size]
-        views = turntable(synthesis, options, mixed, 8)
-        rows.append(views[:, 1 if options.azimuth_range_deg >= 180 else 4])
+        views = turntable(synthesis, viewpoints, mixed, 8)
+        rows.append(views[:, 1 if viewpoints.full_circle else 4])
     return tile(np.stack(rows))
 
 

@@ -28,7 +28,7 @@ def main(argv) -> None:
     from ssv_tf.training import loop
 
     code = loop.train(options, flags.FLAGS.overwrite, flags.FLAGS.quiet)
-    print(f"run folder: {options.run_dir}")
+    print(f"run folder: {options.run.run_dir}")
     sys.exit(code)
 
 

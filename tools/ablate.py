@@ -53,7 +53,7 @@ class Trial:
     @property
     def key(self) -> str:
         """Names its files."""
-        return f"{self.name}_{self.options.seed}"
+        return f"{self.name}_{self.options.run.seed}"
 
     @property
     def result_path(self) -> Path:
@@ -76,10 +76,10 @@ class Trial:
     def finished(self) -> bool:
         """Whether it has a score, with these very settings."""
         try:
-            trained = run_folder.load(self.options.run_dir).options
+            trained = run_folder.load(self.options.run.run_dir).options
         except UserError:
             return False
-        moved = dataclasses.replace(trained, run_dir=self.options.run_dir)
+        moved = trained.replace(run_dir=self.options.run.run_dir)
         return moved == self.options and (self.result() or {}).get("status") == "done"
 
 
@@ -131,8 +131,8 @@ def read_rows(folder: Path) -> dict[str, config.Options]:
     names = [BASE, *(name for name in paths if name != BASE)]
     rows = {name: config.from_flag_file(paths[name]) for name in names}
     for name, options in rows.items():
-        if options.data != _EMBEDDED:
-            raise FlagError(f"{paths[name]}: --data={options.data}, rows need {_EMBEDDED}")
+        if options.pictures.data != _EMBEDDED:
+            raise FlagError(f"{paths[name]}: --data={options.pictures.data}, rows need {_EMBEDDED}")
     return rows
 
 
@@ -143,8 +143,8 @@ def run_trial(trial: Trial) -> dict[str, Any]:
       SystemExit: a signal came; training has saved and nothing is written.
     """
     words = [
-        "ssv_tf.train", f"--flagfile={trial.flag_file}", f"--seed={trial.options.seed}",
-        f"--run_dir={trial.options.run_dir}", "--quiet",
+        "ssv_tf.train", f"--flagfile={trial.flag_file}", f"--seed={trial.options.run.seed}",
+        f"--run_dir={trial.options.run.run_dir}", "--quiet",
     ]  # fmt: skip
     code = call(words, trial.log_path)
     if code:
@@ -193,11 +193,11 @@ def last_line(log: Path) -> str:
 
 def _scored(trial: Trial) -> dict[str, Any]:
     try:
-        score = score_run(Path(trial.options.run_dir))
+        score = score_run(Path(trial.options.run.run_dir))
     except Exception as error:  # whatever it is, the other rows go on
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return {"status": "failed", "exit_code": 0, "last_line": line}
-    numbers = ablation_table.numbers_of(score, Path(trial.options.run_dir))
+    numbers = ablation_table.numbers_of(score, Path(trial.options.run.run_dir))
     return {"status": "done", "numbers": numbers, "score": score}
 
 
@@ -237,7 +237,7 @@ def write_table(
             found.append({"name": name, "changed": changed, "seeds": results})
     text = ablation_table.to_markdown(found, seeds)
     files.write_atomically(path, text)
-    together = {"base": dataclasses.asdict(rows[BASE]), "rows": found}
+    together = {"base": rows[BASE].flat(), "rows": found}
     files.write_atomically(path.with_suffix(".json"), json.dumps(together, indent=1) + "\n")
     return text
 
@@ -253,7 +253,7 @@ def _told(result: Mapping[str, Any]) -> str:
 
 
 def _trial(name: str, seed: int, options: config.Options, configs: Path, out: Path) -> Trial:
-    own = dataclasses.replace(options, seed=seed, run_dir=str(out / name / f"seed_{seed}"))
+    own = options.replace(seed=seed, run_dir=str(out / name / f"seed_{seed}"))
     return Trial(name, configs / f"{name}.flags", own, out)
 
 

@@ -1,6 +1,5 @@
 """The table of `tools.ablate`: what each row changes, and what came of it."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ _SIGNALS = ("health", "handedness", "stability")
 
 def changes(options: config.Options, base: config.Options) -> dict[str, list[Any]]:
     """Settings that differ, {name: [base's, own]}; the run folder and the seed never count."""
-    own, of_base = dataclasses.asdict(options), dataclasses.asdict(base)
+    own, of_base = options.flat(), base.flat()
     return {
         name: [of_base[name], value]
         for name, value in own.items()

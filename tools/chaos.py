@@ -64,8 +64,8 @@ def main(argv) -> None:
     if len(argv) > 1:
         raise FlagError(f"chaos takes flags only, got {' '.join(argv[1:])}")
     given = flags.FLAGS
-    options = dataclasses.replace(config.from_flags(), deterministic=True)
-    folder = Path(options.run_dir)
+    options = config.from_flags().replace(deterministic=True)
+    folder = Path(options.run.run_dir)
     if folder.exists():
         raise FlagError(f"{folder} exists; give another --run_dir")
     if given.eager:
@@ -80,7 +80,7 @@ def main(argv) -> None:
 
 
 def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None) -> dict:
-    """Trains `options.run_dir`/whole unbroken and /broken with `kills` kills, and compares them.
+    """Trains `run_dir`/whole unbroken and /broken with `kills` kills, and compares them.
 
     Args:
       options: settings; `steps` is raised where so many kills need more.
@@ -96,7 +96,7 @@ def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None)
     """
     began = time.monotonic()
     whole, broken = (
-        dataclasses.replace(options, run_dir=os.path.join(options.run_dir, name))
+        options.replace(run_dir=os.path.join(options.run.run_dir, name))
         for name in ("whole", "broken")
     )
     life = _live(whole, "", 0.0, say)
@@ -105,7 +105,7 @@ def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None)
     lives: list[Life] = []
     while sum(life.code == -signal.SIGKILL for life in lives) < kills:
         moment = str(rng.choice(list(_MOMENTS), p=list(_MOMENTS.values())))
-        if lives and lives[-1].step >= options.steps:
+        if lives and lives[-1].step >= options.run.steps:
             moment = "starting"
         lives.append(_live(broken, moment, float(rng.uniform(0, 1)) * start_s, say))
         if lives[-1].code not in (-signal.SIGKILL, 0):
@@ -149,7 +149,7 @@ def _arrays(folder) -> dict[str, np.ndarray]:
     with np.load(newest, allow_pickle=False) as archive:
         arrays = {f"{newest.name}/{name}": archive[name] for name in archive.files}
     run = run_folder.load(folder)
-    for model in (run.analysis(), run.synthesis()) if not run.options.supervised else ():
+    for model in (run.analysis(), run.synthesis()) if not run.options.pictures.supervised else ():
         for weight in model.weights:
             arrays[f"models/{weight.path}"] = np.asarray(weight.value)
     return arrays
@@ -161,16 +161,16 @@ def _logged(folder) -> list[tuple[str, int]]:
 
 
 def _check_end(life, options):
-    if life.code != 0 or life.step != options.steps:
+    if life.code != 0 or life.step != options.run.steps:
         raise UserError(
-            f"{options.run_dir} ended at step {life.step} with exit code {life.code}; its output "
-            f"is in {options.run_dir}.log"
+            f"{options.run.run_dir} ended at step {life.step} with exit code {life.code}; its "
+            f"output is in {options.run.run_dir}.log"
         )
 
 
 def _live(options, moment, delay_s, say) -> Life:
     """Forks a process that trains, and kills it at its moment."""
-    folder, began = Path(options.run_dir) / "checkpoints", time.monotonic()
+    folder, began = Path(options.run.run_dir) / "checkpoints", time.monotonic()
     first, left_before = _newest(folder), _temporary(folder)
     sys.stdout.flush()
     process = os.fork()
@@ -216,8 +216,8 @@ def _train(options):
     """The life of a forked process, which never returns."""
     code = 1
     try:
-        os.makedirs(os.path.dirname(options.run_dir), exist_ok=True)
-        log = os.open(f"{options.run_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.makedirs(os.path.dirname(options.run.run_dir), exist_ok=True)
+        log = os.open(f"{options.run.run_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
         from ssv_tf.training import loop

@@ -6,7 +6,6 @@ The peak is the best matrix product measured in the same run, so a share holds o
 """
 
 import collections
-import dataclasses
 import json
 import resource
 import time
@@ -54,23 +53,30 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
     import keras
 
     from ssv_tf.models import flops
-    from ssv_tf.training import engines
+    from ssv_tf.training import engines, networks
 
     engine = keras.backend.backend()
     if profile and engine != "tensorflow":
         raise FlagError(f"--profile reads the profile of TensorFlow; KERAS_BACKEND is {engine}")
-    trainer = engines.make_trainer(dataclasses.replace(options, supervised=False))
-    shape = (options.batch_size, options.resolution, options.resolution, 3)
+    trainer = engines.make_trainer(options.replace(supervised=False))
+    shape = (options.run.batch_size, *options.framing.shape)
     real = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     halves = trainer.halves(real)
     seconds = {name: _best_seconds(function, repeats) for name, function in halves.items()}
-    macs = flops.step_macs(options, trainer.analysis, trainer.synthesis)
+    macs = flops.step_macs(
+        trainer.analysis,
+        trainer.synthesis,
+        batch_size=options.run.batch_size,
+        image_consistency=options.losses.image_weight > 0,
+        penalty_interval=networks.penalty_interval(options),
+        synthesis_symmetry=options.method.synthesis_symmetry_weight > 0,
+    )
     peak = max(peak_gflops(side) for side in _PEAK_SIDES)
     operations = _profile(trainer, real, profile) if profile else {}
     return {
         "engine": engine,
-        "resolution": options.resolution,
-        "batch_size": options.batch_size,
+        "resolution": options.framing.resolution,
+        "batch_size": options.run.batch_size,
         "parameters": {
             "analysis": trainer.analysis.count_params(),
             "synthesis": trainer.synthesis.count_params(),
@@ -114,15 +120,15 @@ def peak_gflops(side: int) -> float:
 
 def data_speed(trainer, pictures: int = 2048) -> float:
     """Pictures/s the input pipeline gives from memory."""
-    o = trainer.options
-    images = np.zeros((pictures, o.resolution, o.resolution, 3), np.uint8)
+    batch_size = trainer.options.run.batch_size
+    images = np.zeros((pictures, *trainer.options.framing.shape), np.uint8)
     batches = trainer.batches(images, 0)
     next(batches)
-    count = max(8, min(400, 8192 // o.batch_size))
+    count = max(8, min(400, 8192 // batch_size))
     began = time.perf_counter()
     for _ in range(count):
         next(batches)
-    return count * o.batch_size / (time.perf_counter() - began)
+    return count * batch_size / (time.perf_counter() - began)
 
 
 def table(figures: dict) -> str:

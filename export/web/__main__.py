@@ -73,7 +73,7 @@ def _write_model(run, given: str | None, path: Path) -> str:
     """Writes the .tflite; what a visitor must know of its angles, or nothing."""
     calibration = run.calibration()
     if given:
-        _copy_model(Path(given), path, run.options.resolution)
+        _copy_model(Path(given), path, run.options.framing.resolution)
     else:
         _convert(run, calibration, path)
     doubts = []
@@ -82,7 +82,7 @@ def _write_model(run, given: str | None, path: Path) -> str:
             "This model is not calibrated: its angles are the network's own, not yet those "
             "explained below."
         )
-    if run.options.supervised:
+    if run.options.pictures.supervised:
         doubts.append(f"This model is {run.options.training}, trained from labels.")
     return " ".join(doubts)
 

@@ -322,9 +322,9 @@ def azimuth_kind(options) -> str:
     A line for a range of up to +-100 degrees (faces); else symmetric where V learnt from mirrored
     pictures to mirror its answer.
     """
-    if options.azimuth_range_deg <= _LIMITED_AZIMUTH_DEG:
+    if options.viewpoints.azimuth_range_deg <= _LIMITED_AZIMUTH_DEG:
         return LINEAR
-    return SYMMETRIC if options.mirror_data and options.symmetry_weight > 0 else CIRCULAR
+    return SYMMETRIC if options.pictures.mirror_data else CIRCULAR
 
 
 def doubts(calibration: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> list[str]:

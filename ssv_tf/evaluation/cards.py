@@ -103,20 +103,20 @@ def _files(teacher: str | None) -> str:
 def prepared(options: config.Options) -> str:
     """How a picture must look for the model."""
     scaled = "the longest side"
-    if options.crop == "height":
-        scaled = f"its box's height (the square is {options.canvas_heights:g} of it wide)"
-    side = options.resolution
+    if options.framing.crop == "height":
+        scaled = f"its box's height (the square is {options.framing.canvas_heights:g} of it wide)"
+    side = options.framing.resolution
     return f"RGB, {side} x {side} px, the object in the middle, scaled by {scaled}."
 
 
 def training_data(options: config.Options, data: str) -> str:
     """The sentence `data`, whose networks training began from, and whether a label was read."""
     sentences = [data]
-    if options.init_from:
-        known = options.init_from in run_folder.presets()
-        origin = f"the preset {options.init_from}" if known else "another run"
+    if options.run.init_from:
+        known = options.run.init_from in run_folder.presets()
+        origin = f"the preset {options.run.init_from}" if known else "another run"
         sentences.append(f"V and S began as those of {origin}.")
-    if not options.supervised:
+    if not options.pictures.supervised:
         sentences.append("No label was read in training.")
     return " ".join(sentences)
 
@@ -210,10 +210,11 @@ def section(card: str, title: str) -> str:
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
     """Sentences on what the model cannot do; those on mistakes need a score."""
     found = _mistakes(score) if score else []
+    known = options.viewpoints
     found.append(
-        f"It knows viewpoints of azimuth +-{options.azimuth_range_deg:g}, elevation "
-        f"{options.elevation_min_deg:g} to {options.elevation_max_deg:g} and tilt "
-        f"+-{options.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
+        f"It knows viewpoints of azimuth +-{known.azimuth_range_deg:g}, elevation "
+        f"{known.elevation_min_deg:g} to {known.elevation_max_deg:g} and tilt "
+        f"+-{known.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
     )
     found.append("It answers for a picture of anything; it does not say that there is no object.")
     return found

@@ -82,9 +82,9 @@ def embedded_pictures(options: config.Options, split: str) -> PictureSet:
     Raises:
       FlagError: the run was trained on something else.
     """
-    if options.data != sources.EMBEDDED:
+    if options.pictures.data != sources.EMBEDDED:
         raise FlagError(
-            f"the run was trained on {options.data}, which brings no labels; "
+            f"the run was trained on {options.pictures.data}, which brings no labels; "
             "give --data_dir and --labels"
         )
     return sources.load_collection(sources.EMBEDDED, split=split, **options.framing.to_dict())

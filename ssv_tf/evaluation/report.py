@@ -47,7 +47,7 @@ def build(
       HTML text.
     """
     result = outcome.result
-    mark = f", {options.training}" if options.supervised else ""
+    mark = f", {options.training}" if options.pictures.supervised else ""
     title = f"Viewpoint score of {result['run']}{mark}"
     sections = [
         f"<h1>{_text(title)}</h1>",
@@ -60,7 +60,7 @@ def build(
         _training(folder),
         _examples(outcome, pictures, seed),
         _section("Calibration", _calibration(result["calibration"])),
-        _section("Settings of the run", _settings(json.loads(options.to_json()))),
+        _section("Settings of the run", _settings(options.flat())),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

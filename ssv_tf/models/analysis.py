@@ -1,5 +1,7 @@
 """The analysis network V: picture -> viewpoint, style codes, realness (SSV section 3.1)."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -31,12 +33,20 @@ class AnalysisNetwork(keras.Model):
       centre_rad, stretch: the encoding.Encoding of its angles.
     """
 
-    def __init__(self, resolution=32, width=0.25, style_size=128, dropout=0.2,
-        trunk="paper",
-        centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
-    ):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        resolution: int = 32,
+        width: float = 0.25,
+        style_size: int = 128,
+        dropout: float = 0.2,
+        trunk: str = "paper",
+        centre_rad: Sequence[float] = (0.0, 0.0, 0.0),
+        stretch: Sequence[float] = (1.0, 1.0, 1.0),
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
-        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))
+        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))  # type: ignore[arg-type]
         self.resolution, self.width, self.trunk = resolution, width, trunk
         self.style_size, self.dropout_rate = style_size, dropout
         widths = [max(8, round(w * width)) for w in _WIDTHS]

@@ -116,12 +116,6 @@ def _constants(encoding, dtype):
     )
 
 
-def quadrant_azimuths(azimuth_rad):
-    """The azimuths that share (cos^2, sin^2) with `azimuth_rad`, in order of quadrant class."""
-    cosine, sine = ops.abs(ops.cos(azimuth_rad)), ops.abs(ops.sin(azimuth_rad))
-    return [ops.arctan2(sine * up, cosine * right) for right, up in viewpoint.QUADRANT_SIGNS]
-
-
 def mirror_prediction(magnitude_logits, quadrant_logits):
     """What V should predict for the mirrored picture, given its prediction for the picture.
 

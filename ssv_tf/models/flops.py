@@ -63,26 +63,36 @@ def _free_macs(projection: FreeProjection, size: int) -> int:
     return macs + _conv(projection.to_rgb, size, 2)
 
 
-def step_macs(options, analysis, synthesis) -> dict[str, float]:
+def step_macs(
+    analysis,
+    synthesis,
+    *,
+    batch_size: int,
+    image_consistency: bool = True,
+    penalty_interval: int = 1,
+    synthesis_symmetry: bool = False,
+) -> dict[str, float]:
     """MACs of V's and of S's half of one training step, penalties spread over their interval.
 
     Args:
-      options: config.Options; batch size, losses left out, projection.
       analysis, synthesis: the built networks.
+      batch_size: real pictures a step.
+      image_consistency: whether V learns through S's drawings of half of them.
+      penalty_interval: steps between two gradient penalties; 0: there are none.
+      synthesis_symmetry: whether S draws from mirrored viewpoints too.
 
     Returns:
       {"analysis": MACs, "synthesis": MACs}.
     """
-    batch, half = options.batch_size, options.batch_size // 2
+    batch, half = batch_size, batch_size // 2
     v, (make, draw) = analysis_macs(analysis), synthesis_macs(synthesis)
-    analysis_half = 3 * batch * v * (_FORWARD + _BOTH_GRADIENTS) + batch * (make + draw)
-    if options.image_weight:
+    analysis_half: float = 3 * batch * v * (_FORWARD + _BOTH_GRADIENTS) + batch * (make + draw)
+    if image_consistency:
         analysis_half += half * (make + draw) * (_FORWARD + _INPUT_GRADIENT)
-    # Gradient to the picture, then the gradient of that: about twice a forward and backward.
-    penalty = batch * v * 2 * (_FORWARD + _INPUT_GRADIENT + 1)
-    lazy = options.r1_interval if options.adversarial == "logistic" else 1
-    analysis_half += penalty / lazy
-    views = 3 * half + (half if options.synthesis_symmetry_weight else 0)
+    if penalty_interval:
+        # Gradient to the picture, then the gradient of that: about twice a forward and backward.
+        analysis_half += batch * v * 2 * (_FORWARD + _INPUT_GRADIENT + 1) / penalty_interval
+    views = 3 * half + (half if synthesis_symmetry else 0)
     synthesis_half = (2 * half * make + views * draw) * (_FORWARD + _BOTH_GRADIENTS)
     synthesis_half += 3 * half * v * (_FORWARD + _INPUT_GRADIENT)
     return {"analysis": float(analysis_half), "synthesis": float(synthesis_half)}

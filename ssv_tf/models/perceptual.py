@@ -44,7 +44,7 @@ def perceptual_features(name: str, resolution: int, weights: str | None = None):
     """
     if name == "gabor":
         if weights:
-            raise FlagError(f"--perceptual_weights={weights}: gabor has no weights")
+            raise FlagError(f"weights {weights}: gabor has none")
         return GaborFeatures(resolution)
     if name not in _BACKBONES:
         known = ", ".join(("gabor", *_BACKBONES))
@@ -241,24 +241,24 @@ class BackboneFeatures(keras.Model):
         except Exception as error:  # Keras raises a bare Exception where a download fails
             raise UserError(
                 f"--perceptual={self.backbone} could not download its ImageNet weights "
-                f"({_first_line(error)}); give the file {self._description.file} with "
-                "--perceptual_weights, or use --perceptual=gabor"
+                f"({_first_line(error)}); put the file {self._description.file} into Keras's "
+                "folder of models (~/.keras/models), or use --perceptual=gabor"
             ) from error
         self.network.set_weights(trained.get_weights())
 
     def _load_file(self, path):
         if not path.endswith((".h5", ".keras")):
-            raise UserError(f"--perceptual_weights={path} must end in .h5 or .keras")
+            raise UserError(f"weights {path} must end in .h5 or .keras")
         try:
             with warnings.catch_warnings():
                 # Keras only warns where a file lacks a layer, which then stays random.
                 warnings.filterwarnings("error", message="Skipping", category=UserWarning)
                 self.network.load_weights(path)
         except FileNotFoundError as error:
-            raise UserError(f"--perceptual_weights={path}: no such file") from error
+            raise UserError(f"weights {path}: no such file") from error
         except (ValueError, OSError, KeyError, UserWarning) as error:
             raise UserError(
-                f"--perceptual_weights={path} does not fit {self.backbone} without its classifier "
+                f"weights {path} do not fit {self.backbone} without its classifier "
                 f"({self._description.file}): {_first_line(error)}"
             ) from error
 

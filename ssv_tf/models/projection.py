@@ -20,7 +20,7 @@ _BACKGROUND_SIZE = 4
 class FreeProjection(keras.layers.Layer):
     """The paper's projection: turned volume -> 3D convs -> depth into channels -> 2D blocks."""
 
-    def __init__(self, resolution, width, volume_size, **kwargs):
+    def __init__(self, *, resolution: int, width: float, volume_size: int, **kwargs) -> None:
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
         self.turned_convs = [
@@ -82,17 +82,18 @@ class CompositeProjection(keras.layers.Layer):
 
     def __init__(
         self,
-        resolution,
-        width,
-        volume_size,
-        features,
-        symmetric=True,
-        camera_distance=0.0,
-        volume_width=1.0,
-        picture_reach=1.0,
-        volume_height=1.0,
+        *,
+        resolution: int,
+        width: float,
+        volume_size: int,
+        features: int,
+        symmetric: bool = True,
+        camera_distance: float = 0.0,
+        volume_width: float = 1.0,
+        picture_reach: float = 1.0,
+        volume_height: float = 1.0,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
         self.volume_width, self.volume_height = volume_width, volume_height

@@ -1,5 +1,7 @@
 """A student of V for phones: picture -> viewpoint and how sure it is, in a few MMAC."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -28,11 +30,18 @@ class StudentNetwork(keras.Model):
       centre_rad, stretch: the encoding.Encoding of its angles, V's own.
     """
 
-    def __init__(self, resolution=64, width=1.0, dropout=0.1,
-        centre_rad=(0.0, 0.0, 0.0), stretch=(1.0, 1.0, 1.0), **kwargs,
-    ):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        resolution: int = 64,
+        width: float = 1.0,
+        dropout: float = 0.1,
+        centre_rad: Sequence[float] = (0.0, 0.0, 0.0),
+        stretch: Sequence[float] = (1.0, 1.0, 1.0),
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
-        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))
+        self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))  # type: ignore[arg-type]
         self.resolution, self.width, self.dropout_rate = resolution, width, dropout
         self.backbone = keras.applications.MobileNetV3Small(
             input_shape=(resolution, resolution, 3), alpha=width, minimalistic=True,

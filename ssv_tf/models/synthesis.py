@@ -47,20 +47,21 @@ class SynthesisNetwork(keras.Model):
 
     def __init__(
         self,
-        resolution=32,
-        width=0.125,
-        code_size=64,
-        mapping_layers=8,
-        volume_size=16,
-        projection="composite",
-        volume_features=8,
-        symmetric_volume=True,
-        camera_distance=0.0,
-        volume_width=1.0,
-        picture_reach=1.0,
-        volume_height=1.0,
+        *,
+        resolution: int = 32,
+        width: float = 0.125,
+        code_size: int = 64,
+        mapping_layers: int = 8,
+        volume_size: int = 16,
+        projection: str = "composite",
+        volume_features: int = 5,
+        symmetric_volume: bool = True,
+        camera_distance: float = 0.0,
+        volume_width: float = 1.0,
+        picture_reach: float = 1.0,
+        volume_height: float = 1.0,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.volume_width, self.volume_height = volume_width, volume_height
         self.picture_reach = picture_reach
@@ -74,19 +75,19 @@ class SynthesisNetwork(keras.Model):
         self.volume = StyledVolume(width, volume_size, name="volume")
         if projection == "free":
             self.projection = projection_layers.FreeProjection(
-                resolution, width, volume_size, name="projection"
+                resolution=resolution, width=width, volume_size=volume_size, name="projection"
             )
         else:
             self.projection = projection_layers.CompositeProjection(
-                resolution,
-                width,
-                volume_size,
-                volume_features,
-                symmetric_volume,
-                camera_distance,
-                volume_width,
-                picture_reach,
-                volume_height,
+                resolution=resolution,
+                width=width,
+                volume_size=volume_size,
+                features=volume_features,
+                symmetric=symmetric_volume,
+                camera_distance=camera_distance,
+                volume_width=volume_width,
+                picture_reach=picture_reach,
+                volume_height=volume_height,
                 name="projection",
             )
 

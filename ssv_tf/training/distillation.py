@@ -11,10 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf.evaluation import confidence
-from ssv_tf.evaluation.calibration import LINEAR, azimuth_kind
 from ssv_tf.models import encoding
 from ssv_tf.training import augment, losses
+from ssv_tf.training.config import parts
 from ssv_tf.training.objective import viewpoint_range_rad
 
 
@@ -25,24 +24,39 @@ class Distiller(keras.Model):
       student: StudentNetwork, the one that learns.
       teacher: AnalysisNetwork.
       synthesis: SynthesisNetwork, or None for no drawn pictures.
-      options: config.Options the teacher was trained with.
+      viewpoints: what S draws.
+      mirror_data: whether V learnt from mirrored pictures.
+      augment_strength: of what both see.
+      right_within_deg: an azimuth this near the teacher's is right.
       drawn: pictures S adds to every batch.
       mirror_weight: of the student's own agreement on a picture and its mirror image.
       seed: of everything random.
     """
 
-    def __init__(self, student, teacher, synthesis, options, drawn, mirror_weight, seed):
+    def __init__(
+        self,
+        *,
+        student,
+        teacher,
+        synthesis,
+        viewpoints: parts.ViewpointRange,
+        mirror_data: bool,
+        augment_strength: float,
+        right_within_deg: float,
+        drawn: int,
+        mirror_weight: float,
+        seed: int,
+    ) -> None:
         super().__init__(name="distiller")
         self.student, self.teacher, self.synthesis = student, teacher, synthesis
         teacher.trainable = False
         if synthesis is not None:
             synthesis.trainable = False
-        self.options, self.mirror_weight = options, mirror_weight
+        self.mirror_weight, self.augment_strength = mirror_weight, augment_strength
         self.drawn = drawn if synthesis is not None else 0
-        self.paired = options.mirror_data and options.symmetry_weight > 0
-        self.low_rad, self.high_rad = viewpoint_range_rad(options)
-        within = confidence.within_deg(azimuth_kind(options) == LINEAR)
-        self.within_rad = float(np.radians(within))
+        self.paired = mirror_data
+        self.low_rad, self.high_rad = viewpoint_range_rad(viewpoints)
+        self.within_rad = float(np.radians(right_within_deg))
         self.random = keras.random.SeedGenerator(seed)
         names = ("viewpoint", "mirror", "confidence", "within")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
@@ -76,7 +90,7 @@ class Distiller(keras.Model):
         """S's pictures at the student's size and their viewpoints, or None twice."""
         if not self.drawn:
             return None, None
-        shape = (self.drawn, self.options.code_size)
+        shape = (self.drawn, self.synthesis.code_size)
         z1, z2 = (keras.random.normal(shape, seed=self.random) for _ in range(2))
         share = keras.random.uniform((self.drawn, 3), seed=self.random)
         angles = self.low_rad + (self.high_rad - self.low_rad) * share
@@ -91,7 +105,7 @@ class Distiller(keras.Model):
         draws = {
             name: draw[kind](shape, seed=self.random) for name, (kind, shape) in shapes.items()
         }
-        return augment.augment(pictures, draws, self.options.augment)
+        return augment.augment(pictures, draws, self.augment_strength)
 
     def _targets(self, views, known_rad, count):
         """Soft targets of all views, and the azimuths that count as right.

@@ -37,7 +37,7 @@ def make_trainer(options, angles_deg=None):
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise FlagError(f"KERAS_BACKEND={backend} has no training; give tensorflow or jax")
-    if options.supervised:
+    if options.pictures.supervised:
         if backend != "tensorflow":
             raise FlagError(f"--supervised trains on TensorFlow alone; KERAS_BACKEND is {backend}")
         from ssv_tf.training import supervised

@@ -14,6 +14,7 @@ from ssv_tf import viewpoint
 from ssv_tf.data.framing import to_network
 from ssv_tf.models import inference
 from ssv_tf.training import augment, losses
+from ssv_tf.training.config import parts
 from ssv_tf.training.objective import viewpoint_range_rad
 
 SAMPLE = 128  # real pictures looked at, and pictures drawn
@@ -33,7 +34,10 @@ class Health:
     """Measures a run's health, always on the same sample and the same random numbers.
 
     Args:
-      options: config.Options.
+      viewpoints: what S draws.
+      code_size: length of each style code.
+      augment_strength: of what V sees of S's pictures.
+      seed: of the sample and of all random numbers.
       features: frozen perceptual features, [b, r, r, 3] -> [b, n].
       pictures: uint8 [n, r, r, 3] of the collection.
 
@@ -42,21 +46,30 @@ class Health:
         images [2 n], empty before the first; a resumed run sets them.
     """
 
-    def __init__(self, options, features, pictures):
-        self.options, self.features = options, features
-        rng = np.random.default_rng([options.seed, 7])
+    def __init__(
+        self,
+        *,
+        viewpoints: parts.ViewpointRange,
+        code_size: int,
+        augment_strength: float,
+        seed: int,
+        features,
+        pictures: np.ndarray,
+    ) -> None:
+        self.augment_strength, self.features = augment_strength, features
+        rng = np.random.default_rng([seed, 7])
         chosen = rng.permutation(len(pictures))[:SAMPLE]
         self.real = to_network(pictures[chosen])
-        low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
+        low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(viewpoints))
         self.low, self.high = low, high
-        self.full_circle = options.azimuth_range_deg >= 180
+        self.full_circle = viewpoints.full_circle
         self.angles = (low + (high - low) * rng.random((SAMPLE, 3))).astype("float32")
-        self.styles = rng.normal(size=(SAMPLE, 2 * options.code_size)).astype("float32")
+        self.styles = rng.normal(size=(SAMPLE, 2 * code_size)).astype("float32")
         self.answers_deg = np.zeros(0, "float32")
         self._tools: dict = {}
         self.draws = {
             name: _numbers(rng, kind, shape)
-            for name, (kind, shape) in augment.draw_shapes(SAMPLE, options.resolution).items()
+            for name, (kind, shape) in augment.draw_shapes(SAMPLE, pictures.shape[1]).items()
         }
 
     def measure(self, analysis, synthesis) -> dict[str, float]:
@@ -82,7 +95,7 @@ class Health:
         """
         tools = self._compiled(analysis, synthesis)
         drawn = _batched(tools["draw"], self.styles, self.angles)
-        shown = ops.convert_to_numpy(augment.augment(drawn, self.draws, self.options.augment))
+        shown = ops.convert_to_numpy(augment.augment(drawn, self.draws, self.augment_strength))
         seen_deg = np.degrees(_batched(tools["angles"], shown)[:, 0])
         error = np.abs(viewpoint.wrap_deg(seen_deg - np.degrees(self.angles[:, 0])))
         real_rad, style, wanted = (
@@ -209,14 +222,14 @@ def verdict(values: dict[str, float], options) -> list[str]:
     ]
     if values["turning"] < _TURNING:
         found.append(
-            "S hardly turns what it draws: try --projection=composite, --augment=1 and a lower "
+            "S hardly turns what it draws: try --objective=composite and a lower "
             "--synthesis_viewpoint_weight"
         )
     if values["coverage"] < _COVERAGE:
         found.append(
             "V gives most pictures the same azimuth: try more --steps, or lower rates "
-            f"(--analysis_rate={options.analysis_rate / 2:g} "
-            f"--synthesis_rate={options.synthesis_rate / 2:g})"
+            f"(--analysis_rate={options.optimizer.analysis_rate / 2:g} "
+            f"--synthesis_rate={options.optimizer.synthesis_rate / 2:g})"
         )
     if values["drawn_error_deg"] > _DRAWN_ERROR_DEG:
         found.append(
@@ -248,12 +261,12 @@ def _stability_warning(values, options):
     """What a healthy run has to be told whose V still changes its mind."""
     if values.get("stability", 1.0) >= _ENOUGH_STABILITY:
         return []
-    front = " (often front against rear)" if options.azimuth_range_deg >= 180 else ""
+    front = " (often front against rear)" if options.viewpoints.full_circle else ""
     moved = 100 * (1 - values["stability"])
     return [
         f"warning: this run has not settled: {moved:.0f} % of the azimuths "
         f"moved by more than {_MOVED_DEG:.0f} degrees since the measurement before{front}; try "
-        f"more --steps than {options.steps}"
+        f"more --steps than {options.run.steps}"
     ]
 
 

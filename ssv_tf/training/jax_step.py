@@ -29,10 +29,10 @@ _KINDS: dict[str, Callable] = {
 
 def make_trainer(options):
     """A Trainer on the devices that the options name."""
-    if options.deterministic:  # CPUs are; a GPU has to be told before it is first used
+    if options.run.deterministic:  # CPUs are; a GPU has to be told before it is first used
         before = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{before} --xla_gpu_deterministic_ops=true".strip()
-    return Trainer(options, find_devices(options.devices))
+    return Trainer(options, find_devices(options.run.devices))
 
 
 def find_devices(names=""):
@@ -71,7 +71,7 @@ class Trainer:
 
     def __init__(self, options, devices):
         self.options = options
-        networks.check_slices(options, len(devices))
+        networks.check_slices(options.run, len(devices))
         mesh = Mesh(np.array(devices), ("batch",))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._by_row = NamedSharding(mesh, PartitionSpec("batch"))
@@ -91,14 +91,14 @@ class Trainer:
 
     def batches(self, images, first):
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
-        o = self.options
-        return training_batches(images, o.batch_size, o.seed, first, o.mirror_data)
+        run, mirror = self.options.run, self.options.pictures.mirror_data
+        return training_batches(images, run.batch_size, run.seed, first, mirror)
 
-    def step(self, real, number, penalise, taught=False):
+    def step(self, real, number, penalise, pseudo_labels=False):
         """One training step, as the TensorFlow engine's: dict of scalars."""
         number = np.uint32(number)
         real = jax.device_put(real, self._by_row)
-        parts = self._train("analysis", real, number, penalise, taught)
+        parts = self._train("analysis", real, number, penalise, pseudo_labels)
         change = parts.pop("prior_change", None)
         return parts | self._train("synthesis", number, change)
 
@@ -169,19 +169,19 @@ class Trainer:
 
     # --- The pure step: values in, values out ------------------------------------------------
 
-    def train_analysis(self, values, fixed, real, number, penalise, taught=False):
+    def train_analysis(self, values, fixed, real, number, penalise, pseudo_labels=False):
         """V's half of a step: (values, parts)."""
-        draws = self._draws(self.objective.analysis_draws(self.options.batch_size), number, 0)
+        draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), number, 0)
 
         def micro(dropout, rows):
             own = values | {"dropout": dropout}
             gradients, parts, dropout = self.analysis_gradients(
-                own, fixed, rows[0], rows[1], penalise, taught
+                own, fixed, rows[0], rows[1], penalise, pseudo_labels
             )
             return dropout, (gradients, parts)
 
         dropout, (gradients, parts) = _averaged(
-            micro, values["dropout"], (real, draws), self.options.accumulate
+            micro, values["dropout"], (real, draws), self.options.run.accumulate
         )
         parts["v_gradient"] = _norm(gradients)
         values = self._applied(values | {"dropout": dropout}, 0, "analysis", gradients)
@@ -189,23 +189,23 @@ class Trainer:
 
     def train_synthesis(self, values, fixed, number, prior_change=None):
         """S's half of a step, then averages and prior: (values, parts)."""
-        draws = self._draws(self.objective.synthesis_draws(self.options.batch_size), number, 1)
+        draws = self._draws(self.objective.synthesis_draws(self.options.run.batch_size), number, 1)
 
         def micro(nothing, rows):
             return nothing, self.synthesis_gradients(values, fixed, rows)
 
-        _, (gradients, parts) = _averaged(micro, None, draws, self.options.accumulate)
+        _, (gradients, parts) = _averaged(micro, None, draws, self.options.run.accumulate)
         parts["s_gradient"] = _norm(gradients)
         drawing, mapping = gradients
         values = self._applied(values, 1, "drawing", drawing)
         values = self._applied(values, 2, "mapping", mapping)
         if prior_change is not None:
-            moved = prior.moved(values["prior"], prior_change, self.options.prior_rate)
+            moved = prior.moved(values["prior"], prior_change, self.options.viewpoints.prior_rate)
             values = values | {"prior": moved}
         return self._averages_moved(values, number), parts
 
     def _averages_moved(self, values, number):
-        rate = networks.averaging_rate(self.options.ema_decay, number)
+        rate = networks.averaging_rate(number)
         weights = {
             "analysis_average": values["analysis"],
             "synthesis_average": values["drawing"] + values["mapping"],
@@ -215,14 +215,16 @@ class Trainer:
             for name, own in weights.items()
         }
 
-    def analysis_gradients(self, values, fixed, real, draws, penalise, taught=False):
+    def analysis_gradients(self, values, fixed, real, draws, penalise, pseudo_labels=False):
         """Gradients of V's loss for V's weights, its parts, and the dropout's next seeds."""
         draws = self._with_prior(draws, values)
 
         def loss_of(weights):
             with self._scope(values | {"analysis": weights}, fixed) as scope:
                 fake = self.objective.draw_fakes(draws)
-                loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, taught)
+                loss, parts = self.objective.analysis_loss(
+                    real, fake, draws, penalise, pseudo_labels
+                )
                 seeds = self._variables()["dropout"]
                 return loss, (parts, [scope.get_current_value(seed) for seed in seeds])
 
@@ -258,8 +260,12 @@ class Trainer:
 
     def _draws(self, shapes, number, salt):
         """Random numbers for the whole batch, by name; rows spread over the devices."""
-        key = jax.random.fold_in(jax.random.key(self.options.seed), number)
+        key = jax.random.fold_in(jax.random.key(self.options.run.seed), number)
         key, draws = jax.random.fold_in(key, salt), {}
+        ramp_steps, code_size = (
+            networks.ramp_steps(self.options),
+            self._networks.synthesis.code_size,
+        )
         for index, (kind, draw) in enumerate(_KINDS.items()):
             wanted = {name: shape for name, (own, shape) in shapes.items() if own == kind}
             ends = np.cumsum([math.prod(shape) for shape in wanted.values()])
@@ -267,13 +273,13 @@ class Trainer:
             numbers = jnp.split(draw(jax.random.fold_in(key, index), (ends[-1],)), ends[:-1])
             for (name, shape), own in zip(wanted.items(), numbers, strict=True):
                 rows = jnp.reshape(own, shape)
-                if self.options.shape_ramp and name.startswith("style"):
-                    rows *= networks.style_width(self.options, number)
+                if ramp_steps and name.startswith("style"):
+                    rows *= networks.style_width(ramp_steps, code_size, number)
                 draws[name] = jax.lax.with_sharding_constraint(rows, self._by_row)
         return draws
 
     def _with_prior(self, draws, values):
-        return draws | {"prior": values["prior"]} if self.options.prior_rate else draws
+        return draws | {"prior": values["prior"]} if self.options.viewpoints.prior_rate else draws
 
 
 def _averaged(function, carry, rows, count):

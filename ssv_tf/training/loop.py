@@ -1,7 +1,6 @@
 """Training a run from its folder: data in, steps, scores, pictures, checkpoints, models out."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import shutil
@@ -31,15 +30,15 @@ from ssv_tf.training import (
     turntable,
 )
 
-_SCORE_CALIBRATION = 100
+_SCORE_CALIBRATION, _SCORE_COUNT = 100, 400  # pictures
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
 # A resumed run may change these: none of them changes what the networks learn at a step, but that
 # the rates fall towards the new number of steps.
 _FREE_TO_CHANGE = {
-    "run_dir", "steps", "log_interval", "picture_interval", "checkpoint_interval",
-    "score_interval", "keep", "score_data", "score_labels", "score_where", "score_count",
-    "devices", "data", "data_service", "where_table", "train_labels", "bad_pictures", "bad_rows",
+    "run_dir", "steps", "log_interval", "checkpoint_interval", "evaluation_interval", "devices",
+    "data", "data_service", "labels", "score_data", "score_labels", "bad_pictures", "bad_rows",
 }  # fmt: skip
+_CHECKPOINTS_KEPT = 3
 
 
 def train(options: config.Options, overwrite=False, quiet=False) -> int:
@@ -60,18 +59,18 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
     own = cluster.place()
     if own.is_chief:
         check_folder(options, overwrite)
-        resumed = not overwrite and checkpoints.found(Path(options.run_dir) / "checkpoints")
-        if options.init_from and not resumed:
+        resumed = not overwrite and checkpoints.found(Path(options.run.run_dir) / "checkpoints")
+        if options.run.init_from and not resumed:
             start.check(options)
     engines.join_cluster()
     pictures = load_training_pictures(options)
-    side, how = options.resolution, options.training
+    side, how = options.framing.resolution, options.training
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
     if own.count > 1:
         print(f"worker {own.index} of {own.count}", flush=True)
     scoring = load_scoring_pictures(options) if own.is_chief else None
-    folder = Path(options.run_dir)
+    folder = Path(options.run.run_dir)
     if not own.is_chief:
         return _train(options, folder / "workers" / str(own.index), pictures, None, True)
     with files.held(folder):
@@ -80,20 +79,22 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
 
 
 def _train(options, folder, pictures, scoring, quiet):
-    angles_deg = pictures.angles_deg if options.supervised else None
-    settings = {k: v for k, v in vars(options).items() if k not in _FREE_TO_CHANGE}
+    angles_deg = pictures.angles_deg if options.pictures.supervised else None
+    settings = {k: v for k, v in options.flat().items() if k not in _FREE_TO_CHANGE}
     saved = None
     try:
         trainer = engines.make_trainer(options, angles_deg)
         peers = cluster.peers(trainer)
-        saved = checkpoints.Checkpoints(folder / "checkpoints", trainer, options.keep, settings)
-        peers.check_same(json.dumps(settings), json.dumps([options.steps, *pictures.names]))
+        saved = checkpoints.Checkpoints(
+            folder / "checkpoints", trainer, _CHECKPOINTS_KEPT, settings
+        )
+        peers.check_same(json.dumps(settings), json.dumps([options.run.steps, *pictures.names]))
         first = _restored(saved, trainer, peers)
-        if not first and options.init_from:
-            start.take_over(trainer, options.init_from)
-            print(f"starting from the networks of {options.init_from}", flush=True)
+        if not first and options.run.init_from:
+            start.take_over(trainer, options.run.init_from)
+            print(f"starting from the networks of {options.run.init_from}", flush=True)
         folder.mkdir(parents=True, exist_ok=True)  # by now the chief has made the run folder
-        watch = monitor.Monitor(folder, first, options.steps, quiet)
+        watch = monitor.Monitor(folder, first, options.run.steps, quiet)
         try:
             with _stop_signals() as stop:
                 session = _Session(options, folder, trainer, saved, watch, scoring, peers)
@@ -103,8 +104,8 @@ def _train(options, folder, pictures, scoring, quiet):
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     except Exception as error:
-        if options.stream and (damage := records.damage(error, cluster.place().count)):
-            raise UserError(f"{options.data} cannot be read: {damage}") from error
+        if options.pictures.stream and (damage := records.damage(error, cluster.place().count)):
+            raise UserError(f"{options.pictures.data} cannot be read: {damage}") from error
         if not cluster.is_lost_worker(error):
             raise
         kept = saved.latest() if saved else None
@@ -136,16 +137,24 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
       FlagError: the folder belongs to a run of other settings.
       UserError: it holds something that is not a run.
     """
-    folder = Path(options.run_dir)
+    folder = Path(options.run.run_dir)
     options_path = folder / "options.json"
     if options_path.is_file():
         if overwrite:
             return
         before = run_folder.load(folder).options
+        if before.earlier:
+            gone = ", ".join(f"--{name}={value}" for name, value in before.earlier.items())
+            raise FlagError(
+                f"{folder} was begun by an earlier version with {gone}, which this one does not "
+                "have; finish it with that version, give --overwrite to start anew, or another "
+                "--run_dir"
+            )
+        own = options.flat()
         changed = [
-            f"--{f.name} was {getattr(before, f.name)!r}"
-            for f in dataclasses.fields(options)
-            if f.name not in _FREE_TO_CHANGE and getattr(before, f.name) != getattr(options, f.name)
+            f"--{name} was {value!r}"
+            for name, value in before.flat().items()
+            if name not in _FREE_TO_CHANGE and value != own[name]
         ]
         if changed:
             raise FlagError(
@@ -168,7 +177,7 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
       FlagError, UserError: as `check_folder`, or the folder cannot be written.
     """
     check_folder(options, overwrite)
-    folder = Path(options.run_dir)
+    folder = Path(options.run.run_dir)
     if overwrite and folder.is_dir():
         _empty(folder)
     # First of all: a folder without it is no run, and nobody may go on with it.
@@ -198,29 +207,31 @@ def _empty(folder):
 
 def load_training_pictures(options: config.Options):
     """The training collection as the options say; no angle is read but with --supervised."""
-    if options.stream:
+    asked = options.pictures
+    labels = asked.labels or None if asked.supervised else None
+    if asked.stream:
         if keras.backend.backend() != "tensorflow":
             raise FlagError("--stream is for the TensorFlow engine; without it records are loaded")
-        return records.open_stream(options.data, options.resolution, options.data_service)
+        return records.open_stream(asked.data, options.framing.resolution, asked.data_service)
     pictures = sources.load_collection(
-        options.data,
+        asked.data,
         split="train",
         **options.framing.to_dict(),
-        where=options.where or None,
-        where_table=options.where_table or None,
-        limit=options.limit or None,
-        labels=options.train_labels or None,
-        labelled_only=bool(options.train_labels),
-        bad_pictures=options.bad_pictures,
-        bad_rows=options.bad_rows,
+        where=asked.where or None,
+        where_table=asked.labels or None,
+        limit=asked.limit or None,
+        labels=labels,
+        labelled_only=bool(labels),
+        bad_pictures=asked.bad_pictures,
+        bad_rows=asked.bad_rows,
     )
-    return _labelled(pictures, options) if options.supervised else pictures
+    return _labelled(pictures, options) if options.pictures.supervised else pictures
 
 
 def _labelled(pictures, options):
     if not pictures.has_label.any():
         raise FlagError(
-            f"--supervised: {options.data} brings no angles; give --train_labels=CSV of them"
+            f"--supervised: {options.pictures.data} brings no angles; give --labels=CSV of them"
         )
     whole = pictures.known.all(axis=1)
     if not whole.any():
@@ -231,29 +242,29 @@ def _labelled(pictures, options):
 def load_scoring_pictures(options: config.Options):
     """The labelled pictures of periodic scores, or None. Never the test split."""
     same = options.framing.to_dict()
-    if options.score_data:
-        if not options.score_labels:
+    asked = options.pictures
+    if asked.score_data:
+        if not asked.score_labels:
             raise FlagError("--score_data needs --score_labels, a CSV of angles in degrees")
         scoring = sources.load_collection(
-            options.score_data,
-            labels=options.score_labels,
-            where=options.score_where or None,
+            asked.score_data,
+            labels=asked.score_labels,
             labelled_only=True,
-            bad_pictures=options.bad_pictures,
-            bad_rows=options.bad_rows,
+            bad_pictures=asked.bad_pictures,
+            bad_rows=asked.bad_rows,
             **same,
         ).labelled()
-    elif options.data == "turntable_cars":
-        scoring = sources.load_collection("turntable_cars", split="calibration", **same)
+    elif asked.data == sources.EMBEDDED:
+        scoring = sources.load_collection(sources.EMBEDDED, split="calibration", **same)
     else:
         return None
     if len(scoring) < _SCORE_CALIBRATION + 20:
         raise UserError(
             f"periodic scores need at least {_SCORE_CALIBRATION + 20} labelled pictures, "
-            f"{options.score_data or options.data} has {len(scoring)}"
+            f"{asked.score_data or asked.data} has {len(scoring)}"
         )
-    order = np.random.default_rng(options.seed).permutation(len(scoring))
-    return scoring.subset(order[: options.score_count])
+    order = np.random.default_rng(options.run.seed).permutation(len(scoring))
+    return scoring.subset(order[:_SCORE_COUNT])
 
 
 class _Session:
@@ -266,13 +277,20 @@ class _Session:
         self.signals: dict[str, float] = {}
 
     def run(self, images, first, stop):
-        if not self.options.supervised and self.peers.place.is_chief:
-            looked_at = images.sample() if self.options.stream else images
-            self.health = health.Health(self.options, self.trainer.objective.features, looked_at)
+        if not self.options.pictures.supervised and self.peers.place.is_chief:
+            looked_at = images.sample() if self.options.pictures.stream else images
+            self.health = health.Health(
+                viewpoints=self.options.viewpoints,
+                code_size=self.options.method.code_size,
+                augment_strength=self.options.method.augment,
+                seed=self.options.run.seed,
+                features=self.trainer.objective.features,
+                pictures=looked_at,
+            )
             self.health.answers_deg = self.saved.answers_deg
         batches = self.trainer.batches(images, first)
         done, stopped = first, 0
-        while done < self.options.steps and not stopped:
+        while done < self.options.run.steps and not stopped:
             self._step(next(batches), done)
             done += 1
             self._between_steps(done)
@@ -287,9 +305,10 @@ class _Session:
         return 128 + stopped
 
     def _step(self, batch, number):
-        penalise = self.options.adversarial == "logistic" and number % self.options.r1_interval == 0
-        taught = networks.is_taught(self.options, number)
-        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise, taught)
+        interval = networks.penalty_interval(self.options)
+        penalise = interval > 0 and number % interval == 0
+        pseudo_labels = networks.has_pseudo_labels(self.options, number)
+        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise, pseudo_labels)
         values = {name: float(value) for name, value in parts.items()}
         bad = sorted(name for name, value in values.items() if not math.isfinite(value))
         if bad:
@@ -302,21 +321,20 @@ class _Session:
         self.watch.add(values)
 
     def _between_steps(self, done):
-        began, o, last = time.monotonic(), self.options, done == self.options.steps
-        if last or not all(
-            done % n for n in (o.score_interval, o.picture_interval, o.checkpoint_interval)
-        ):
+        began, run, last = time.monotonic(), self.options.run, done == self.options.run.steps
+        evaluates = done % run.evaluation_interval == 0 or last
+        if evaluates or done % run.checkpoint_interval == 0:
             self.saved.finite_values()  # before anything is written that others may use
-        if done % o.score_interval == 0 or last:
+        if evaluates:
             self._score(done)
-        if (done % o.picture_interval == 0 or last) and self.health:
-            pictures = turntable.turntable(self.trainer.synthesis_ema, o)
+        if evaluates and self.health:
+            pictures = turntable.turntable(self.trainer.synthesis_ema, self.options.viewpoints)
             self.watch.picture(done, "turntable", turntable.tile(pictures))
             self._check_health(done)
         self.watch.pause(time.monotonic() - began)
-        if done % o.log_interval == 0 or last:
+        if done % run.log_interval == 0 or last:
             self.watch.flush(done)  # before the checkpoint: a run killed between them loses no line
-        if done % o.checkpoint_interval == 0:
+        if done % run.checkpoint_interval == 0:
             began = time.monotonic()
             self._save(done)
             self.watch.pause(time.monotonic() - began)

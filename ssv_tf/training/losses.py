@@ -127,12 +127,7 @@ def image_consistency(features, drawn_features):
     return -ops.mean(likeness(features, drawn_features))
 
 
-def quadrant_distance(prediction, target):
-    """Cross-entropy, less the target's entropy, of azimuth's quadrant with target [batch, 4]."""
-    return ops.mean(_divergence(target, prediction["quadrant_logits"][:, 0]))
-
-
-def quadrant_of_teacher(prediction, teacher_probabilities, confidence):
+def quadrant_by_pseudo_label(prediction, teacher_probabilities, confidence):
     """Self-training of azimuth's quadrant on real pictures (FixMatch, Sohn et al. 2020, eq. 4).
 
     Args:
@@ -140,10 +135,10 @@ def quadrant_of_teacher(prediction, teacher_probabilities, confidence):
       teacher_probabilities: quadrants of the plain picture by V's average, [batch, 4].
       confidence: where the best of them is not above this, a picture does not count.
     """
-    sure = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
+    counts = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
     wanted = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
     surprise = _divergence(wanted, prediction["quadrant_logits"][:, 0])
-    return ops.mean(sure * surprise)
+    return ops.mean(counts * surprise)
 
 
 def synthesis_symmetry(picture, mirrored_viewpoint_picture):

@@ -1,6 +1,7 @@
 """What trains, whatever the engine: V, S, their averages, optimizers, rates and the prior."""
 
 import math
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -10,47 +11,55 @@ from ssv_tf.base.errors import FlagError
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import prior
+from ssv_tf.training import config, prior
+from ssv_tf.training.config import parts
+from ssv_tf.training.method import (
+    ADAM_BETAS,
+    DECAY_SHARE,
+    EMA_DECAY,
+    PSEUDO_LABELS_FROM,
+    R1_INTERVAL,
+)
 from ssv_tf.training.objective import Objective, angle_encoding
 
 
-def build_networks(options):
+def build_networks(options: config.Options) -> tuple[AnalysisNetwork, SynthesisNetwork]:
     """V and S as the options say, built, with weights from `keras.utils.set_random_seed`."""
     return build_analysis(options), build_synthesis(options)
 
 
-def build_analysis(options):
+def build_analysis(options: config.Options) -> AnalysisNetwork:
     """V as the options say, built."""
-    encoding = angle_encoding(options)
+    encoding = angle_encoding(options.viewpoints)
     analysis = AnalysisNetwork(
-        options.resolution,
-        options.analysis_width,
-        2 * options.code_size,
-        options.dropout,
-        options.analysis_trunk,
-        encoding.centre_rad,
-        encoding.stretch,
+        resolution=options.framing.resolution,
+        width=options.analysis.analysis_width,
+        style_size=2 * options.method.code_size,
+        dropout=options.method.dropout,
+        trunk=options.method.trunk,
+        centre_rad=encoding.centre_rad,
+        stretch=encoding.stretch,
         name="analysis",
     )
     analysis.build()
     return analysis
 
 
-def build_synthesis(options):
+def build_synthesis(options: config.Options) -> SynthesisNetwork:
     """S as the options say, built."""
+    own, chosen = options.synthesis, options.method
     synthesis = SynthesisNetwork(
-        options.resolution,
-        options.synthesis_width,
-        options.code_size,
-        options.mapping_layers,
-        options.volume_size,
-        options.projection,
-        options.volume_features,
-        options.symmetric_volume,
-        options.camera_distance,
-        options.volume_width,
-        options.picture_reach,
-        options.volume_height,
+        resolution=options.framing.resolution,
+        width=own.synthesis_width,
+        code_size=chosen.code_size,
+        mapping_layers=chosen.mapping_layers,
+        volume_size=own.volume_size,
+        projection=chosen.projection,
+        symmetric_volume=options.pictures.mirror_data,
+        camera_distance=chosen.camera_distance,
+        volume_width=own.volume_width,
+        picture_reach=own.picture_reach,
+        volume_height=own.volume_height,
         name="synthesis",
     )
     synthesis.build()
@@ -72,30 +81,39 @@ class Networks:
       log_prior: log densities of the drawn viewpoints, as `prior.start`.
     """
 
-    def __init__(self, options, realness_gradient):
+    def __init__(self, options: config.Options, realness_gradient: Callable) -> None:
         self.options = options
         with stderr.captured():  # it imports TensorFlow beside any backend
-            keras.utils.set_random_seed(options.seed)
-        keras.config.set_dtype_policy(options.precision)
+            keras.utils.set_random_seed(options.run.seed)
+        keras.config.set_dtype_policy(options.run.precision)
         try:
             self._build(realness_gradient)
         finally:
             keras.config.set_dtype_policy("float32")
 
-    def _build(self, realness_gradient):
+    def _build(self, realness_gradient: Callable) -> None:
         o = self.options
         self.analysis, self.synthesis = build_networks(o)
         self.analysis_ema, self.synthesis_ema = build_analysis(o), build_synthesis(o)
         self.analysis_ema.set_weights(self.analysis.get_weights())
         self.synthesis_ema.set_weights(self.synthesis.get_weights())
-        features = perceptual.perceptual_features(
-            o.perceptual, o.resolution, o.perceptual_weights or None
-        )
+        features = perceptual.perceptual_features(o.losses.perceptual, o.framing.resolution)
         self.objective = Objective(
-            o, self.analysis, self.synthesis, features, realness_gradient, self.analysis_ema
+            analysis=self.analysis,
+            synthesis=self.synthesis,
+            features=features,
+            realness_gradient=realness_gradient,
+            losses=o.losses,
+            viewpoints=o.viewpoints,
+            method=o.method,
+            mirror_data=o.pictures.mirror_data,
+            teacher=self.analysis_ema,
         )
         self.log_prior = keras.Variable(
-            prior.start(o.front_share), trainable=False, aggregation="mean", name="log_prior"
+            prior.start(o.viewpoints.front_share),
+            trainable=False,
+            aggregation="mean",
+            name="log_prior",
         )
         self.drawing_weights, self.mapping_weights = split_synthesis(self.synthesis)
         self.optimizers = make_optimizers(o)
@@ -133,61 +151,77 @@ def split_synthesis(synthesis):
     return [w for w in synthesis.trainable_weights if id(w) not in known], mapping
 
 
-def is_taught(options, step: int) -> bool:
-    """Whether V's average teaches in a step: before it knows front from rear it must not."""
-    return options.teacher_weight > 0 and step >= options.teacher_from * options.steps
+def has_pseudo_labels(options: config.Options, step: int) -> bool:
+    """Whether V's average gives pseudo-labels in a step, 0 for the first."""
+    if not options.losses.pseudo_label_weight:
+        return False
+    return bool(options.run.init_from) or step >= PSEUDO_LABELS_FROM * options.run.steps
 
 
-def style_width(options, step):
+def style_width(ramp_steps: float, code_size: int, step):
     """How wide the codes of a style (z1, z2) are drawn in a step, [2 code_size].
 
     z2 always has its full width 1. With --shape_ramp z1 grows to it from 0, so that S learns one
     shape, with one front, before it learns that shapes differ.
 
     Args:
-      options: config.Options, with shape_ramp above 0.
+      ramp_steps: after which z1 has its full width, above 0.
+      code_size: length of z1, and of z2.
       step: 0 for the first; any integer scalar.
     """
-    share = ops.cast(step, "float32") / (options.shape_ramp * options.steps)
-    width = ops.clip(share, 0.0, 1.0) * ops.ones(options.code_size)
-    return ops.concatenate([width, ops.ones(options.code_size)])
+    share = ops.cast(step, "float32") / ramp_steps
+    width = ops.clip(share, 0.0, 1.0) * ops.ones(code_size)
+    return ops.concatenate([width, ops.ones(code_size)])
 
 
-def check_slices(options, devices: int) -> int:
+def penalty_interval(options: config.Options) -> int:
+    """Steps between two gradient penalties; 0: there are none."""
+    if options.method.wasserstein:
+        return 1
+    return R1_INTERVAL if options.losses.gradient_penalty_weight else 0
+
+
+def ramp_steps(options: config.Options) -> float:
+    """Steps over which S's shapes come to differ (--shape_ramp)."""
+    return options.synthesis.shape_ramp * options.run.steps
+
+
+def check_slices(run: parts.Run, devices: int) -> int:
     """How many slices a batch is cut into: devices times micro-batches.
 
     Raises:
       FlagError: they do not divide the batch.
     """
-    slices = devices * options.accumulate
-    if slices > 1 and options.batch_size % (8 * slices):
+    slices = devices * run.accumulate
+    if slices > 1 and run.batch_size % (8 * slices):
         raise FlagError(  # S sees half as many pairs, the minibatch deviation groups of four
-            f"--batch_size={options.batch_size} must be a multiple of 8 x "
-            f"{devices} devices x {options.accumulate} micro-batches"
+            f"--batch_size={run.batch_size} must be a multiple of 8 x "
+            f"{devices} devices x {run.accumulate} micro-batches"
         )
     return slices
 
 
-def make_optimizers(o):
+def make_optimizers(options: config.Options) -> list[keras.optimizers.Optimizer]:
     """Adam for V, for S without its mapping network and for the mapping network."""
-    rates = (o.analysis_rate, o.synthesis_rate, o.synthesis_rate * o.mapping_rate_ratio)
+    own = options.optimizer
+    mapping_rate = own.synthesis_rate * options.method.mapping_rate_ratio
+    beta_1, beta_2 = ADAM_BETAS
     return [
-        keras.optimizers.Adam(_schedule(rate, o), beta_1=o.beta_1, beta_2=o.beta_2)
-        for rate in rates
+        keras.optimizers.Adam(_schedule(rate, options.run.steps), beta_1=beta_1, beta_2=beta_2)
+        for rate in (own.analysis_rate, own.synthesis_rate, mapping_rate)
     ]
 
 
-def averaging_rate(decay, step):
-    """1 - d of the averaged weights: ema <- ema + (1 - d)(w - ema), d = min(decay, (1+t) / (10+t)).
+def averaging_rate(step):
+    """1 - d of the averaged weights: ema <- ema + (1 - d)(w - ema), d = min(0.999, (1+t) / (10+t)).
 
     The rising decay forgets the initial weights, as TensorFlow's ExponentialMovingAverage does
     when it is given the step.
 
     Args:
-      decay: Options.ema_decay.
       step: t, 0 for the first; any integer scalar.
     """
-    return ops.maximum(1.0 - decay, 9.0 / (10.0 + ops.cast(step, "float32")))
+    return ops.maximum(1.0 - EMA_DECAY, 9.0 / (10.0 + ops.cast(step, "float32")))
 
 
 @keras.saving.register_keras_serializable("ssv_tf")
@@ -206,7 +240,5 @@ class CosineFall(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "first": self.first, "last": self.last}
 
 
-def _schedule(rate, o):
-    if not o.decay_share:
-        return rate
-    return CosineFall(rate, round(o.steps * (1.0 - o.decay_share)), o.steps)
+def _schedule(rate: float, steps: int) -> CosineFall:
+    return CosineFall(rate, round(steps * (1.0 - DECAY_SHARE)), steps)

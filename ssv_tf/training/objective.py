@@ -5,32 +5,51 @@ pictures, and differentiates what comes out.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
 from ssv_tf.models import encoding
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import augment, losses, prior
-
-# Likenesses (cosines) this far apart make a drawing e times as credible.
-_QUADRANT_TEMPERATURE = 0.03
+from ssv_tf.training.config import parts
+from ssv_tf.training.method import DRIFT_WEIGHT, PSEUDO_LABEL_CONFIDENCE, R1_INTERVAL, Method
 
 
 class Objective:
     """Losses of V (S frozen) and of S (V frozen) for one micro-batch.
 
     Args:
-      options: config.Options.
       analysis, synthesis: the networks.
       features: frozen perceptual features, [b, r, r, 3] -> [b, n].
       realness_gradient: function (realness, pictures) -> gradient of sum(realness(pictures)).
-      teacher: V's average, for --teacher_weight.
+      losses: weights.
+      viewpoints: what S draws.
+      method: what is the same in every run of this objective.
+      mirror_data: whether a mirrored picture shows such an object too.
+      teacher: V's average, for pseudo-labels.
     """
 
-    def __init__(self, options, analysis, synthesis, features, realness_gradient, teacher=None):
-        self.options, self.analysis, self.synthesis = options, analysis, synthesis
-        self.teacher = teacher
+    def __init__(
+        self,
+        *,
+        analysis: AnalysisNetwork,
+        synthesis: SynthesisNetwork,
+        features: Any,
+        realness_gradient: Callable,
+        losses: parts.Losses,
+        viewpoints: parts.ViewpointRange,
+        method: Method,
+        mirror_data: bool = True,
+        teacher: Any = None,
+    ) -> None:
+        self.analysis, self.synthesis, self.teacher = analysis, synthesis, teacher
         self.features, self.realness_gradient = features, realness_gradient
-        self.low_rad, self.high_rad = viewpoint_range_rad(options)
+        self.weights, self.method, self.mirror_data = losses, method, mirror_data
+        self.learns_prior = viewpoints.prior_rate > 0
+        self.low_rad, self.high_rad = viewpoint_range_rad(viewpoints)
         self.encoding = analysis.encoding
 
     # --- Random numbers ----------------------------------------------------------------------
@@ -38,23 +57,23 @@ class Objective:
     def analysis_draws(self, batch):
         """Random numbers `analysis_loss` needs: name -> (kind, shape), batch first."""
         shapes = {
-            "style": ("normal", (batch, 2 * self.options.code_size)),
+            "style": ("normal", (batch, 2 * self.synthesis.code_size)),
             "viewpoint": ("uniform", (batch, 3)),
             "mix": ("uniform", (batch, 1, 1, 1)),
         }
         for name in ("real", "mirrored", "fake"):
-            shapes |= _prefixed(name, augment.draw_shapes(batch, self.options.resolution))
+            shapes |= _prefixed(name, augment.draw_shapes(batch, self.analysis.resolution))
         return shapes
 
     def synthesis_draws(self, batch):
         """Random numbers `synthesis_loss` needs; `batch` pictures are batch / 2 triplets."""
-        pairs, code = batch // 2, 2 * self.options.code_size
+        pairs, code = batch // 2, 2 * self.synthesis.code_size
         shapes: dict = {}
         for name in ("first", "second"):
             shapes[f"style_{name}"] = ("normal", (pairs, code))
             shapes[f"viewpoint_{name}"] = ("uniform", (pairs, 3))
         for name in ("a", "b", "c"):
-            shapes |= _prefixed(name, augment.draw_shapes(pairs, self.options.resolution))
+            shapes |= _prefixed(name, augment.draw_shapes(pairs, self.analysis.resolution))
         return shapes
 
     def viewpoints(self, uniform, log_density=None):
@@ -80,7 +99,7 @@ class Objective:
 
     def _augmented(self, pictures, draws, name):
         own = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
-        return augment.augment(pictures, own, self.options.augment)
+        return augment.augment(pictures, own, self.method.augment)
 
     # --- V's step ----------------------------------------------------------------------------
 
@@ -90,19 +109,19 @@ class Objective:
         angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         return self.synthesis([*self.codes(style), angles])
 
-    def analysis_loss(self, real, fake, draws, penalise, taught=False):
+    def analysis_loss(self, real, fake, draws, penalise, pseudo_labels=False):
         """V's loss with S frozen.
 
         Args:
           real: [b, r, r, 3]. fake: `draw_fakes(draws)`.
           draws: as `analysis_draws`.
           penalise: whether this step carries the lazy R1 penalty.
-          taught: whether V's average teaches in this step.
+          pseudo_labels: whether V's average gives some in this step.
 
         Returns:
           (loss, parts by name, unweighted).
         """
-        o = self.options
+        weights = self.weights
         parts: dict = {}
         views = [
             self._augmented(real, draws, "real"),
@@ -113,63 +132,67 @@ class Objective:
         on_real, on_mirrored, on_fake = _split(seen, 3)
 
         # 1. Adversarial.
-        loss = 0.0
-        if o.adversarial_weight:
-            adversarial = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
-            loss += o.adversarial_weight * adversarial
+        loss = self._adversarial(on_real, on_fake, views, draws, penalise, parts)
         # 2. Generative consistency, on pictures whose viewpoint and style S was given.
         angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         parts["v_viewpoint"] = losses.viewpoint_consistency(on_fake, angles, self.encoding)
         parts["v_style"] = losses.style_consistency(on_fake, draws["style"])
-        loss += o.viewpoint_weight * parts["v_viewpoint"] + o.style_weight * parts["v_style"]
+        style = self.method.style_weight * parts["v_style"]
+        loss += weights.viewpoint_weight * parts["v_viewpoint"] + style
         # 3. Symmetry, on real pictures.
-        parts["v_symmetry"] = losses.symmetry(on_real, on_mirrored)
-        loss += o.symmetry_weight * parts["v_symmetry"]
-        if o.prior_rate:
+        if self.mirror_data:
+            parts["v_symmetry"] = losses.symmetry(on_real, on_mirrored)
+            loss += self.method.symmetry_weight * parts["v_symmetry"]
+        if self.learns_prior:
             parts["prior_change"] = prior.change(
-                self._shares(angles), on_fake["realness"], draws["prior"], o.mirror_data
+                self._shares(angles), on_fake["realness"], draws["prior"], self.mirror_data
             )
-        if taught:
-            wanted = self._taught(real)
-            flipped = encoding.mirror_azimuth_quadrants(wanted)
-            c = o.teacher_confidence
-            parts["v_teacher"] = 0.5 * (
-                losses.quadrant_of_teacher(on_real, wanted, c)
-                + losses.quadrant_of_teacher(on_mirrored, flipped, c)
-            )
-            parts["sure"] = ops.mean(ops.cast(ops.max(wanted, axis=-1) > c, "float32"))
-            loss += o.teacher_weight * parts["v_teacher"]
+        if pseudo_labels:
+            parts |= self._pseudo_label_parts(real, on_real, on_mirrored)
+            loss += weights.pseudo_label_weight * parts["v_pseudo_label"]
         # 4. Image consistency through the frozen S, on half of the batch (the same expectation).
-        if o.image_weight:
+        if weights.image_weight:
             half = real.shape[0] // 2
             parts["v_image"] = self._image_consistency(real[:half], _first(on_real, half))
-            loss += o.image_weight * parts["v_image"]
-        if o.quadrant_weight:
-            some = real.shape[0] // 4
-            parts["v_quadrant"] = self._quadrant_choice(real[:some], _first(on_real, some))
-            loss += o.quadrant_weight * parts["v_quadrant"]
+            loss += weights.image_weight * parts["v_image"]
         return loss, parts
 
     def _adversarial(self, on_real, on_fake, views, draws, penalise, parts):
-        o, real, fake = self.options, on_real["realness"], on_fake["realness"]
+        real, fake = on_real["realness"], on_fake["realness"]
+        weight = self.weights.gradient_penalty_weight
         parts["real_score"], parts["fake_score"] = ops.mean(real), ops.mean(fake)
-        if o.adversarial == "wgan_gp":
+        if self.method.wasserstein:
             mix = 0.5 * (draws["mix"] + 1.0)
             mixed = views[0] + mix * (views[2] - views[0])
             gradient = self.realness_gradient(self.analysis.realness, mixed)
             parts["v_adversarial"] = losses.wasserstein_analysis(real, fake)
             parts["v_penalty"] = losses.gradient_penalty(gradient)
-            penalty = o.gradient_penalty_weight * parts["v_penalty"]
-            return parts["v_adversarial"] + penalty + o.drift_weight * losses.drift(real)
+            penalty = weight * parts["v_penalty"]
+            return parts["v_adversarial"] + penalty + DRIFT_WEIGHT * losses.drift(real)
         parts["v_adversarial"] = losses.logistic_analysis(real, fake)
         if not penalise:
             return parts["v_adversarial"]
         gradient = self.realness_gradient(self.analysis.realness, views[0])
         parts["v_penalty"] = losses.r1_penalty(gradient)
-        lazy = o.gradient_penalty_weight * o.r1_interval
+        lazy = weight * R1_INTERVAL
         return parts["v_adversarial"] + lazy * parts["v_penalty"]
 
-    def _taught(self, real):
+    def _pseudo_label_parts(self, real, on_real, on_mirrored):
+        """The loss of azimuth's quadrant by pseudo-labels, and the share of pictures with one."""
+        told = self._pseudo_labels(real)
+        flipped = encoding.mirror_azimuth_quadrants(told)
+        loss = losses.quadrant_by_pseudo_label
+        confident = ops.max(told, axis=-1) > PSEUDO_LABEL_CONFIDENCE
+        return {
+            "v_pseudo_label": 0.5
+            * (
+                loss(on_real, told, PSEUDO_LABEL_CONFIDENCE)
+                + loss(on_mirrored, flipped, PSEUDO_LABEL_CONFIDENCE)
+            ),
+            "pseudo_labelled": ops.mean(ops.cast(confident, "float32")),
+        }
+
+    def _pseudo_labels(self, real):
         """Azimuth's quadrant of real pictures as V's average sees them and their mirror images."""
         both = ops.concatenate([real, losses.mirror_pictures(real)], axis=0)
         seen = _split(self.teacher.viewpoint(both), 2)
@@ -182,23 +205,6 @@ class Objective:
         drawn = self.synthesis([*self.codes(on_real["style"]), angles])
         return losses.image_consistency(self.features(real), self.features(drawn))
 
-    def _quadrant_choice(self, real, on_real):
-        """Azimuth's quadrant against the one whose drawing resembles the picture most.
-
-        The four quadrants of one (cos^2, sin^2) are a viewpoint, its half circle and the mirror
-        images of both. No gradient flows into the drawings.
-        """
-        style = ops.stop_gradient(on_real["style"])
-        made = self.synthesis.make(*self.codes(style))
-        angles = ops.stop_gradient(self.analysis.angles_rad(on_real))
-        wanted, alike = self.features(real), []
-        for azimuth in encoding.quadrant_azimuths(angles[:, 0]):
-            seen_from = ops.concatenate([azimuth[:, None], angles[:, 1:]], axis=1)
-            drawn = self.features(self.synthesis.draw(made, seen_from))
-            alike.append(losses.likeness(wanted, drawn))
-        target = ops.softmax(ops.stop_gradient(ops.stack(alike, axis=1)) / _QUADRANT_TEMPERATURE)
-        return losses.quadrant_distance(on_real, target)
-
     # --- S's step ----------------------------------------------------------------------------
 
     def synthesis_loss(self, draws):
@@ -207,7 +213,7 @@ class Objective:
         Returns:
           (loss, parts by name, unweighted).
         """
-        o = self.options
+        weights, chosen = self.weights, self.method
         parts: dict = {}
         styles = draws["style_first"], draws["style_second"]
         views = [
@@ -224,42 +230,41 @@ class Objective:
         seen = self.analysis(ops.concatenate(shown, axis=0))
 
         # 1. Adversarial.
-        wasserstein = o.adversarial == "wgan_gp"
-        adversarial = losses.wasserstein_synthesis if wasserstein else losses.logistic_synthesis
-        parts["s_adversarial"] = adversarial(seen["realness"])
-        loss = o.synthesis_adversarial_weight * parts["s_adversarial"]
+        wasserstein, logistic = losses.wasserstein_synthesis, losses.logistic_synthesis
+        adversarial = wasserstein if chosen.wasserstein else logistic
+        loss = adversarial(seen["realness"])
+        parts["s_adversarial"] = loss
         # 2. Generative consistency on the triplets, and the paired terms.
         parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles, self.encoding)
         parts["s_style"] = losses.style_consistency(seen, codes)
-        loss += o.synthesis_viewpoint_weight * parts["s_viewpoint"]
-        loss += o.synthesis_style_weight * parts["s_style"]
-        if o.pair_weight:
+        loss += weights.synthesis_viewpoint_weight * parts["s_viewpoint"]
+        loss += chosen.synthesis_style_weight * parts["s_style"]
+        if chosen.pair_weight:
             a, b, c = _split(seen, 3)
             parts["s_pair"] = losses.same_viewpoint(a, c) + losses.same_style(a, b)
-            loss += o.pair_weight * parts["s_pair"]
+            loss += chosen.pair_weight * parts["s_pair"]
         # 3. Symmetry.
-        if o.synthesis_symmetry_weight:
+        if chosen.synthesis_symmetry_weight:
             mirrored = self.synthesis.draw(first, encoding.mirror(views[0]))
             parts["s_symmetry"] = losses.synthesis_symmetry(pictures[0], mirrored)
-            loss += o.synthesis_symmetry_weight * parts["s_symmetry"]
+            loss += chosen.synthesis_symmetry_weight * parts["s_symmetry"]
         return loss, parts
 
 
-def viewpoint_range_rad(options):
+def viewpoint_range_rad(viewpoints: parts.ViewpointRange):
     """Lowest and highest drawn [azimuth, elevation, tilt], radians."""
-    low_rad, high_rad = _range_rad(options)
+    low_rad, high_rad = _range_rad(viewpoints)
     return ops.convert_to_tensor(low_rad, "float32"), ops.convert_to_tensor(high_rad, "float32")
 
 
-def angle_encoding(options):
-    """The encoding.Encoding of a run: the drawn ranges stretched, or plain."""
-    return encoding.Encoding.of_range(*_range_rad(options)) if options.stretch else encoding.PLAIN
+def angle_encoding(viewpoints: parts.ViewpointRange) -> encoding.Encoding:
+    """The encoding of a run: narrow ranges stretched over most of a half circle."""
+    return encoding.Encoding.of_range(*_range_rad(viewpoints))
 
 
-def _range_rad(o):
-    low = (-o.azimuth_range_deg, o.elevation_min_deg, -o.tilt_range_deg)
-    high = (o.azimuth_range_deg, o.elevation_max_deg, o.tilt_range_deg)
-    return [[math.radians(angle) for angle in side] for side in (low, high)]
+def _range_rad(viewpoints: parts.ViewpointRange) -> list[list[float]]:
+    sides = viewpoints.low_deg, viewpoints.high_deg
+    return [[math.radians(angle) for angle in side] for side in sides]
 
 
 def _prefixed(name, shapes):

@@ -70,7 +70,7 @@ class Run:
         """
         if self.student:
             raise UserError(f"{self.path} is a student of {self.student}: it has no S to draw")
-        if self.options.supervised:
+        if self.options.pictures.supervised:
             raise UserError(f"{self.path} is {self.options.training}: it has no trained S to draw")
         from ssv_tf.models import synthesis
 
@@ -132,8 +132,11 @@ def presets() -> list[str]:
 
 
 def say_if_supervised(options: config.Options) -> None:
-    """A line on stderr for a run that was trained from labels."""
-    if options.supervised:
+    """A line on stderr for a run that was trained from labels, or as this version cannot train."""
+    if options.earlier:
+        gone = ", ".join(f"{name}={value}" for name, value in options.earlier.items())
+        print(f"note: the run was trained by an earlier version with {gone}", file=sys.stderr)
+    if options.pictures.supervised:
         print(f"warning: the run is {options.training}, trained from labels", file=sys.stderr)
 
 

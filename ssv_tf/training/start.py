@@ -24,11 +24,11 @@ def check(options: config.Options) -> None:
       UserError: as `take_over`.
       FlagError: the run to start from is the one to be written.
     """
-    run = _untaught(options.init_from)
-    if run.path.resolve() == Path(options.run_dir).resolve():
-        raise FlagError(f"--init_from={options.init_from} is --run_dir itself; give another")
+    run = _untaught(options.run.init_from)
+    if run.path.resolve() == Path(options.run.run_dir).resolve():
+        raise FlagError(f"--init_from={options.run.init_from} is --run_dir itself; give another")
     for owner, own in zip(_NETWORKS, networks.build_networks(options), strict=True):
-        _check_shapes(options.init_from, owner, own, getattr(run, owner)())
+        _check_shapes(options.run.init_from, owner, own, getattr(run, owner)())
 
 
 def take_over(trainer, name: str) -> None:
@@ -55,7 +55,7 @@ def take_over(trainer, name: str) -> None:
 
 def _untaught(name):
     run = run_folder.find(name)
-    if run.options.supervised:
+    if run.options.pictures.supervised:
         raise UserError(f"--init_from={name} was trained from labels, which train no other run")
     return run
 

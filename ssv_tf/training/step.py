@@ -59,15 +59,17 @@ def make_trainer(options, kind=None):
     Raises:
       FlagError: a device that is not there, or devices and TF_CONFIG at once.
     """
-    if options.deterministic:
+    if options.run.deterministic:
         tf.config.experimental.enable_op_determinism()
     many = cluster.place().count > 1
-    if many and options.devices:
+    if many and options.run.devices:
         raise FlagError(
-            f"--devices={options.devices} is for one machine; with TF_CONFIG each worker takes the "
-            "GPUs that CUDA_VISIBLE_DEVICES leaves it"
+            f"--devices={options.run.devices} is for one machine; with TF_CONFIG each worker takes "
+            "the GPUs that CUDA_VISIBLE_DEVICES leaves it"
         )
-    return (kind or Trainer)(options, join_cluster() if many else make_strategy(options.devices))
+    return (kind or Trainer)(
+        options, join_cluster() if many else make_strategy(options.run.devices)
+    )
 
 
 class Trainer(networks.Networks):
@@ -82,33 +84,31 @@ class Trainer(networks.Networks):
 
     def __init__(self, options, strategy):
         self.strategy = strategy
-        self.slices = networks.check_slices(options, strategy.num_replicas_in_sync)
+        self.slices = networks.check_slices(options.run, strategy.num_replicas_in_sync)
         with strategy.scope():
             super().__init__(options, _input_gradient)
-        self._analysis_gradients = self._compiled(self._analysis_gradients_of)
-        self._synthesis_gradients = self._compiled(self._synthesis_gradients_of)
         self.step = tf.function(self._step, autograph=False)
 
     def batches(self, images, first):
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
-        o = self.options
+        run, mirror = self.options.run, self.options.pictures.mirror_data
         if isinstance(images, records.Stream):
             return iter(
                 self.strategy.distribute_datasets_from_function(self._streamed(images, first))
             )
         dataset = training_dataset(
-            images, o.batch_size, o.seed, first, o.mirror_data, angles=self.angles_rad
+            images, run.batch_size, run.seed, first, mirror, angles=self.angles_rad
         )
         return iter(self.strategy.experimental_distribute_dataset(dataset))
 
     def _streamed(self, stream, first):
         """A function that gives each machine batches of its own files."""
-        o = self.options
+        run, mirror = self.options.run, self.options.pictures.mirror_data
 
         def dataset(context):
             own = stream.part(context.input_pipeline_id, context.num_input_pipelines)
-            share = o.batch_size // context.num_input_pipelines
-            batches = records.stream_dataset(own, share, o.seed, first, o.mirror_data)
+            share = run.batch_size // context.num_input_pipelines
+            batches = records.stream_dataset(own, share, run.seed, first, mirror)
             replicas = context.num_replicas_in_sync // context.num_input_pipelines
             if replicas == 1:
                 return batches
@@ -126,45 +126,40 @@ class Trainer(networks.Networks):
         }
         return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
-    def _compiled(self, function):
-        if not self.options.xla:
-            return function
-        return tf.function(function, jit_compile=True, autograph=False)
-
-    def _step(self, real, step, penalise, taught=False):
+    def _step(self, real, step, penalise, pseudo_labels=False):
         """One training step.
 
         Args:
           real: [b, r, r, 3] in [-1, 1], this replica's part.
           step: int64 scalar, 0 for the first.
           penalise: Python bool, whether V's lazy R1 penalty is due.
-          taught: Python bool, whether V's average teaches.
+          pseudo_labels: Python bool, whether V's average gives some.
 
         Returns:
           dict of scalars: each loss unweighted, averaged over devices and micro-batches, and the
           two gradient norms.
         """
-        parts = self.strategy.run(self._replica_step, args=(real, step, penalise, taught))
-        if self.options.prior_rate:
+        parts = self.strategy.run(self._replica_step, args=(real, step, penalise, pseudo_labels))
+        if rate := self.options.viewpoints.prior_rate:
             change = parts.pop("prior_change")
             change = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, change, axis=None)
-            self.log_prior.assign(prior.moved(self.log_prior, change, self.options.prior_rate))
+            self.log_prior.assign(prior.moved(self.log_prior, change, rate))
         self._update_average(step)
         return {
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
             for name, value in parts.items()
         }
 
-    def _replica_step(self, real, step, penalise, taught):
-        parts = self.train_analysis(real, step, penalise, taught)
+    def _replica_step(self, real, step, penalise, pseudo_labels):
+        parts = self.train_analysis(real, step, penalise, pseudo_labels)
         return parts | self.train_synthesis(step)
 
-    def train_analysis(self, real, step, penalise, taught=False):
+    def train_analysis(self, real, step, penalise, pseudo_labels=False):
         """V's half of a step, in replica context."""
-        micro = tf.split(real, self.options.accumulate)
-        draws = self._draws(self.objective.analysis_draws(self.options.batch_size), step, 0)
+        micro = tf.split(real, self.options.run.accumulate)
+        draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), step, 0)
         pairs = [
-            self._analysis_gradients(x, draw, penalise, taught)
+            self._analysis_gradients(x, draw, penalise, pseudo_labels)
             for x, draw in zip(micro, draws, strict=True)
         ]
         gradients, parts = _averaged(pairs)
@@ -174,7 +169,7 @@ class Trainer(networks.Networks):
 
     def train_synthesis(self, step):
         """S's half of a step, in replica context."""
-        draws = self._draws(self.objective.synthesis_draws(self.options.batch_size), step, 1)
+        draws = self._draws(self.objective.synthesis_draws(self.options.run.batch_size), step, 1)
         gradients, parts = _averaged([self._synthesis_gradients(draw) for draw in draws])
         parts["s_gradient"] = tf.linalg.global_norm(gradients)
         count = len(self.drawing_weights)
@@ -182,15 +177,15 @@ class Trainer(networks.Networks):
         self._apply(self.optimizers[2], gradients[count:], self.mapping_weights)
         return parts
 
-    def _analysis_gradients_of(self, real, draws, penalise, taught):
+    def _analysis_gradients(self, real, draws, penalise, pseudo_labels):
         fake = self.objective.draw_fakes(draws)
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
-            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, taught)
+            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, pseudo_labels)
         return _gradients(tape, loss, weights), parts
 
-    def _synthesis_gradients_of(self, draws):
+    def _synthesis_gradients(self, draws):
         weights = self.drawing_weights + self.mapping_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
@@ -208,25 +203,25 @@ class Trainer(networks.Networks):
         Drawn for the global batch; slice r of a name with 1/slices of the rows is replica r's.
         """
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        accumulate = self.options.accumulate
+        accumulate, ramp_steps = self.options.run.accumulate, networks.ramp_steps(self.options)
         draws: list[dict] = [{} for _ in range(accumulate)]
         for index, (name, (kind, shape)) in enumerate(shapes.items()):
-            seed = tf.stack([self.options.seed, 1000 * salt + index])
+            seed = tf.stack([self.options.run.seed, 1000 * salt + index])
             seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), step)
             rows = shape[0] // self.slices
             numbers = _random(kind, shape, seed)
-            if self.options.shape_ramp and name.startswith("style"):
-                numbers *= networks.style_width(self.options, step)
+            if ramp_steps and name.startswith("style"):
+                numbers *= networks.style_width(ramp_steps, self.synthesis.code_size, step)
             for i in range(accumulate):
                 start = (replica * accumulate + i) * rows
                 part = tf.slice(numbers, [start, *[0] * (len(shape) - 1)], [rows, *shape[1:]])
                 draws[i][name] = tf.ensure_shape(part, (rows, *shape[1:]))
-        if self.options.prior_rate:
+        if self.options.viewpoints.prior_rate:
             draws = [draw | {"prior": tf.convert_to_tensor(self.log_prior)} for draw in draws]
         return draws
 
     def _update_average(self, step):
-        rate = networks.averaging_rate(self.options.ema_decay, step)
+        rate = networks.averaging_rate(step)
 
         def update(average, weight):
             average.assign_add(tf.cast(rate, weight.dtype) * (weight - average))

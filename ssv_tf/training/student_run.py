@@ -96,10 +96,10 @@ def distill(
 
 
 def _check(run: run_folder.Run, settings: Settings) -> None:
-    if settings.resolution < run.options.resolution:
+    if settings.resolution < run.options.framing.resolution:
         raise FlagError(
             f"--resolution={settings.resolution} is less than the teacher's "
-            f"{run.options.resolution}"
+            f"{run.options.framing.resolution}"
         )
     if run.student:
         raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
@@ -107,7 +107,7 @@ def _check(run: run_folder.Run, settings: Settings) -> None:
 
 def _synthesis(run: run_folder.Run, settings: Settings):
     """The S that draws, or None where none is asked for; UserError where there is none."""
-    return run.synthesis() if settings.drawn_share and not run.options.supervised else None
+    return run.synthesis() if settings.drawn_share and not run.options.pictures.supervised else None
 
 
 def _check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
@@ -133,16 +133,17 @@ def _student_options(options: config.Options, settings: Settings, source: Source
     """The teacher's options as the student's pictures need them."""
     changes: dict = {"resolution": settings.resolution}
     if source.data_dir:
-        changes |= {"data": source.data_dir, "where": source.where, "where_table": ""}
+        changes |= {"data": source.data_dir, "where": source.where, "labels": ""}
     if source.limit:
         changes["limit"] = source.limit
-    return dataclasses.replace(options, **changes)
+    return options.replace(**changes)
 
 
 def _pictures(options: config.Options) -> np.ndarray:
     from ssv_tf.training import loop
 
-    unlabelled = dataclasses.replace(options, supervised=False, train_labels="")
+    table = options.pictures.labels if options.pictures.where else ""
+    unlabelled = options.replace(supervised=False, labels=table)
     try:
         return loop.load_training_pictures(unlabelled).images
     except FlagError:
@@ -164,19 +165,33 @@ def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite,
     import keras
 
     from ssv_tf.data import batches
+    from ssv_tf.evaluation import calibration, confidence
     from ssv_tf.models.student import StudentNetwork
     from ssv_tf.training.distillation import Distiller
 
     keras.utils.set_random_seed(settings.seed)
     encoding = teacher.encoding
     student = StudentNetwork(
-        settings.resolution, settings.width, centre_rad=encoding.centre_rad,
+        resolution=settings.resolution,
+        width=settings.width,
+        centre_rad=encoding.centre_rad,
         stretch=encoding.stretch,
-    )  # fmt: skip
+    )
     student.build()
     drawn = round(settings.drawn_share * settings.batch_size)
+    options = run.options
+    limited = calibration.azimuth_kind(options) == calibration.LINEAR
     distiller = Distiller(
-        student, teacher, synthesis, run.options, drawn, settings.mirror_weight, settings.seed
+        student=student,
+        teacher=teacher,
+        synthesis=synthesis,
+        viewpoints=options.viewpoints,
+        mirror_data=options.pictures.mirror_data,
+        augment_strength=options.method.augment,
+        right_within_deg=confidence.within_deg(limited),
+        drawn=drawn,
+        mirror_weight=settings.mirror_weight,
+        seed=settings.seed,
     )
     distiller.build()
     distiller.compile(optimizer=_optimizer(settings))

@@ -4,7 +4,6 @@ It tells how much of an error is V's size and the pictures' resolution, and how 
 of learning without labels. S is built and saved as it was drawn, and never trained.
 """
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -12,16 +11,17 @@ import tensorflow as tf
 
 from ssv_tf.training import augment, losses
 from ssv_tf.training import step as engine
+from ssv_tf.training.config import parts
 from ssv_tf.training.objective import angle_encoding
 
 
-def targets_rad(angles_deg: np.ndarray, options) -> np.ndarray:
+def targets_rad(angles_deg: np.ndarray, viewpoints: parts.ViewpointRange) -> np.ndarray:
     """Labels as V's code can hold them: float32 radians [n, 3].
 
     A stretched code goes around once within 180 degrees / stretch of its centre; what lies
     beyond is moved to that end, so that it is not taught as an angle of the other end.
     """
-    encoding = angle_encoding(options)
+    encoding = angle_encoding(viewpoints)
     centre, reach = np.array(encoding.centre_rad), np.pi / np.array(encoding.stretch)
     from_centre = np.radians(angles_deg) - centre
     return (centre + np.clip(from_centre, -reach, reach)).astype(np.float32)
@@ -29,7 +29,7 @@ def targets_rad(angles_deg: np.ndarray, options) -> np.ndarray:
 
 def make_trainer(options, angles_deg: np.ndarray):
     """A Trainer on the devices that the options name, with the labels of its pictures [n, 3]."""
-    angles_rad = targets_rad(angles_deg, options)
+    angles_rad = targets_rad(angles_deg, options.viewpoints)
     return engine.make_trainer(options, functools.partial(Trainer, angles_rad=angles_rad))
 
 
@@ -43,7 +43,7 @@ class Trainer(engine.Trainer):
     """
 
     def __init__(self, options, strategy, angles_rad):
-        super().__init__(dataclasses.replace(options, prior_rate=0.0), strategy)
+        super().__init__(options.replace(prior_rate=0.0, front_share=0.5), strategy)
         self.angles_rad = angles_rad
         compiled = self.step
         self.step = lambda batch, number, *_: compiled(batch, number, False)
@@ -53,9 +53,9 @@ class Trainer(engine.Trainer):
 
     def train_analysis(self, real, step, *_):
         """V's step on this replica's (pictures [b, r, r, 3], angles [b, 3])."""
-        o = self.options
-        micro = zip(*(tf.split(part, o.accumulate) for part in real), strict=True)
-        draws = self._draws(augment.draw_shapes(o.batch_size, o.resolution), step, 0)
+        run, side = self.options.run, self.options.framing.resolution
+        micro = zip(*(tf.split(part, run.accumulate) for part in real), strict=True)
+        draws = self._draws(augment.draw_shapes(run.batch_size, side), step, 0)
         pairs = [
             self._analysis_gradients(own, draw) for own, draw in zip(micro, draws, strict=True)
         ]
@@ -64,7 +64,7 @@ class Trainer(engine.Trainer):
         self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
         return parts
 
-    def _analysis_gradients_of(self, real, draws, penalise=False, taught=False):
+    def _analysis_gradients(self, real, draws, penalise=False, pseudo_labels=False):
         pictures, angles_rad = real
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -73,6 +73,6 @@ class Trainer(engine.Trainer):
         return engine._gradients(tape, loss, weights), {"v_viewpoint": loss}
 
     def _loss(self, pictures, angles_rad, draws):
-        shown = augment.augment(pictures, draws, self.options.augment)
+        shown = augment.augment(pictures, draws, self.options.method.augment)
         seen = self.analysis(shown, training=True)
         return losses.viewpoint_consistency(seen, angles_rad, self.analysis.encoding)

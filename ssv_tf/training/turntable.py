@@ -8,14 +8,14 @@ from ssv_tf.models import inference
 from ssv_tf.training.objective import viewpoint_range_rad
 
 
-def turntable(synthesis, options, objects=4, views=12, seed=0, elevation_deg=None):
+def turntable(synthesis, viewpoints, objects=4, views=12, seed=0, elevation_deg=None):
     """Pictures of `objects` random styles at `views` azimuths.
 
     The full circle starts at 0 and leaves the end out; a limited range goes from end to end.
 
     Args:
       synthesis: SynthesisNetwork.
-      options: config.Options, for the range of viewpoints.
+      viewpoints: config.parts.ViewpointRange.
       objects: rows, or an array of styles [objects, 2 code_size].
       elevation_deg: of every view; None for the middle of the range.
 
@@ -24,9 +24,9 @@ def turntable(synthesis, options, objects=4, views=12, seed=0, elevation_deg=Non
     """
     styles = objects
     if isinstance(objects, int):
-        styles = np.random.default_rng(seed).normal(size=(objects, 2 * options.code_size))
+        styles = np.random.default_rng(seed).normal(size=(objects, 2 * synthesis.code_size))
     styles = np.asarray(styles, np.float32)
-    angles = turntable_angles_rad(options, views, elevation_deg)
+    angles = turntable_angles_rad(viewpoints, views, elevation_deg)
     draw = _draw_function(synthesis)
     rows = []
     for style in styles:
@@ -36,10 +36,10 @@ def turntable(synthesis, options, objects=4, views=12, seed=0, elevation_deg=Non
     return np.stack(rows)
 
 
-def turntable_angles_rad(options, views, elevation_deg=None):
+def turntable_angles_rad(viewpoints, views, elevation_deg=None):
     """The viewpoints of a turntable, float32 [views, 3] radians."""
-    low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(options))
-    circle = options.azimuth_range_deg >= 180
+    low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(viewpoints))
+    circle = viewpoints.full_circle
     angles = np.zeros((views, 3), np.float32)
     angles[:, 0] = np.linspace(0 if circle else low[0], 2 * np.pi if circle else high[0],
                                views, endpoint=not circle)  # fmt: skip

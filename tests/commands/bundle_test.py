@@ -17,7 +17,7 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, run_folder
 
 SECRET = "/home/somebody/secret"
-OPTIONS = config.Options(
+OPTIONS = config.Options.of(
     data=SECRET, run_dir=SECRET, score_data=SECRET, score_labels=SECRET, perceptual_weights=SECRET,
     where_table=SECRET,
     analysis_width=0.03, synthesis_width=0.03, code_size=4, crop="height",
@@ -82,7 +82,7 @@ def test_it_holds_no_checkpoint_and_nothing_private(run):
         if path.is_file():
             assert b"somebody" not in path.read_bytes(), path
     options = run_folder.load(packed).options
-    assert options.data == "photos" and not options.run_dir.startswith("/")
+    assert options.pictures.data == "photos" and not options.run.run_dir.startswith("/")
     kept = {f.name for f in dataclasses.fields(options)} - {*bundle._PRIVATE, "data"}
     assert all(getattr(options, name) == getattr(OPTIONS, name) for name in kept)
 
@@ -110,14 +110,14 @@ def test_the_card_tells_score_data_licence_and_limits(run):
     ],
 )
 def test_the_run_it_started_from_is_told_and_no_folder_is(start, kept, said):
-    options = dataclasses.replace(OPTIONS, init_from=start)
+    options = OPTIONS.replace(init_from=start)
     assert bundle.public_options(options).init_from == kept
     assert said in cards.training_data(options, "Some pictures.")
 
 
 def test_a_supervised_ceiling_is_called_so(run):
     card = cards.markdown(
-        "x", dataclasses.replace(OPTIONS, supervised=True), _score(), {}, "Some.", "Free."
+        "x", OPTIONS.replace(supervised=True), _score(), {}, "Some.", "Free."
     )
     assert config.SUPERVISED in card and "No label was read" not in card
 

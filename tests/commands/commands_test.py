@@ -16,7 +16,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.training import config, networks, run_folder, turntable
 
-TINY = config.Options(**tiny.NETWORKS)
+TINY = config.Options.of(**tiny.NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_synthesize_writes_every_picture_once(run, tmp_path):
 
 
 def test_a_limited_range_swings_back_instead_of_jumping(run):
-    options = dataclasses.replace(TINY, azimuth_range_deg=60.0)
+    options = TINY.replace(azimuth_range_deg=60.0)
     gif = synthesize.turntable_gif(run.synthesis(), options, 1, 5)
     with Image.open(__import__("io").BytesIO(gif)) as frames:
         assert frames.n_frames == 8

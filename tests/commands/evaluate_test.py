@@ -26,7 +26,7 @@ class FakeRun:
 
     def __init__(self, path, **options):
         self.path = Path(path)
-        self.options = config.Options(**options)
+        self.options = config.Options.of(**options)
 
     def analysis(self):
         return _raw
@@ -123,7 +123,7 @@ def test_calibrate_on_a_folder_writes_where_it_is_told(run, photos, tmp_path, ca
 
 
 def test_calibrate_uses_a_line_where_the_run_was_trained_on_a_limited_range(run):
-    run.options = config.Options(azimuth_range_deg=80.0)
+    run.options = config.Options.of(azimuth_range_deg=80.0)
     assert run_command(calibrate, "--run=x") == 0
     assert Calibration.load(run.path / "calibration.json").kinds[0] == "linear"
 
@@ -266,7 +266,7 @@ def test_bad_input_is_one_line_and_a_code(run, photos, capsys, words, code, reas
 
 
 def test_a_run_on_other_pictures_needs_labels_of_its_own(run, capsys):
-    run.options = config.Options(data="/photos")
+    run.options = config.Options.of(data="/photos")
     assert run_command(evaluate, "--run=x") == 2
     assert "trained on /photos, which brings no labels" in capsys.readouterr().err
 
@@ -311,7 +311,7 @@ def test_the_report_is_self_contained_and_says_its_numbers(tmp_path):
         '{"step": 5, "kind": "train", "v_viewpoint": 1.5}\n{"step": 10, "ki'
     )
     outcome = _outcome()
-    page = report.build(tmp_path, config.Options(), outcome, pictures=40)
+    page = report.build(tmp_path, config.Options.of(), outcome, pictures=40)
     assert f"{outcome.result['azimuth']['median_error_deg']:.1f}°" in page
     assert "image/gif" in page and "<h2>Training</h2>" in page
     assert "my &lt;run&gt;" in page and "alert(1)" in page and "<script" not in page
@@ -323,7 +323,7 @@ def test_the_report_is_self_contained_and_says_its_numbers(tmp_path):
 
 
 def test_the_report_leaves_private_pictures_and_their_names_out(tmp_path):
-    page = report.build(tmp_path, config.Options(), _outcome(), pictures=0)
+    page = report.build(tmp_path, config.Options.of(), _outcome(), pictures=0)
     assert page.count("<img") == 5
     assert "image/jpeg" not in page and "alert(1)" not in page
 

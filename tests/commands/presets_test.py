@@ -27,7 +27,7 @@ def test_a_preset_is_small_complete_and_names_nobodys_folders(name):
     for path in files:
         if path.suffix in (".json", ".md"):
             assert not re.search(r'(^|[\s"=])/\w+/', path.read_text()), path
-    assert not run.options.supervised
+    assert not run.options.pictures.supervised
 
 
 @pytest.mark.parametrize("name", PRESETS)

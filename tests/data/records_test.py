@@ -168,7 +168,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(written, pictures, caps
 )
 def test_flags_that_do_not_go_together(changes, said):
     with pytest.raises(FlagError, match=said):
-        config.Options(**changes)
+        config.Options.of(**changes)
 
 
 @pytest.mark.slow

@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
     ({"symmetry_weight": 0.0}, "circular"),
 ])  # fmt: skip
 def test_the_kind_follows_how_a_run_was_trained(settings, kind):
-    assert calibration.azimuth_kind(config.Options(**settings)) == kind
+    assert calibration.azimuth_kind(config.Options.of(**settings)) == kind
 
 
 # --- The symmetric circle ----------------------------------------------------------------------

@@ -30,7 +30,7 @@ def made(tmp_path_factory):
         Image.fromarray(picture).save(place / "pictures" / f"{i}.jpg")
     (place / "run" / "models").mkdir(parents=True)
     exported.analysis().save(place / "run" / "models" / "analysis.keras")
-    options = config.Options(data=str(place / "pictures"), resolution=exported.SIZE)
+    options = config.Options.of(data=str(place / "pictures"), resolution=exported.SIZE)
     (place / "run" / "options.json").write_text(options.to_json())
     synthesis = SynthesisNetwork(32, 0.03, code_size=4, mapping_layers=1, volume_size=8)
     synthesis.build()
@@ -219,4 +219,4 @@ def test_a_damaged_archive_is_no_model_for_any_command(tmp_path):
     np.savez(path.with_suffix(".npz"), a=np.zeros(3))
     path.with_suffix(".npz").rename(path)  # a sound zip of something else
     with pytest.raises(UserError, match=r"analysis\.keras cannot be read as a Keras model"):
-        run_folder.Run(tmp_path, config.Options()).analysis()
+        run_folder.Run(tmp_path, config.Options.of()).analysis()

@@ -360,7 +360,7 @@ def run_folder(analysis, tmp_path_factory):
     pictures.mkdir()
     for i, picture in enumerate(_pictures(12, 48)):
         Image.fromarray(picture).save(pictures / f"{i}.png")
-    options = config.Options(data=str(pictures), resolution=SIZE)
+    options = config.Options.of(data=str(pictures), resolution=SIZE)
     files.write_atomically(place / "options.json", options.to_json())
     (place / "models").mkdir()
     analysis.save(place / "models" / "analysis.keras")
@@ -478,10 +478,10 @@ def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_p
 
 
 def test_pictures_for_ranges_and_for_comparison_are_different_ones(run_folder):
-    options = config.Options(data=str(run_folder / "pictures"), resolution=SIZE)
+    options = config.Options.of(data=str(run_folder / "pictures"), resolution=SIZE)
     first, second = command._pictures(options, _Values(representative=200, parity_pictures=200))
     assert len(first) == len(second) == 6
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 12
-    gone = config.Options(data="/no/such/folder", resolution=SIZE)
+    gone = config.Options.of(data="/no/such/folder", resolution=SIZE)
     with pytest.raises(UserError, match="--data_dir=FOLDER"):
         command._pictures(gone, _Values())

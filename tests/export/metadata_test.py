@@ -178,7 +178,7 @@ def run(tmp_path):
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "analysis.keras").write_bytes(b"weights")
     Calibration((1.0, 2.0, 3.0), (180.0, 0.0, 0.0), pictures=30).save(folder / "calibration.json")
-    options = config.Options(data="/home/somebody/secret", crop="height")
+    options = config.Options.of(data="/home/somebody/secret", crop="height")
     return run_folder.Run(folder, options)
 
 

@@ -275,7 +275,7 @@ def run_folder(tmp_path_factory):
     (place / "pictures").mkdir()
     for i, picture in enumerate(pictures(8, 48, 48)):
         Image.fromarray(picture).save(place / "pictures" / f"{i}.png")
-    options = config.Options(data=str(place / "pictures"), resolution=SIZE)
+    options = config.Options.of(data=str(place / "pictures"), resolution=SIZE)
     files.write_atomically(place / "options.json", options.to_json())
     (place / "models").mkdir()
     served.analysis().save(place / "models" / "analysis.keras")

@@ -28,7 +28,7 @@ LARGEST = 4_000_000  # bytes of all built files
 def written_run(tmp_path_factory):
     """A run without calibration, of the smallest network."""
     place = tmp_path_factory.mktemp("run")
-    options = config.Options(
+    options = config.Options.of(
         data="/somebody/photos", resolution=SIZE, crop="height", padding="blur"
     )
     files.write_atomically(place / "options.json", options.to_json())

@@ -40,7 +40,7 @@ def live(options, overwrite=False, last=0) -> tuple[int, int]:
         code = 1
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            count = Count(options.run_dir, last)
+            count = Count(options.run.run_dir, last)
             code = loop.train(options, overwrite, quiet=True)
             os.write(write, str(count.seen).encode())
         except BaseException as error:
@@ -55,31 +55,31 @@ def live(options, overwrite=False, last=0) -> tuple[int, int]:
 
 def end(options):
     """The last checkpoint's arrays and the logged steps, after a look for leftovers."""
-    folder = options.run_dir
+    folder = options.run.run_dir
     left = [name for _, _, names in os.walk(folder) for name in names if name.startswith(".")]
     assert not left, f"half-written files remain: {left}"
     with open(f"{folder}/metrics.jsonl") as stream:
         logged = [line.split(",")[0] for line in stream]
-    with np.load(f"{folder}/checkpoints/step-{options.steps}.npz") as archive:
+    with np.load(f"{folder}/checkpoints/step-{options.run.steps}.npz") as archive:
         return {name: archive[name].tobytes() for name in archive.files}, logged
 
 
 def main(place):
     toy.install(loop, engines, run_folder)
     monitor._board = lambda folder: monitor._NoBoard()
-    whole = dataclasses.replace(toy.OPTIONS, run_dir=f"{place}/whole")
+    whole = toy.OPTIONS.replace(run_dir=f"{place}/whole")
     code, points = live(whole)
     assert code == 0
     wanted, died = end(whole), 0
     for last in range(1, points + 1):
-        broken = dataclasses.replace(whole, run_dir=f"{place}/broken-{last}")
+        broken = whole.replace(run_dir=f"{place}/broken-{last}")
         assert live(broken, last=last)[0] == -signal.SIGKILL, last
         assert live(broken)[0] == 0, f"the run killed at file operation {last} cannot go on"
         assert end(broken) == wanted, f"the run killed at file operation {last} ends otherwise"
         died += 1
     # The same for --overwrite of an older run of other settings.
-    older = dataclasses.replace(whole, run_dir=f"{place}/older", seed=5)
-    new, last = dataclasses.replace(older, seed=6), 0
+    older = whole.replace(run_dir=f"{place}/older", seed=5)
+    new, last = older.replace(seed=6), 0
     while True:
         last += 1
         assert live(older, overwrite=True)[0] == 0

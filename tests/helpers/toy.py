@@ -7,7 +7,7 @@ import numpy as np
 from ssv_tf.data import collection
 from ssv_tf.training import config
 
-OPTIONS = config.Options(
+OPTIONS = config.Options.of(
     steps=4, batch_size=8, data="pictures", supervised=True, log_interval=1, checkpoint_interval=2,
     score_interval=1000, keep=1,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from ssv_tf.data import collection
 from ssv_tf.training import config, loop, networks
 
 folder, accumulate = sys.argv[1:]
-OPTIONS = config.Options(
+OPTIONS = config.Options.of(
     **tiny.NETWORKS | {"batch_size": 16}, run_dir=folder, steps=3, accumulate=int(accumulate),
     deterministic=True, dropout=0.0, image_weight=0.0, prior_rate=0.01, decay_share=0.0,
     r1_interval=2, log_interval=1, checkpoint_interval=1, score_interval=100, picture_interval=100,
@@ -28,7 +28,7 @@ def pictures(_options):
 
 
 def optimizers(options):
-    rates = options.analysis_rate, options.synthesis_rate, options.synthesis_rate
+    rates = options.optimizer.analysis_rate, options.optimizer.synthesis_rate, options.optimizer.synthesis_rate
     return [keras.optimizers.SGD(rate) for rate in rates]
 
 

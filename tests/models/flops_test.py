@@ -76,7 +76,7 @@ def test_bigger_pictures_and_volumes_cost_more():
 def test_step_counts_its_passes_by_hand(analysis):
     synthesis = _synthesis()
     v, (make, draw) = flops.analysis_macs(analysis), flops.synthesis_macs(synthesis)
-    options = config.Options(
+    options = config.Options.of(
         batch_size=8, image_weight=0.0, synthesis_symmetry_weight=0.0, r1_interval=8
     )
     macs = flops.step_macs(options, analysis, synthesis)
@@ -90,7 +90,7 @@ def test_losses_left_out_and_lazy_penalties_are_cheaper(analysis):
     synthesis = _synthesis()
 
     def total(**settings):
-        options = config.Options(batch_size=8, **settings)
+        options = config.Options.of(batch_size=8, **settings)
         return sum(flops.step_macs(options, analysis, synthesis).values())
 
     assert total(image_weight=0.0) < total()

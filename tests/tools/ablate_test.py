@@ -199,7 +199,7 @@ def test_rows_on_other_pictures_are_refused_before_anything_runs(configs):
 
 
 def test_a_supervised_row_says_so_in_the_table():
-    changed = ablation_table.changes(config.Options(supervised=True, seed=4), config.Options())
+    changed = ablation_table.changes(config.Options.of(supervised=True, seed=4), config.Options.of())
     rows = [{"name": "ceiling", "changed": changed, "seeds": {0: None}}]
     assert f"| ceiling | {config.SUPERVISED} |" in ablation_table.to_markdown(rows, [0])
 

@@ -82,7 +82,7 @@ def test_probes_of_a_head_share_all_but_the_gaze_yaw():
 
 @pytest.fixture(scope="module")
 def heads_run(tmp_path_factory):
-    options = config.Options(
+    options = config.Options.of(
         **tiny.NETWORKS, azimuth_range_deg=60.0, tilt_range_deg=10.0, data="photos"
     )
     folder = tmp_path_factory.mktemp("runs") / "heads"

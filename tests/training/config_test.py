@@ -24,7 +24,7 @@ def _parse(*words):
 
 
 def test_flags_without_values_are_the_defaults():
-    assert _parse() == config.Options()
+    assert _parse() == config.Options.of()
 
 
 def test_every_setting_has_a_flag_with_a_help():
@@ -38,22 +38,22 @@ def test_flags_to_options_to_json_and_back():
         "--elevation_min_deg=-12.5", "--projection=free", "--nomirror_data", "--xla",
         "--azimuth_range_deg=80", "--where=class_id%4!=1",
     )  # fmt: skip
-    assert (options.batch_size, options.accumulate, options.resolution) == (24, 3, 64)
-    assert options.elevation_min_deg == -12.5 and options.projection == "free"
-    assert options.mirror_data is False and options.xla is True
-    assert options.where == "class_id%4!=1"
+    assert (options.run.batch_size, options.run.accumulate, options.framing.resolution) == (24, 3, 64)
+    assert options.viewpoints.elevation_min_deg == -12.5 and options.projection == "free"
+    assert options.pictures.mirror_data is False and options.xla is True
+    assert options.pictures.where == "class_id%4!=1"
     assert config.from_json(options.to_json()) == options
 
 
 def test_json_holds_every_setting_by_name():
-    values = json.loads(config.Options(seed=4).to_json())
+    values = json.loads(config.Options.of(seed=4).to_json())
     assert set(values) == {field.name for field in dataclasses.fields(config.Options)}
     assert values["seed"] == 4
 
 
 def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.Options().seed = 1
+        config.Options.of().seed = 1
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_options_cannot_be_changed():
 def test_a_wrong_value_is_refused_with_its_flag_and_itself(setting):
     (name, value), = setting.items()  # fmt: skip
     with pytest.raises(FlagError) as caught:
-        config.Options(**setting)
+        config.Options.of(**setting)
     assert f"--{name}" in str(caught.value) and str(value) in str(caught.value)
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
@@ -116,7 +116,7 @@ def test_a_wrong_value_is_refused_with_its_flag_and_itself(setting):
 )
 def test_settings_that_do_not_go_together_are_refused(settings, named):
     with pytest.raises(FlagError) as caught:
-        config.Options(**settings)
+        config.Options.of(**settings)
     assert all(word in str(caught.value) for word in named)
 
 
@@ -131,7 +131,7 @@ def test_settings_that_do_not_go_together_are_refused(settings, named):
     ],
 )
 def test_values_at_the_edge_of_their_range_are_taken(good):
-    options = config.Options(**good)
+    options = config.Options.of(**good)
     assert config.from_json(options.to_json()) == options
 
 
@@ -169,7 +169,7 @@ def test_settings_of_another_version_are_named():
 def test_a_flag_file_is_read_beside_the_flags_of_the_process(tmp_path):
     path = tmp_path / "own.flags"
     path.write_text("--steps=7\n--style_weight=0\n")
-    assert config.from_flag_file(path, "--steps=9") == config.Options(steps=9, style_weight=0.0)
+    assert config.from_flag_file(path, "--steps=9") == config.Options.of(steps=9, style_weight=0.0)
     for text, said in (("--steps=0", "own.flags: --steps must"), ("--hue=1", "own.flags.*hue")):
         path.write_text(text)
         with pytest.raises(FlagError, match=said):
@@ -185,7 +185,7 @@ def test_there_are_flag_files():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_flag_file_makes_options(path):
     options = _parse(f"--flagfile={path}")
-    assert config.from_json(options.to_json()) == options != config.Options()
+    assert config.from_json(options.to_json()) == options != config.Options.of()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ from keras import ops
 
 from ssv_tf.training import config, health
 
-OPTIONS = config.Options(code_size=4, azimuth_range_deg=180.0)
+OPTIONS = config.Options.of(azimuth_range_deg=180.0)
 SIZE = 32
 
 
@@ -79,9 +79,15 @@ def pictures():
     return _drawn(World())
 
 
+def _health(pictures, options=OPTIONS, augment_strength=0.0):
+    return health.Health(
+        viewpoints=options.viewpoints, code_size=4, augment_strength=augment_strength, seed=0,
+        features=Features(), pictures=pictures,
+    )  # fmt: skip
+
+
 def _measured(pictures, viewer=None, world=None, options=OPTIONS):
-    options = dataclasses.replace(options, augment=0.0)
-    watched = health.Health(options, Features(), pictures)
+    watched = _health(pictures, options)
     return watched.measure(viewer or Viewer(), world or World())
 
 
@@ -111,7 +117,7 @@ def test_half_a_circle_off_is_seen(pictures):
 @pytest.mark.parametrize("range_deg", [180.0, 80.0])
 def test_an_answer_from_the_mirrored_side_is_seen(range_deg):
     pictures = _drawn(World(), range_deg)
-    options = dataclasses.replace(OPTIONS, azimuth_range_deg=range_deg)
+    options = OPTIONS.replace(azimuth_range_deg=range_deg)
     assert _measured(pictures, options=options)["handedness"] > 0.97
     found = _measured(pictures, Viewer(lambda azimuth: -azimuth), options=options)
     assert found["handedness"] < 0.03 and found["mirror_error_deg"] < 2
@@ -183,7 +189,7 @@ def test_drawings_that_do_not_turn_are_seen(pictures):
 
 
 def test_a_limited_range_has_no_opposite_side(pictures):
-    options = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
+    options = OPTIONS.replace(azimuth_range_deg=80.0)
     found = _measured(pictures, options=options)
     assert "front_rear" not in found and "ends" not in found
 
@@ -199,7 +205,7 @@ def test_nothing_measured_is_no_verdict():
 
 
 def test_a_viewer_that_changes_its_mind_is_not_steady(pictures):
-    watched = health.Health(dataclasses.replace(OPTIONS, augment=0.0), Features(), pictures)
+    watched = _health(pictures)
     assert "stability" not in watched.measure(Viewer(), World())
     half = Viewer(lambda azimuth: ops.where(azimuth > 0, azimuth, azimuth + np.pi))
     found = watched.measure(half, World())
@@ -212,12 +218,12 @@ def test_a_healthy_run_that_still_moves_is_told_so():
     (sentence,) = health.verdict(values, OPTIONS)
     assert "20 %" in sentence and "front against rear" in sentence and "--steps" in sentence
     assert health.verdict(values | {"stability": 0.92}, OPTIONS) == []
-    narrow = dataclasses.replace(OPTIONS, azimuth_range_deg=80.0)
+    narrow = OPTIONS.replace(azimuth_range_deg=80.0)
     assert "rear" not in health.verdict(values, narrow)[0]
 
 
 def test_the_same_networks_are_compiled_once(pictures):
-    watched = health.Health(OPTIONS, Features(), pictures)
+    watched = _health(pictures, augment_strength=1.0)
     viewer, world = Viewer(), World()
     first = watched.measure(viewer, world)
     tools = dict(watched._tools)

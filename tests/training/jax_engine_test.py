@@ -16,7 +16,7 @@ from ssv_tf.training import checkpoints, config, loop, run_folder, step
 
 pytest.importorskip("jax")
 
-OPTIONS = config.Options(**tiny.NETWORKS, dropout=0.0, r1_interval=1, image_weight=0.4)
+OPTIONS = config.Options.of(**tiny.NETWORKS, dropout=0.0, r1_interval=1, image_weight=0.4)
 CASES = {
     "composite": {
         "prior_rate": 0.01,
@@ -79,7 +79,7 @@ def ramped(trainer):
     # The first half of a style is drawn as wide as --shape_ramp says, the second is left.
     size, shapes = trainer.options.code_size, trainer.objective.analysis_draws(8)
     full = trainer._draws(shapes, np.uint32(3), 0)
-    trainer.options = dataclasses.replace(trainer.options, shape_ramp=1.0, steps=4)
+    trainer.options = trainer.options.replace(shape_ramp=1.0, steps=4)
     half = trainer._draws(shapes, np.uint32(3), 0)
     wanted = np.concatenate([0.75 * full["style"][:, :size], full["style"][:, size:]], axis=1)
     np.testing.assert_allclose(half["style"], wanted, rtol=1e-6)
@@ -105,7 +105,7 @@ def tensorflow_numbers(folder, options):
     trainer = step.Trainer(options, step.make_strategy())
     random = np.random.default_rng(5)
     trainer.log_prior.assign(0.3 * random.normal(size=trainer.log_prior.shape))
-    batch = options.batch_size
+    batch = options.run.batch_size
     real = random.uniform(-1, 1, (batch, 32, 32, 3)).astype(np.float32)
     v_draws = drawn(trainer.objective.analysis_draws(batch), 1)
     s_draws = drawn(trainer.objective.synthesis_draws(batch), 2)
@@ -116,7 +116,7 @@ def tensorflow_numbers(folder, options):
     folder.mkdir()
     np.savez(folder / "given.npz", **given)
     (folder / "options.json").write_text(options.to_json())
-    extra = {"prior": np.asarray(trainer.log_prior)} if options.prior_rate else {}
+    extra = {"prior": np.asarray(trainer.log_prior)} if options.viewpoints.prior_rate else {}
     of_v, v_parts = trainer._analysis_gradients_of(
         real, v_draws | extra, True, options.teacher_weight > 0
     )
@@ -130,7 +130,7 @@ def tensorflow_numbers(folder, options):
 @pytest.mark.timeout(900)
 def test_losses_and_gradients_are_tensorflows(tmp_path, environment):
     wanted = {
-        name: tensorflow_numbers(tmp_path / name, dataclasses.replace(OPTIONS, **changes))
+        name: tensorflow_numbers(tmp_path / name, OPTIONS.replace(**changes))
         for name, changes in CASES.items()
     }
     run(["-c", GRADIENTS, *(str(tmp_path / name) for name in CASES)], environment)
@@ -147,7 +147,7 @@ def test_losses_and_gradients_are_tensorflows(tmp_path, environment):
 
 # --- Training --------------------------------------------------------------------------------
 
-TRAINING = config.Options(
+TRAINING = config.Options.of(
     **tiny.NETWORKS | {"batch_size": 16}, prior_rate=0.01, decay_share=0.0, r1_interval=1, limit=64,
     log_interval=1, checkpoint_interval=2, score_interval=2, picture_interval=4,
 )  # fmt: skip
@@ -162,7 +162,7 @@ from ssv_tf.training import loop
 folder = sys.argv[1]
 options = config.from_json(open(folder + "/options.json").read())
 for name in ("whole", "broken"):
-    loop.train(dataclasses.replace(options, run_dir=f"{folder}/{name}", steps=4), quiet=True)
+    loop.train(options.replace(run_dir=f"{folder}/{name}", steps=4), quiet=True)
 pictures = np.load(folder + "/pictures.npy")
 analysis = run_folder.load(folder + "/whole").analysis()
 np.save(folder + "/predicted.npy", inference.predict(analysis, pictures)[:, :3])
@@ -170,7 +170,7 @@ np.save(folder + "/predicted.npy", inference.predict(analysis, pictures)[:, :3])
 
 
 def flags_of(options):
-    plain = config.Options()
+    plain = config.Options.of()
     changed = {
         f.name: getattr(options, f.name)
         for f in dataclasses.fields(options)
@@ -216,11 +216,11 @@ def test_training_by_command_resume_devices_and_tensorflow(tmp_path, environment
     predicted = inference.predict(run_folder.load(tmp_path / "whole").analysis(), pictures)[:, :3]
     apart = np.abs(predicted - np.load(tmp_path / "predicted.npy"))
     assert np.minimum(apart, 360 - apart).max() < 0.05
-    options = dataclasses.replace(TRAINING, run_dir=str(tmp_path / "whole"), steps=4)
+    options = TRAINING.replace(run_dir=str(tmp_path / "whole"), steps=4)
     trainer = step.make_trainer(options)
     assert checkpoints.Checkpoints(tmp_path / "whole" / "checkpoints", trainer, 3).restore() == 4
     for name, variable in trainer.state().items():
         np.testing.assert_array_equal(variable.numpy(), whole[name])
     monkeypatch.setenv("SSV_TF_CACHE", str(tmp_path / "cache"))
-    assert loop.train(dataclasses.replace(options, steps=5), quiet=True) == 0
+    assert loop.train(options.replace(steps=5), quiet=True) == 0
     assert losses_of(tmp_path / "whole")[-1]["step"] == 5

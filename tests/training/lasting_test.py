@@ -28,10 +28,10 @@ def toys():
 
 
 def options_in(folder, **changes):
-    return dataclasses.replace(toy.OPTIONS, run_dir=str(folder), **changes)
+    return toy.OPTIONS.replace(run_dir=str(folder), **changes)
 
 
-def end_of(folder, number=toy.OPTIONS.steps):
+def end_of(folder, number=toy.OPTIONS.run.steps):
     with np.load(folder / "checkpoints" / f"step-{number}.npz", allow_pickle=False) as archive:
         return {name: archive[name].tobytes() for name in archive.files}
 

@@ -14,7 +14,7 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, losses
 from ssv_tf.training.objective import Objective, viewpoint_range_rad
 
-OPTIONS = config.Options(
+OPTIONS = config.Options.of(
     resolution=32, analysis_width=0.03, synthesis_width=0.03, code_size=4, mapping_layers=2,
     volume_size=8, volume_features=3, batch_size=4, dropout=0.0, azimuth_range_deg=170.0,
     elevation_min_deg=-10.0, elevation_max_deg=40.0, tilt_range_deg=6.0,
@@ -53,7 +53,7 @@ def objective(networks):
     """Makes an Objective with other settings around the same networks."""
 
     def make(**settings):
-        options = dataclasses.replace(OPTIONS, **settings)
+        options = OPTIONS.replace(**settings)
         return Objective(options, *networks, _features, _realness_gradient, networks[0])
 
     return make
@@ -219,7 +219,7 @@ def test_each_loss_teaches_only_the_heads_it_is_about(objective, networks, real,
 def test_image_consistency_reaches_the_viewpoint_through_the_drawing(objective, networks, real):
     """Blind features of the drawn picture would leave V nothing to learn."""
     analysis, synthesis = networks
-    options = dataclasses.replace(OPTIONS, **(NO_V | {"image_weight": 1.0}))
+    options = OPTIONS.replace(**(NO_V | {"image_weight": 1.0}))
     blind = Objective(options, analysis, synthesis, lambda x: ops.stop_gradient(_features(x)),
                       _realness_gradient)  # fmt: skip
     assert not _learns(_analysis_gradients(blind, real, analysis.trainable_weights), "magnitude")
@@ -312,7 +312,7 @@ def test_parts_of_the_synthesis_loss_are_those_of_its_triplets(objective, networ
 
 @pytest.mark.parametrize("projection", ["composite", "free"])
 def test_every_weight_of_the_synthesis_network_learns(projection):
-    options = dataclasses.replace(OPTIONS, projection=projection)
+    options = OPTIONS.replace(projection=projection)
     made = Objective(options, *_networks(projection), _features, _realness_gradient)
     gradients = _synthesis_gradients(made)
     assert all(g is not None and np.isfinite(g).all() for g in gradients.values())

@@ -12,7 +12,7 @@ from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, run_folder
 
-OPTIONS = config.Options(analysis_width=0.03, synthesis_width=0.03, code_size=4, seed=9)
+OPTIONS = config.Options.of(analysis_width=0.03, synthesis_width=0.03, code_size=4, seed=9)
 
 
 def _networks(seed=0):

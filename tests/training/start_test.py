@@ -12,7 +12,7 @@ from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.training import config, engines, loop, networks, run_folder, start
 
-TINY = config.Options(steps=2, **sizes.NETWORKS, dropout=0.0, score_interval=9, picture_interval=9)
+TINY = config.Options.of(steps=2, **sizes.NETWORKS, dropout=0.0, score_interval=9, picture_interval=9)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def written_run(tmp_path_factory):
     """A run of drawn networks, never trained."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
-    trainer = engines.make_trainer(dataclasses.replace(TINY, seed=7))
+    trainer = engines.make_trainer(TINY.replace(seed=7))
     (folder / "options.json").write_text(TINY.to_json())
     run_folder.save_models(folder / "models", trainer.analysis, trainer.synthesis)
     return folder
@@ -62,8 +62,7 @@ def test_networks_and_averages_are_the_other_runs(written_run):
 
 def test_training_starts_there_and_a_resumed_run_does_not_go_back(written_run, tmp_path, capsys):
     frozen = {"analysis_rate": 1e-8, "synthesis_rate": 1e-8, "ema_decay": 0.0}
-    options = dataclasses.replace(
-        TINY, init_from=str(written_run), run_dir=str(tmp_path / "second"), **frozen
+    options = TINY.replace(init_from=str(written_run), run_dir=str(tmp_path / "second"), **frozen
     )
     assert loop.train(options, quiet=True) == 0
     assert "starting from the networks of" in capsys.readouterr().out
@@ -73,7 +72,7 @@ def test_training_starts_there_and_a_resumed_run_does_not_go_back(written_run, t
         strict=True,
     ):
         np.testing.assert_allclose(own, given, atol=1e-5)
-    assert loop.train(dataclasses.replace(options, steps=3), quiet=True) == 0
+    assert loop.train(options.replace(steps=3), quiet=True) == 0
     said = capsys.readouterr().out
     assert "resumed at step 2" in said and "starting from" not in said
 
@@ -98,7 +97,7 @@ def test_a_folder_of_pictures_that_has_the_presets_name_is_no_run(
 
 def test_the_recipe_of_photos_fits_the_preset_it_starts_from():
     options = config.from_flag_file(ROOT / "configs" / "cars_photos.flags")
-    given = run_folder.find(options.init_from)
+    given = run_folder.find(options.run.init_from)
     own, its = networks.build_networks(options), (given.analysis(), given.synthesis())
     for network, other in zip(own, its, strict=True):
         assert [v.shape for v in network.variables] == [v.shape for v in other.variables]
@@ -107,7 +106,7 @@ def test_the_recipe_of_photos_fits_the_preset_it_starts_from():
 
 
 def test_other_shapes_are_named(written_run):
-    trainer = engines.make_trainer(dataclasses.replace(TINY, analysis_width=0.06))
+    trainer = engines.make_trainer(TINY.replace(analysis_width=0.06))
     with pytest.raises(
         UserError, match=r"analysis network has other shapes \(width 0.03 there, 0.06"
     ):
@@ -118,8 +117,7 @@ def test_other_shapes_are_named(written_run):
 def test_a_start_that_cannot_be_costs_nobody_an_old_run(written_run, tmp_path, itself):
     old = shutil.copytree(written_run, tmp_path / "old")
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
-    options = dataclasses.replace(
-        TINY,
+    options = TINY.replace(
         run_dir=str(old),
         init_from=str(old) if itself else "cars",  # its networks are wider
     )
@@ -130,7 +128,7 @@ def test_a_start_that_cannot_be_costs_nobody_an_old_run(written_run, tmp_path, i
 
 
 def test_a_start_that_cannot_be_leaves_no_folder(tmp_path):
-    options = dataclasses.replace(TINY, run_dir=str(tmp_path / "new"), init_from="cars")
+    options = TINY.replace(run_dir=str(tmp_path / "new"), init_from="cars")
     with pytest.raises(UserError, match="has other shapes"):
         loop.train(options, quiet=True)
     assert not (tmp_path / "new").exists()
@@ -138,19 +136,19 @@ def test_a_start_that_cannot_be_leaves_no_folder(tmp_path):
 
 def test_a_resumed_run_does_not_need_its_start(written_run, tmp_path):
     first = shutil.copytree(written_run, tmp_path / "first")
-    options = dataclasses.replace(TINY, init_from=str(first), run_dir=str(tmp_path / "second"))
+    options = TINY.replace(init_from=str(first), run_dir=str(tmp_path / "second"))
     assert loop.train(options, quiet=True) == 0
     shutil.rmtree(first)
-    assert loop.train(dataclasses.replace(options, steps=3), quiet=True) == 0
+    assert loop.train(options.replace(steps=3), quiet=True) == 0
 
 
 def test_labels_never_get_in(written_run, tmp_path):
     supervised = tmp_path / "taught"
     supervised.mkdir()
-    taught = dataclasses.replace(TINY, supervised=True, train_labels="x.csv", data="photos")
+    taught = TINY.replace(supervised=True, train_labels="x.csv", data="photos")
     (supervised / "options.json").write_text(taught.to_json())
     trainer = engines.make_trainer(TINY)
     with pytest.raises(UserError, match="was trained from labels"):
         start.take_over(trainer, str(supervised))
     with pytest.raises(FlagError, match=r"do not go together; begin anew with --init_from=$"):
-        dataclasses.replace(TINY, init_from=str(written_run), supervised=True)
+        TINY.replace(init_from=str(written_run), supervised=True)

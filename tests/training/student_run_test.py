@@ -21,7 +21,7 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, run_folder, student_run
 from ssv_tf.training.distillation import Distiller
 
-OPTIONS = config.Options(code_size=8, augment=0.0, elevation_max_deg=20.0)
+OPTIONS = config.Options.of(code_size=8, augment=0.0, elevation_max_deg=20.0)
 ENCODING = {"centre_rad": (0.0, 0.17, 0.0), "stretch": (1.0, 4.0, 9.0)}
 
 
@@ -122,7 +122,7 @@ def test_drawn_pictures_are_taught_as_they_were_drawn():
 
 
 def test_without_mirrored_data_nothing_is_mirrored():
-    options = dataclasses.replace(OPTIONS, mirror_data=False)
+    options = OPTIONS.replace(mirror_data=False)
     distiller, pictures = _distiller(drawn=1, options=options), _pictures(2)
     out = distiller(pictures)
     assert out["magnitudes"].shape[0] == 3
@@ -175,7 +175,7 @@ def teacher_run(tmp_path_factory):
     """A run of untrained networks on a few of the embedded cars."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("teacher") / "cars"
-    options = dataclasses.replace(OPTIONS, limit=24, run_dir=str(folder))
+    options = OPTIONS.replace(limit=24, run_dir=str(folder))
     folder.mkdir()
     (folder / "options.json").write_text(options.to_json())
     run_folder.save_models(folder / "models", _teacher(), _synthesis())
@@ -204,7 +204,7 @@ def student_folder(teacher_run, tmp_path_factory):
 
 def test_student_folder_is_a_run(student_folder):
     run = run_folder.load(student_folder)
-    assert run.student == "cars" and run.options.resolution == 32
+    assert run.student == "cars" and run.options.framing.resolution == 32
     assert isinstance(run.analysis(), StudentNetwork)
     # The teacher's confidence would be a guess; its angles hold.
     assert run.calibration() == Calibration.identity()
@@ -266,5 +266,5 @@ def test_mistakes_cost_one_line(teacher_run, student_folder, tmp_path, capsys):
 
 def test_smaller_than_the_teacher_is_refused(tmp_path):
     with pytest.raises(FlagError, match="less than the teacher's 64"):
-        options = dataclasses.replace(OPTIONS, resolution=64)
+        options = OPTIONS.replace(resolution=64)
         student_run._check(run_folder.Run(tmp_path, options), student_run.Settings(resolution=32))

@@ -17,7 +17,7 @@ from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.evaluation import calibration, labelled, report, scoring
 from ssv_tf.training import config, engines, loop, run_folder, supervised
 
-TINY = config.Options(
+TINY = config.Options.of(
     supervised=True, steps=2, **tiny.NETWORKS, dropout=0.0, log_interval=1, checkpoint_interval=2,
     score_interval=2, picture_interval=1,
 )  # fmt: skip
@@ -35,8 +35,7 @@ def _picture_set(count, seed=0, labelled=True):
 
 
 def test_it_learns_the_labels_of_a_few_pictures():
-    options = dataclasses.replace(
-        TINY, augment=0.0, mirror_data=False, analysis_rate=5e-3, steps=150, ema_decay=0.9,
+    options = TINY.replace(augment=0.0, mirror_data=False, analysis_rate=5e-3, steps=150, ema_decay=0.9,
         prior_rate=0.01,
     )  # fmt: skip
     few = _picture_set(8)
@@ -44,7 +43,7 @@ def test_it_learns_the_labels_of_a_few_pictures():
     before = [w.numpy() for w in trainer.synthesis.weights]
     batches = trainer.batches(few.images, 0)
     seen = []
-    for number in range(options.steps):
+    for number in range(options.run.steps):
         parts = trainer.step(next(batches), tf.constant(number, tf.int64), number % 8 == 0)
         seen.append(float(parts["v_viewpoint"]))
     assert set(parts) == {"v_viewpoint", "v_gradient"}
@@ -80,7 +79,7 @@ def test_labels_beyond_what_the_code_can_hold_stay_at_its_end():
     held = np.degrees(supervised.targets_rad(degrees, TINY))
     expected = [[179, 35, 9], [-179, 51, -19.2], [10, -21, 19.2]]
     np.testing.assert_allclose(held, expected, atol=1e-3)
-    plain = dataclasses.replace(TINY, stretch=False)
+    plain = TINY.replace(stretch=False)
     np.testing.assert_allclose(np.degrees(supervised.targets_rad(degrees, plain)), degrees, 1e-5)
 
 
@@ -99,14 +98,14 @@ def collections(monkeypatch):
 
 
 def test_a_run_is_trained_scored_and_shown_as_the_ceiling(tmp_path, collections, capsys):
-    options = dataclasses.replace(TINY, run_dir=str(tmp_path / "run"))
+    options = TINY.replace(run_dir=str(tmp_path / "run"))
     assert loop.train(options, quiet=True) == 0
     assert f"pictures of 32 px, {config.SUPERVISED}" in capsys.readouterr().out
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     shown = [x for x in map(json.loads, lines) if x["kind"] == "train"]
     assert [x["step"] for x in shown] == [1, 2] and "s_viewpoint" not in shown[0]
     assert not list((tmp_path / "run" / "pictures").iterdir()), "S has nothing to show"
-    assert loop.train(dataclasses.replace(options, steps=3), quiet=True) == 0
+    assert loop.train(options.replace(steps=3), quiet=True) == 0
     run = run_folder.load(tmp_path / "run")
     with pytest.raises(UserError, match="it has no trained S"):
         run.synthesis()
@@ -121,7 +120,7 @@ def test_a_run_is_trained_scored_and_shown_as_the_ceiling(tmp_path, collections,
 
 
 def test_labels_come_from_the_table_or_the_source(collections):
-    folder = dataclasses.replace(TINY, data="photos", train_labels="a.csv")
+    folder = TINY.replace(data="photos", train_labels="a.csv")
     assert loop.load_training_pictures(folder).has_label.all()
     assert collections.pop() == ("photos", "train", "a.csv", True)
     assert loop.load_training_pictures(TINY).has_label.all()
@@ -133,7 +132,7 @@ def test_pictures_without_a_label_are_left_out(monkeypatch):
     some.angles_deg[2] = np.nan
     monkeypatch.setattr(sources, "load_collection", lambda *_, **__: some)
     assert loop.load_training_pictures(TINY).names == ["0.png", "1.png", "3.png"]
-    assert len(loop.load_training_pictures(dataclasses.replace(TINY, supervised=False))) == 4
+    assert len(loop.load_training_pictures(TINY.replace(supervised=False))) == 4
 
 
 def test_where_may_stand_in_a_table_of_its_own(tmp_path):
@@ -143,8 +142,7 @@ def test_where_may_stand_in_a_table_of_its_own(tmp_path):
     (tmp_path / "angles.csv").write_text("filename,azimuth_deg,elevation_deg,tilt_deg\n" + rows)
     kinds = "".join(f"{i}.png,{i % 2}\n" for i in range(4))
     (tmp_path / "kinds.csv").write_text("filename,kind\n" + kinds)
-    options = dataclasses.replace(
-        TINY, data=str(tmp_path), train_labels=str(tmp_path / "angles.csv"), where="kind==0",
+    options = TINY.replace(data=str(tmp_path), train_labels=str(tmp_path / "angles.csv"), where="kind==0",
         where_table=str(tmp_path / "kinds.csv"),
     )  # fmt: skip
     chosen = loop.load_training_pictures(options)
@@ -152,7 +150,7 @@ def test_where_may_stand_in_a_table_of_its_own(tmp_path):
 
 
 def test_without_labels_nothing_is_trained(tmp_path, collections):
-    options = dataclasses.replace(TINY, data="photos", run_dir=str(tmp_path / "run"))
+    options = TINY.replace(data="photos", run_dir=str(tmp_path / "run"))
     with pytest.raises(FlagError, match="photos brings no angles; give --train_labels"):
         loop.train(options, quiet=True)
     assert not (tmp_path / "run").exists()
@@ -160,7 +158,7 @@ def test_without_labels_nothing_is_trained(tmp_path, collections):
 
 def test_labels_of_another_run_are_refused():
     with pytest.raises(FlagError, match=r"--train_labels=a\.csv needs --supervised"):
-        config.Options(data="photos", train_labels="a.csv")
+        config.Options.of(data="photos", train_labels="a.csv")
 
 
 def test_another_backend_is_refused(monkeypatch):
@@ -170,7 +168,7 @@ def test_another_backend_is_refused(monkeypatch):
 
 
 def test_a_run_says_how_it_was_trained(capsys):
-    run_folder.say_if_supervised(config.Options())
+    run_folder.say_if_supervised(config.Options.of())
     assert capsys.readouterr().err == ""
     run_folder.say_if_supervised(TINY)
     assert config.SUPERVISED in capsys.readouterr().err

@@ -20,7 +20,7 @@ from ssv_tf.base.errors import FlagError, TrainingDiverged, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.training import checkpoints, config, loop, networks, run_folder, step
 
-TINY = config.Options(
+TINY = config.Options.of(
     steps=4,
     **sizes.NETWORKS,
     dropout=0.0,
@@ -47,7 +47,7 @@ def small_collections(monkeypatch):
 
 
 def tiny(folder, **changes):
-    return dataclasses.replace(TINY, run_dir=str(folder), **changes)
+    return TINY.replace(run_dir=str(folder), **changes)
 
 
 def weights_of(folder):
@@ -128,7 +128,7 @@ def test_rate_is_constant_then_falls_to_zero_as_a_cosine():
 
 @pytest.mark.parametrize("share, expected", [(0.0, [1.0, 1.0]), (0.5, [1.0, 0.0])])
 def test_every_optimizer_falls_over_the_last_share_of_the_steps(share, expected):
-    options = dataclasses.replace(TINY, steps=40, decay_share=share, mapping_rate_ratio=0.1)
+    options = TINY.replace(steps=40, decay_share=share, mapping_rate_ratio=0.1)
     for optimizer, rate in zip(networks.make_optimizers(options), (1e-3, 1e-3, 1e-4), strict=True):
         optimizer.build([])
         given = []
@@ -147,7 +147,7 @@ def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
 
 def test_training_lowers_the_consistency_losses(tmp_path):
     options = tiny(tmp_path / "run", steps=60, log_interval=10, score_interval=100)
-    options = dataclasses.replace(options, analysis_rate=5e-3, synthesis_rate=5e-3)
+    options = options.replace(analysis_rate=5e-3, synthesis_rate=5e-3)
     loop.train(options, quiet=True)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     kept = [x for x in map(json.loads, lines) if x["kind"] == "train"]
@@ -166,7 +166,7 @@ def test_training_lowers_the_consistency_losses(tmp_path):
 def test_every_choice_trains(tmp_path, changes):
     options = tiny(tmp_path, **changes)
     trainer = step.Trainer(options, step.make_strategy())
-    real = tf.random.stateless_normal([options.batch_size, 32, 32, 3], [1, 2])
+    real = tf.random.stateless_normal([options.run.batch_size, 32, 32, 3], [1, 2])
     before = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
     parts = {k: float(v) for k, v in trainer.step(real, tf.constant(0, tf.int64), True).items()}
     assert all(np.isfinite(value) for value in parts.values()), parts
@@ -180,7 +180,7 @@ def test_micro_batches_average_to_the_whole_batchs_gradient():
     real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
     norms = []
     for accumulate in (1, 2):
-        options = dataclasses.replace(TINY, batch_size=16, accumulate=accumulate, image_weight=0.0)
+        options = TINY.replace(batch_size=16, accumulate=accumulate, image_weight=0.0)
         trainer = step.Trainer(options, step.make_strategy())
         parts = trainer.step(real, tf.constant(0, tf.int64), True)
         norms.append([float(parts["v_gradient"]), float(parts["s_viewpoint"])])
@@ -207,7 +207,7 @@ def test_each_half_moves_its_own_network_only():
 
 
 def test_average_follows_its_recursion():
-    options = dataclasses.replace(TINY, ema_decay=0.5)
+    options = TINY.replace(ema_decay=0.5)
     trainer = step.Trainer(options, step.make_strategy())
     real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
     average = [w.numpy() for w in trainer.synthesis_ema.trainable_weights]
@@ -276,7 +276,7 @@ tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConf
 sys.path[:0] = {tests!r}
 from training_test import TINY
 from ssv_tf.training import step
-options = dataclasses.replace(TINY, batch_size=16, image_weight=0.0)
+options = TINY.replace(batch_size=16, image_weight=0.0)
 real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
 results = []
 for devices in ("CPU:0", "CPU:0,CPU:1"):
@@ -332,16 +332,16 @@ def test_sigterm_saves_then_leaves(tmp_path):
 
 
 def test_shapes_come_to_differ_with_the_ramp():
-    options = config.Options(steps=100, shape_ramp=0.5, code_size=4)
+    options = config.Options.of(steps=100, shape_ramp=0.5, code_size=4)
     for number, wanted in ((0, 0.0), (25, 0.5), (50, 1.0), (99, 1.0)):
         width = keras.ops.convert_to_numpy(networks.style_width(options, number))
         np.testing.assert_allclose(width, [wanted] * 4 + [1.0] * 4, rtol=1e-6)
 
 
 def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
-    options = dataclasses.replace(TINY, shape_ramp=1.0)
+    options = TINY.replace(shape_ramp=1.0)
     trainer = step.make_trainer(options)
-    size, shapes = options.code_size, trainer.objective.synthesis_draws(options.batch_size)
+    size, shapes = options.code_size, trainer.objective.synthesis_draws(options.run.batch_size)
 
     def drawn(number):
         return trainer.strategy.run(lambda: trainer._draws(shapes, tf.constant(number), 1))[0]
@@ -355,6 +355,6 @@ def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
 
 
 def test_the_teacher_comes_late():
-    options = config.Options(steps=100, teacher_weight=0.5, teacher_from=0.4)
+    options = config.Options.of(steps=100, teacher_weight=0.5, teacher_from=0.4)
     assert [networks.is_taught(options, n) for n in (0, 39, 40, 99)] == [False, False, True, True]
-    assert not networks.is_taught(dataclasses.replace(options, teacher_weight=0.0), 99)
+    assert not networks.is_taught(options.replace(teacher_weight=0.0), 99)

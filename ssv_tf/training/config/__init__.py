@@ -1,0 +1,24 @@
+"""Every setting of a training run, made from absl flags or options.json at the door.
+
+Networks, losses and steps get their own part, or plain values, and never read a flag.
+"""
+
+from ssv_tf.training.config.flag_values import define_flags, from_flag_file, from_flags
+from ssv_tf.training.config.options import (
+    SELF_SUPERVISED,
+    SETTINGS,
+    SUPERVISED,
+    Options,
+    from_json,
+)
+
+__all__ = [
+    "SELF_SUPERVISED",
+    "SETTINGS",
+    "SUPERVISED",
+    "Options",
+    "define_flags",
+    "from_flag_file",
+    "from_flags",
+    "from_json",
+]
