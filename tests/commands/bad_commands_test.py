@@ -258,7 +258,7 @@ def trained(corpus, tmp_path_factory):
     table = corpus[0] / "labels.csv"
     settings = {**tiny.NETWORKS, "steps": 2, "data": corpus[0], "run_dir": place}
     words = [f"--{name}={value}" for name, value in settings.items()]
-    return _real("train", *words, "--supervised", f"--train_labels={table}", "--quiet"), place
+    return _real("train", *words, "--supervised", f"--labels={table}", "--quiet"), place
 
 
 def _real(command: str, *words) -> subprocess.CompletedProcess:

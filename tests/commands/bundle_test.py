@@ -18,9 +18,9 @@ from ssv_tf.training import config, run_folder
 
 SECRET = "/home/somebody/secret"
 OPTIONS = config.Options.of(
-    data=SECRET, run_dir=SECRET, score_data=SECRET, score_labels=SECRET, perceptual_weights=SECRET,
-    where_table=SECRET,
-    analysis_width=0.03, synthesis_width=0.03, code_size=4, crop="height",
+    data=SECRET, run_dir=SECRET, score_data=SECRET, score_labels=SECRET,
+    labels=SECRET, where="kind==1",
+    analysis_width=0.03, synthesis_width=0.03, crop="height",
 )  # fmt: skip
 WORDS = ("--data=Some pictures.", "--licence=Free.", "--limits=Only for tests.")
 
@@ -39,8 +39,8 @@ def _score(seed=0):
 def run(tmp_path):
     folder = tmp_path / "run"
     keras.utils.set_random_seed(3)
-    analysis = AnalysisNetwork(32, 0.03, style_size=8)
-    synthesis = SynthesisNetwork(32, 0.03, code_size=4, mapping_layers=1, volume_size=8)
+    analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8)
+    synthesis = SynthesisNetwork(resolution=32, width=0.03, mapping_layers=1, volume_size=8)
     analysis.build()
     synthesis.build()
     run_folder.save_models(folder / "models" / "best", analysis, synthesis)

@@ -232,7 +232,6 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
     ({"azimuth_range_deg": 100.0}, "linear"),
     ({"azimuth_range_deg": 180.0}, "symmetric"),
     ({"mirror_data": False}, "circular"),
-    ({"symmetry_weight": 0.0}, "circular"),
 ])  # fmt: skip
 def test_the_kind_follows_how_a_run_was_trained(settings, kind):
     assert calibration.azimuth_kind(config.Options.of(**settings)) == kind

@@ -58,7 +58,7 @@ def analysis():
 
     keras.utils.set_random_seed(3)
     stretched = {"centre_rad": (0.0, 0.2, 0.0), "stretch": (1.0, 4.0, 8.0)}
-    network = AnalysisNetwork(SIZE, width=0.1, style_size=8, **stretched)
+    network = AnalysisNetwork(resolution=SIZE, width=0.1, style_size=8, **stretched)
     network.build()
     return network
 
@@ -417,7 +417,7 @@ def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
     import keras
 
     keras.utils.set_random_seed(5)
-    student = StudentNetwork(SIZE, width=0.25, stretch=(1.0, 4.0, 8.0))
+    student = StudentNetwork(resolution=SIZE, width=0.25, stretch=(1.0, 4.0, 8.0))
     student.build()
     for layer in student.backbone.layers:  # one batch for the statistics; else no signal gets far
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -32,7 +32,7 @@ def written_run(tmp_path_factory):
         data="/somebody/photos", resolution=SIZE, crop="height", padding="blur"
     )
     files.write_atomically(place / "options.json", options.to_json())
-    network = AnalysisNetwork(SIZE, width=0.03, style_size=4)
+    network = AnalysisNetwork(resolution=SIZE, width=0.03, style_size=4)
     network.build()
     (place / "models").mkdir()
     network.save(place / "models" / "analysis.keras")
@@ -120,7 +120,7 @@ def test_mistakes_give_one_line_and_write_nothing(
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("words, not a model")
     (tmp_path / "torn").write_bytes(model.read_bytes()[:3000])
-    larger = AnalysisNetwork(64, width=0.03, style_size=4)
+    larger = AnalysisNetwork(resolution=64, width=0.03, style_size=4)
     if "--model=LARGER" in words:
         larger.build()
         tflite.write(FoldedViewpoint(larger), "fp16", tmp_path / "larger")

@@ -12,7 +12,7 @@ SIZE = 32
 
 def analysis():
     """The smallest V, untrained."""
-    network = AnalysisNetwork(SIZE, 0.03, style_size=8)
+    network = AnalysisNetwork(resolution=SIZE, width=0.03, style_size=8)
     network.build()
     return network
 

@@ -31,7 +31,7 @@ def analysis():
     from ssv_tf.models.analysis import AnalysisNetwork
 
     keras.utils.set_random_seed(3)
-    network = AnalysisNetwork(SIZE, width=0.1, style_size=8)
+    network = AnalysisNetwork(resolution=SIZE, width=0.1, style_size=8)
     network.build()
     return network
 

@@ -9,7 +9,7 @@ from ssv_tf.training import config
 
 OPTIONS = config.Options.of(
     steps=4, batch_size=8, data="pictures", supervised=True, log_interval=1, checkpoint_interval=2,
-    score_interval=1000, keep=1,
+    evaluation_interval=1000,
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class Trainer:
     def batches(self, images, first):
         return (np.float32(number) for number in range(first, 10**9))
 
-    def step(self, batch, number, penalise, taught):
+    def step(self, batch, number, penalise, pseudo_labels):
         assert batch == number
         self.weight.value = np.sin(self.weight.value * np.float32(1.3) + batch)
         return {"loss": self.weight.value.mean()}
@@ -58,6 +58,7 @@ def pictures(_options):
 def install(loop, engines, runs, count=64):
     """Puts the toy where the loop looks for networks; returns a function that undoes it."""
     before = loop.load_training_pictures, engines.make_trainer, runs.save_models
+    kept, loop._CHECKPOINTS_KEPT = loop._CHECKPOINTS_KEPT, 1
 
     def save_models(folder, *_):
         from ssv_tf.base import files
@@ -70,6 +71,7 @@ def install(loop, engines, runs, count=64):
 
     def undo():
         loop.load_training_pictures, engines.make_trainer, runs.save_models = before
+        loop._CHECKPOINTS_KEPT = kept
 
     return undo
 

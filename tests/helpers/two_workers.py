@@ -3,6 +3,7 @@
 two_workers.py FOLDER ACCUMULATE
 """
 
+import dataclasses
 import sys
 
 import keras
@@ -11,14 +12,13 @@ import tensorflow as tf
 import tiny
 
 from ssv_tf.data import collection
-from ssv_tf.training import config, loop, networks
+from ssv_tf.training import config, loop, method, networks
 
 folder, accumulate = sys.argv[1:]
 OPTIONS = config.Options.of(
     **tiny.NETWORKS | {"batch_size": 16}, run_dir=folder, steps=3, accumulate=int(accumulate),
-    deterministic=True, dropout=0.0, image_weight=0.0, prior_rate=0.01, decay_share=0.0,
-    r1_interval=2, log_interval=1, checkpoint_interval=1, score_interval=100, picture_interval=100,
-    data="pictures",
+    deterministic=True, image_weight=0.0, prior_rate=0.01, log_interval=1, checkpoint_interval=1,
+    evaluation_interval=100, analysis_rate=1e-3, synthesis_rate=1e-3, data="pictures",
 )  # fmt: skip
 
 
@@ -28,10 +28,13 @@ def pictures(_options):
 
 
 def optimizers(options):
-    rates = options.optimizer.analysis_rate, options.optimizer.synthesis_rate, options.optimizer.synthesis_rate
+    own = options.optimizer
+    rates = own.analysis_rate, own.synthesis_rate, own.synthesis_rate
     return [keras.optimizers.SGD(rate) for rate in rates]
 
 
+method.METHODS[method.COMPOSITE] = dataclasses.replace(OPTIONS.method, dropout=0.0)
+networks.R1_INTERVAL = 2
 loop.load_training_pictures, networks.make_optimizers = pictures, optimizers
 loop._Session._score = loop._Session._check_health = lambda *_: None  # costs more than the rest
 loop.turntable.turntable = lambda *_: np.zeros((1, 1, 32, 32, 3))

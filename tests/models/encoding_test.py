@@ -158,14 +158,3 @@ def test_an_encoding_that_mirroring_would_break_is_refused():
         encoding.Encoding((0.1, 0.0, 0.0))
     with pytest.raises(ValueError, match="1 or more"):
         encoding.Encoding(stretch=(1.0, 0.5, 1.0))
-
-
-def test_the_four_azimuths_of_one_magnitude_are_the_quadrants_in_order():
-    azimuths = np.radians([10.0, -170.0, 95.0]).astype("float32")
-    found = np.degrees(np.stack(encoding.quadrant_azimuths(azimuths), axis=1))
-    np.testing.assert_allclose(found[0], [10, 170, -10, -170], atol=1e-3)
-    np.testing.assert_allclose(found[2], [85, 95, -85, -95], atol=1e-3)
-    for quadrant in range(4):
-        assert (viewpoint.quadrant_of_deg(found[:, quadrant]) == quadrant).all()
-        same = viewpoint.in_quadrant_deg(found[:, 0], np.full(3, quadrant))
-        np.testing.assert_allclose(same, found[:, quadrant], atol=1e-3)

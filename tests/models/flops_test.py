@@ -10,7 +10,7 @@ from ssv_tf.training import config
 
 @pytest.fixture(scope="module")
 def analysis():
-    network = AnalysisNetwork(32, 0.03, style_size=8)
+    network = AnalysisNetwork(resolution=32, width=0.03, style_size=8)
     network.build()
     return network
 
@@ -76,10 +76,9 @@ def test_bigger_pictures_and_volumes_cost_more():
 def test_step_counts_its_passes_by_hand(analysis):
     synthesis = _synthesis()
     v, (make, draw) = flops.analysis_macs(analysis), flops.synthesis_macs(synthesis)
-    options = config.Options.of(
-        batch_size=8, image_weight=0.0, synthesis_symmetry_weight=0.0, r1_interval=8
+    macs = flops.step_macs(
+        analysis, synthesis, batch_size=8, image_consistency=False, penalty_interval=8
     )
-    macs = flops.step_macs(options, analysis, synthesis)
     # V: real, mirrored, drawn, forward and twice back; the drawing; a lazy penalty.
     assert macs["analysis"] == 24 * v * 3 + 8 * (make + draw) + 8 * v * 6 / 8
     # S: 8 objects, 12 views, forward and twice back; V on 12 pictures, back to its input.
@@ -90,17 +89,14 @@ def test_losses_left_out_and_lazy_penalties_are_cheaper(analysis):
     synthesis = _synthesis()
 
     def total(**settings):
-        options = config.Options.of(batch_size=8, **settings)
-        return sum(flops.step_macs(options, analysis, synthesis).values())
+        return sum(flops.step_macs(analysis, synthesis, batch_size=8, **settings).values())
 
-    assert total(image_weight=0.0) < total()
-    assert total(synthesis_symmetry_weight=0.0) < total()
-    assert total(r1_interval=100) < total() < total(adversarial="wgan_gp")
-    assert total(adversarial="wgan_gp") == total(adversarial="wgan_gp", r1_interval=2)
+    assert total(image_consistency=False) < total() < total(synthesis_symmetry=True)
+    assert total(penalty_interval=0) < total(penalty_interval=100) < total(penalty_interval=1)
 
 
 def test_a_strided_trunk_halves_before_its_convolutions():
-    paper, strided = (AnalysisNetwork(32, 0.25, trunk=trunk) for trunk in ("paper", "strided"))
+    paper, strided = (AnalysisNetwork(resolution=32, width=0.25, trunk=trunk) for trunk in ("paper", "strided"))
     for network in (paper, strided):
         network.build()
     saved = flops.analysis_macs(paper) - flops.analysis_macs(strided)

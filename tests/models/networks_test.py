@@ -27,14 +27,14 @@ def _pictures(count, resolution=32):
 
 
 def _analysis(resolution=32, width=0.04):
-    network = AnalysisNetwork(resolution, width, style_size=2 * CODE)
+    network = AnalysisNetwork(resolution=resolution, width=width, style_size=2 * CODE)
     network.build()
     return network
 
 
 def _synthesis(resolution=32, width=0.03, **settings):
     network = SynthesisNetwork(
-        resolution, width, code_size=CODE, mapping_layers=2,
+        resolution=resolution, width=width, code_size=CODE, mapping_layers=2,
         **{"volume_size": 8, "volume_features": 3, **settings},
     )  # fmt: skip
     network.build()  # `make` and `draw`, unlike a call, do not build
@@ -82,7 +82,7 @@ def test_analysis_has_its_heads_at_every_size(resolution, width):
 
 
 def test_analysis_of_the_papers_size_has_the_papers_weights():
-    network = AnalysisNetwork(128, 1.0, style_size=128)
+    network = AnalysisNetwork(resolution=128, width=1.0, style_size=128)
     network.build()
     realness_top = sum(np.prod(w.shape) for w in network.realness_top.weights)
     # The paper counts one 4 x 4 top; realness has one of its own here.

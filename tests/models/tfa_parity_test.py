@@ -135,14 +135,16 @@ def test_average_starts_from_the_initial_weight(golden, decay, kind):
 
 
 @pytest.mark.parametrize("decay", ["0.5", "0.9", "0.999"])
-def test_trainer_averages_as_addons_with_a_rising_decay(golden, decay):
+def test_trainer_averages_as_addons_with_a_rising_decay(golden, decay, monkeypatch):
     tf = pytest.importorskip("tensorflow")
+    from ssv_tf.training import networks
     from ssv_tf.training.step import Trainer
+
+    monkeypatch.setattr(networks, "EMA_DECAY", float(decay))
 
     weight, average = (keras.Variable(golden["ema/initial"]) for _ in range(2))
     nothing = SimpleNamespace(trainable_weights=[])
     trainer = SimpleNamespace(
-        options=SimpleNamespace(ema_decay=float(decay)),
         strategy=tf.distribute.get_strategy(),
         analysis=nothing,
         analysis_ema=nothing,

@@ -212,8 +212,8 @@ def test_a_stopped_and_a_lost_worker_end_the_run_cleanly_and_it_resumes(tmp_path
     labelled_pictures(tmp_path)
     folder, one = tmp_path / "both", tmp_path / "one"
     words = ["-m", "ssv_tf.train", f"--flagfile={ROOT}/configs/chaos.flags", "--batch_size=16"]
-    words += [f"--data={tmp_path / 'in'}", f"--train_labels={tmp_path / 'labels.csv'}"]
-    words += ["--supervised", "--prior_rate=0", "--dropout=0", "--decay_share=0", "--quiet"]
+    words += [f"--data={tmp_path / 'in'}", f"--labels={tmp_path / 'labels.csv'}"]
+    words += ["--supervised", "--prior_rate=0", "--quiet"]
     words += ["--checkpoint_interval=10"]
 
     # SIGTERM at one of the workers: both save the same step and leave.

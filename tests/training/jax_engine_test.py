@@ -1,6 +1,5 @@
 """The JAX engine gives the TensorFlow engine's losses and gradients, and trains without it."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -12,19 +11,14 @@ import tiny
 from places import HELPERS, ROOT
 
 from ssv_tf.models import inference
-from ssv_tf.training import checkpoints, config, loop, run_folder, step
+from ssv_tf.training import checkpoints, config, loop, objective, run_folder, step
 
 pytest.importorskip("jax")
 
-OPTIONS = config.Options.of(**tiny.NETWORKS, dropout=0.0, r1_interval=1, image_weight=0.4)
+OPTIONS = config.Options.of(**tiny.NETWORKS, prior_rate=0.0)
 CASES = {
-    "composite": {
-        "prior_rate": 0.01,
-        "quadrant_weight": 0.1,
-        "teacher_weight": 0.3,
-        "teacher_confidence": 0.25,
-    },
-    "free": {"projection": "free", "adversarial": "wgan_gp"},
+    "composite": {"prior_rate": 0.01, "pseudo_label_weight": 0.3},
+    "paper": {"objective": "paper"},
 }
 
 
@@ -54,10 +48,11 @@ def run(words, environment):
 # --- The same numbers ------------------------------------------------------------------------
 
 GRADIENTS = """
-import dataclasses, sys
-import jax, numpy as np
-from ssv_tf.training import config
-from ssv_tf.training import jax_step
+import sys
+import jax, numpy as np, pytest, tiny
+from ssv_tf.training import config, jax_step, objective
+tiny.without_chance(pytest.MonkeyPatch())
+objective.PSEUDO_LABEL_CONFIDENCE = 0.25
 
 def gradients(folder):
     options = config.from_json(open(folder + "/options.json").read())
@@ -67,7 +62,7 @@ def gradients(folder):
     trainer.restore(part("state/"))
     values, fixed = trainer._values, trainer._fixed
     of_v, v_parts, _ = jax.jit(trainer.analysis_gradients, static_argnums=(4, 5))(
-        values, fixed, given["real"], part("v_draw/"), True, options.teacher_weight > 0)
+        values, fixed, given["real"], part("v_draw/"), True, options.losses.pseudo_label_weight > 0)
     of_s, s_parts = jax.jit(trainer.synthesis_gradients)(values, fixed, part("s_draw/"))
     leaves = {"v": of_v, "s": [*of_s[0], *of_s[1]]}
     arrays = {f"{n}/{i:03d}": g for n, gs in leaves.items() for i, g in enumerate(gs)}
@@ -77,7 +72,7 @@ def gradients(folder):
 
 def ramped(trainer):
     # The first half of a style is drawn as wide as --shape_ramp says, the second is left.
-    size, shapes = trainer.options.code_size, trainer.objective.analysis_draws(8)
+    size, shapes = trainer.synthesis.code_size, trainer.objective.analysis_draws(8)
     full = trainer._draws(shapes, np.uint32(3), 0)
     trainer.options = trainer.options.replace(shape_ramp=1.0, steps=4)
     half = trainer._draws(shapes, np.uint32(3), 0)
@@ -117,10 +112,10 @@ def tensorflow_numbers(folder, options):
     np.savez(folder / "given.npz", **given)
     (folder / "options.json").write_text(options.to_json())
     extra = {"prior": np.asarray(trainer.log_prior)} if options.viewpoints.prior_rate else {}
-    of_v, v_parts = trainer._analysis_gradients_of(
-        real, v_draws | extra, True, options.teacher_weight > 0
+    of_v, v_parts = trainer._analysis_gradients(
+        real, v_draws | extra, True, options.losses.pseudo_label_weight > 0
     )
-    of_s, s_parts = trainer._synthesis_gradients_of(s_draws | extra)
+    of_s, s_parts = trainer._synthesis_gradients(s_draws | extra)
     wanted = {f"v/{i:03d}": np.asarray(g) for i, g in enumerate(of_v)}
     wanted |= {f"s/{i:03d}": np.asarray(g) for i, g in enumerate(of_s)}
     return wanted | {f"loss/{name}": np.asarray(v) for name, v in (v_parts | s_parts).items()}
@@ -128,7 +123,9 @@ def tensorflow_numbers(folder, options):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_losses_and_gradients_are_tensorflows(tmp_path, environment):
+def test_losses_and_gradients_are_tensorflows(tmp_path, environment, monkeypatch):
+    tiny.without_chance(monkeypatch)
+    monkeypatch.setattr(objective, "PSEUDO_LABEL_CONFIDENCE", 0.25)
     wanted = {
         name: tensorflow_numbers(tmp_path / name, OPTIONS.replace(**changes))
         for name, changes in CASES.items()
@@ -148,12 +145,12 @@ def test_losses_and_gradients_are_tensorflows(tmp_path, environment):
 # --- Training --------------------------------------------------------------------------------
 
 TRAINING = config.Options.of(
-    **tiny.NETWORKS | {"batch_size": 16}, prior_rate=0.01, decay_share=0.0, r1_interval=1, limit=64,
-    log_interval=1, checkpoint_interval=2, score_interval=2, picture_interval=4,
+    **tiny.NETWORKS | {"batch_size": 16}, prior_rate=0.01, limit=64, log_interval=1,
+    checkpoint_interval=2, evaluation_interval=2,
 )  # fmt: skip
 
 RUNS = """
-import dataclasses, sys
+import sys
 import numpy as np
 from ssv_tf.models import inference
 from ssv_tf.training import config, run_folder
@@ -170,13 +167,8 @@ np.save(folder + "/predicted.npy", inference.predict(analysis, pictures)[:, :3])
 
 
 def flags_of(options):
-    plain = config.Options.of()
-    changed = {
-        f.name: getattr(options, f.name)
-        for f in dataclasses.fields(options)
-        if getattr(options, f.name) != getattr(plain, f.name)
-    }
-    return [f"--{name}={value}" for name, value in changed.items()]
+    plain = config.Options().flat()
+    return [f"--{k}={v}" for k, v in options.flat().items() if v != plain[k]]
 
 
 def losses_of(folder):

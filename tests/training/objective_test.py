@@ -36,8 +36,8 @@ def _realness_gradient(function, pictures):
 
 def _networks(projection):
     keras.utils.set_random_seed(8)
-    analysis = AnalysisNetwork(32, 0.03, style_size=8, dropout=0.0)
-    synthesis = SynthesisNetwork(32, 0.03, 4, 2, 8, projection, 3)
+    analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8, dropout=0.0)
+    synthesis = SynthesisNetwork(resolution=32, width=0.03, 4, 2, 8, projection, 3)
     analysis.build()
     synthesis.build()
     return analysis, synthesis
@@ -333,7 +333,7 @@ def test_weight_0_leaves_a_loss_of_the_synthesis_network_out(objective, weight, 
 
 def test_dropout_of_the_frozen_analysis_network_is_off(objective):
     made = objective()
-    made.analysis = AnalysisNetwork(32, 0.03, style_size=8, dropout=0.5)
+    made.analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8, dropout=0.5)
     made.analysis.build()
     draws = _drawn(made.synthesis_draws(8))
     assert float(made.synthesis_loss(draws)[0]) == float(made.synthesis_loss(draws)[0])

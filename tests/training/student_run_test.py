@@ -21,24 +21,24 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, run_folder, student_run
 from ssv_tf.training.distillation import Distiller
 
-OPTIONS = config.Options.of(code_size=8, augment=0.0, elevation_max_deg=20.0)
+OPTIONS = config.Options.of(elevation_max_deg=20.0)
 ENCODING = {"centre_rad": (0.0, 0.17, 0.0), "stretch": (1.0, 4.0, 9.0)}
 
 
 def _teacher():
-    network = AnalysisNetwork(32, width=0.05, style_size=16, trunk="strided", **ENCODING)
+    network = AnalysisNetwork(resolution=32, width=0.05, style_size=16, trunk="strided", **ENCODING)
     network.build()
     return network
 
 
 def _synthesis():
-    network = SynthesisNetwork(32, width=0.03, code_size=8, mapping_layers=1, volume_size=8)
+    network = SynthesisNetwork(resolution=32, width=0.03, code_size=8, mapping_layers=1, volume_size=8)
     network.build()
     return network
 
 
 def _student(resolution=32, width=0.25):
-    network = StudentNetwork(resolution, width, **ENCODING)
+    network = StudentNetwork(resolution=resolution, width=width, **ENCODING)
     network.build()
     return network
 
@@ -77,7 +77,11 @@ def test_raw_predictions_carry_the_head():
 
 def _distiller(drawn=2, options=OPTIONS, student=None):
     student = student or _student()
-    made = Distiller(student, _teacher(), _synthesis(), options, drawn, 0.1, seed=0)
+    made = Distiller(
+        student=student, teacher=_teacher(), synthesis=_synthesis(), viewpoints=options.viewpoints,
+        mirror_data=options.pictures.mirror_data, augment_strength=0.0, right_within_deg=30.0,
+        drawn=drawn, mirror_weight=0.1, seed=0,
+    )  # fmt: skip
     made.build()
     return made
 

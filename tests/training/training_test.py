@@ -1,6 +1,5 @@
 """The training loop for real, at a tiny size: it learns, resumes exactly, stops, refuses."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -23,13 +22,18 @@ from ssv_tf.training import checkpoints, config, loop, networks, run_folder, ste
 TINY = config.Options.of(
     steps=4,
     **sizes.NETWORKS,
-    dropout=0.0,
-    r1_interval=1,
     log_interval=2,
-    picture_interval=4,
     checkpoint_interval=2,
-    score_interval=2,
+    evaluation_interval=2,
+    prior_rate=0.0,
+    analysis_rate=1e-3,
+    synthesis_rate=1e-3,
 )
+
+
+@pytest.fixture(autouse=True)
+def without_dropout(monkeypatch):
+    sizes.without_chance(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +78,10 @@ def test_run_folder_holds_all_it_promises(tmp_path):
     assert config.from_json((folder / "options.json").read_text()) == tiny(folder)
 
 
-def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path):
-    changes = {"deterministic": True, "dropout": 0.3, "prior_rate": 0.01, "decay_share": 0.0}
-    changes |= {"picture_interval": 2}
+def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypatch):
+    sizes.without_chance(monkeypatch, dropout=0.3)
+    monkeypatch.setattr(networks, "DECAY_SHARE", 0.0)  # else the rates follow the number of steps
+    changes = {"deterministic": True, "prior_rate": 0.01}
     loop.train(tiny(tmp_path / "whole", **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", steps=2, **changes), quiet=True)
     loop.train(tiny(tmp_path / "broken", **changes), quiet=True)
@@ -102,7 +107,7 @@ def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop.inference, "predict", noting)
     folder = tmp_path / "run"
-    loop.train(tiny(folder, steps=2, ema_decay=0.9), quiet=True)
+    loop.train(tiny(folder, steps=2), quiet=True)
     run, end = run_folder.load(folder), np.load(folder / "checkpoints" / "step-2.npz")
     for name in ("analysis", "synthesis"):
         saved = getattr(run, name)().trainable_weights
@@ -126,16 +131,16 @@ def test_rate_is_constant_then_falls_to_zero_as_a_cosine():
     assert float(again(80)) == float(fall(80))
 
 
-@pytest.mark.parametrize("share, expected", [(0.0, [1.0, 1.0]), (0.5, [1.0, 0.0])])
-def test_every_optimizer_falls_over_the_last_share_of_the_steps(share, expected):
-    options = TINY.replace(steps=40, decay_share=share, mapping_rate_ratio=0.1)
-    for optimizer, rate in zip(networks.make_optimizers(options), (1e-3, 1e-3, 1e-4), strict=True):
+@pytest.mark.parametrize("objective, mapping_rate", [("composite", 1e-4), ("paper", 1e-5)])
+def test_every_optimizer_falls_over_the_last_share_of_the_steps(objective, mapping_rate):
+    optimizers = networks.make_optimizers(TINY.replace(steps=40, objective=objective))
+    for optimizer, rate in zip(optimizers, (1e-3, 1e-3, mapping_rate), strict=True):
         optimizer.build([])
         given = []
-        for done in (20, 40):
+        for done in (28, 34, 40):
             optimizer.iterations.assign(done)
             given.append(float(optimizer.learning_rate) / rate)
-        np.testing.assert_allclose(given, expected, atol=1e-6)
+        np.testing.assert_allclose(given, [1.0, 0.5, 0.0], atol=1e-6)
 
 
 def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
@@ -146,7 +151,7 @@ def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
 
 
 def test_training_lowers_the_consistency_losses(tmp_path):
-    options = tiny(tmp_path / "run", steps=60, log_interval=10, score_interval=100)
+    options = tiny(tmp_path / "run", steps=60, log_interval=10, evaluation_interval=100)
     options = options.replace(analysis_rate=5e-3, synthesis_rate=5e-3)
     loop.train(options, quiet=True)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -156,19 +161,18 @@ def test_training_lowers_the_consistency_losses(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [
-    {"adversarial": "wgan_gp"},
-    {"projection": "free"},
+    {"objective": "paper"},
     {"accumulate": 2, "batch_size": 16},
     {"precision": "mixed_bfloat16"},
-    {"xla": True},
-    {"camera_distance": 3.0, "symmetric_volume": False},
+    {"mirror_data": False, "pseudo_label_weight": 0.5},
 ])  # fmt: skip
 def test_every_choice_trains(tmp_path, changes):
     options = tiny(tmp_path, **changes)
     trainer = step.Trainer(options, step.make_strategy())
     real = tf.random.stateless_normal([options.run.batch_size, 32, 32, 3], [1, 2])
     before = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
-    parts = {k: float(v) for k, v in trainer.step(real, tf.constant(0, tf.int64), True).items()}
+    first, labels = tf.constant(0, tf.int64), options.losses.pseudo_label_weight > 0
+    parts = {k: float(v) for k, v in trainer.step(real, first, True, labels).items()}
     assert all(np.isfinite(value) for value in parts.values()), parts
     assert parts["v_gradient"] > 0 and parts["s_gradient"] > 0
     after = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
@@ -206,9 +210,9 @@ def test_each_half_moves_its_own_network_only():
             assert all(same) == (other != name)
 
 
-def test_average_follows_its_recursion():
-    options = TINY.replace(ema_decay=0.5)
-    trainer = step.Trainer(options, step.make_strategy())
+def test_average_follows_its_recursion(monkeypatch):
+    monkeypatch.setattr(networks, "EMA_DECAY", 0.5)
+    trainer = step.Trainer(TINY, step.make_strategy())
     real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
     average = [w.numpy() for w in trainer.synthesis_ema.trainable_weights]
     for number in range(12):
@@ -241,10 +245,10 @@ def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(tmp_
 
 def test_changed_setting_is_refused_and_named(tmp_path):
     loop.prepare_folder(tiny(tmp_path / "run"), False)
-    with pytest.raises(FlagError, match="--code_size was 4"):
-        loop.prepare_folder(tiny(tmp_path / "run", code_size=8), False)
+    with pytest.raises(FlagError, match="--volume_size was 8"):
+        loop.prepare_folder(tiny(tmp_path / "run", volume_size=16), False)
     loop.prepare_folder(tiny(tmp_path / "run", steps=9), False)
-    loop.prepare_folder(tiny(tmp_path / "run", code_size=8), True)
+    loop.prepare_folder(tiny(tmp_path / "run", volume_size=16), True)
 
 
 def test_foreign_folder_is_never_removed(tmp_path):
@@ -269,13 +273,15 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 
 TWO_DEVICES = """
-import sys, dataclasses
+import sys
 import tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path[:0] = {tests!r}
 from training_test import TINY
+import pytest, tiny
 from ssv_tf.training import step
+tiny.without_chance(pytest.MonkeyPatch())
 options = TINY.replace(batch_size=16, image_weight=0.0)
 real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
 results = []
@@ -332,16 +338,16 @@ def test_sigterm_saves_then_leaves(tmp_path):
 
 
 def test_shapes_come_to_differ_with_the_ramp():
-    options = config.Options.of(steps=100, shape_ramp=0.5, code_size=4)
+    ramp_steps = networks.ramp_steps(config.Options.of(steps=100, shape_ramp=0.5))
     for number, wanted in ((0, 0.0), (25, 0.5), (50, 1.0), (99, 1.0)):
-        width = keras.ops.convert_to_numpy(networks.style_width(options, number))
+        width = keras.ops.convert_to_numpy(networks.style_width(ramp_steps, 4, number))
         np.testing.assert_allclose(width, [wanted] * 4 + [1.0] * 4, rtol=1e-6)
 
 
 def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
     options = TINY.replace(shape_ramp=1.0)
     trainer = step.make_trainer(options)
-    size, shapes = options.code_size, trainer.objective.synthesis_draws(options.run.batch_size)
+    size, shapes = 32, trainer.objective.synthesis_draws(options.run.batch_size)
 
     def drawn(number):
         return trainer.strategy.run(lambda: trainer._draws(shapes, tf.constant(number), 1))[0]
@@ -354,7 +360,26 @@ def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
     assert not np.any(drawn(0)["style_second"][:, :size])
 
 
-def test_the_teacher_comes_late():
-    options = config.Options.of(steps=100, teacher_weight=0.5, teacher_from=0.4)
-    assert [networks.is_taught(options, n) for n in (0, 39, 40, 99)] == [False, False, True, True]
-    assert not networks.is_taught(options.replace(teacher_weight=0.0), 99)
+def test_pseudo_labels_come_late_but_for_a_run_that_starts_from_another():
+    options = config.Options.of(steps=100, pseudo_label_weight=0.5)
+    given = [networks.has_pseudo_labels(options, n) for n in (0, 39, 40, 99)]
+    assert given == [False, False, True, True]
+    assert networks.has_pseudo_labels(options.replace(init_from="cars"), 0)
+    assert not networks.has_pseudo_labels(options.replace(pseudo_label_weight=0.0), 99)
+
+
+def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
+    """The settings that are gone stand in its options.json, some with another value."""
+    folder = tmp_path / "run"
+    loop.prepare_folder(tiny(folder), False)
+    path = folder / "options.json"
+    now = json.loads(path.read_text())
+    before = {k: v for k, v in now.items() if k not in ("objective", "evaluation_interval")}
+    before |= {"adversarial": "logistic", "projection": "composite", "code_size": 32, "keep": 5}
+    path.write_text(json.dumps(before))
+    loop.check_folder(tiny(folder), False)
+    path.write_text(json.dumps(before | {"code_size": 64, "beta_1": 0.5}))
+    with pytest.raises(FlagError, match="with --code_size=64, --beta_1=0.5, which") as caught:
+        loop.check_folder(tiny(folder), False)
+    assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
+    loop.check_folder(tiny(folder), True)
