@@ -48,11 +48,6 @@ def define_flags() -> None:
         "drawn_share", default.drawn_share, "Pictures S draws, as a share of the real ones.",
         lower_bound=0.0, upper_bound=4.0,
     )  # fmt: skip
-    flags.DEFINE_float(
-        "mirror_weight", default.mirror_weight,
-        "Weight of the student's agreement with itself on mirrored pictures.", lower_bound=0.0,
-    )  # fmt: skip
-    flags.DEFINE_float("rate", default.rate, "Adam's learning rate.", lower_bound=1e-8)
     flags.DEFINE_integer("seed", default.seed, "Seed of everything random.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, "Remove what --out holds and start anew.")
     flags.DEFINE_bool("quiet", False, "No progress bar.")
@@ -68,7 +63,9 @@ def main(argv) -> None:
     run = run_folder.load(values.run or None, values.preset or None)
     run_folder.say_if_supervised(run.options)
     asked: dict[str, Any] = {
-        f.name: values[f.name].value for f in dataclasses.fields(student_run.Settings)
+        f.name: values[f.name].value
+        for f in dataclasses.fields(student_run.Settings)
+        if f.name in values
     }
     settings = student_run.Settings(**asked | {"resolution": int(values.resolution)})
     out = Path(values.out)

@@ -109,7 +109,9 @@ def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None)
             moment = "starting"
         lives.append(_live(broken, moment, float(rng.uniform(0, 1)) * start_s, say))
         if lives[-1].code not in (-signal.SIGKILL, 0):
-            raise UserError(f"life {len(lives)} of {broken.run_dir} ended with {lives[-1].code}")
+            raise UserError(
+                f"life {len(lives)} of {broken.run.run_dir} ended with {lives[-1].code}"
+            )
         if lives[-1].first_save_s:
             start_s = lives[-1].first_save_s
     _check_end(_live(broken, "", 0.0, say), broken)
@@ -119,7 +121,7 @@ def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None)
         "moments": {name: sum(x.moment == name for x in killed) for name in _MOMENTS},
         "half_written": sum(life.half_written for life in lives),
         "steps_died_at": len({life.step for life in killed}),
-        "arrays": compare(whole.run_dir, broken.run_dir),
+        "arrays": compare(whole.run.run_dir, broken.run.run_dir),
         "seconds": round(time.monotonic() - began, 1),
     }
 

@@ -165,8 +165,14 @@ def commands_text() -> str:
 
 
 def settings_text() -> str:
-    """Every setting of a training run, as flags."""
-    return "\n".join(_flag_table(_settings()))
+    """Every setting of a training run, as flags, by the part that owns it."""
+    config = importlib.import_module("ssv_tf.training.config")
+    by_name, lines = {flag.name: flag for flag in _settings()}, []
+    for part in dict.fromkeys(setting.part for setting in config.SETTINGS.values()):
+        own = [by_name[name] for name, s in config.SETTINGS.items() if s.part == part]
+        purpose = (type(getattr(config.Options(), part)).__doc__ or "").splitlines()[0]
+        lines += [f"## {part.capitalize()}", "", purpose, "", *_flag_table(own), ""]
+    return "\n".join(lines)
 
 
 def public_names_text() -> str:

@@ -34,9 +34,9 @@ def define_flags() -> None:
     """Registers what this command knows."""
     flags.DEFINE_integer("shards", 16, "Files to write.", lower_bound=1, upper_bound=99_999)
     flags.DEFINE_integer("resolution", 32, "Picture side in pixels.", lower_bound=1)
-    flags.DEFINE_enum("crop", "longest", folder.CROPS, "As in training.")
+    flags.DEFINE_enum("crop", "height", folder.CROPS, "As in training.")
     flags.DEFINE_float("canvas_heights", 2.4, "As in training.")
-    flags.DEFINE_enum("padding", "constant", folder.PADDINGS, "As in training.")
+    flags.DEFINE_enum("padding", "blur", folder.PADDINGS, "As in training.")
     flags.DEFINE_string("runner", "", "Runner of Apache Beam: DirectRunner, DataflowRunner, ...")
     flags.DEFINE_string("beam_options", "", "Further options of the runner, as on a command line.")
 

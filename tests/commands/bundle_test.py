@@ -116,9 +116,7 @@ def test_the_run_it_started_from_is_told_and_no_folder_is(start, kept, said):
 
 
 def test_a_supervised_ceiling_is_called_so(run):
-    card = cards.markdown(
-        "x", OPTIONS.replace(supervised=True), _score(), {}, "Some.", "Free."
-    )
+    card = cards.markdown("x", OPTIONS.replace(supervised=True), _score(), {}, "Some.", "Free.")
     assert config.SUPERVISED in card and "No label was read" not in card
 
 

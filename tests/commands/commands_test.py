@@ -1,6 +1,5 @@
 """The small commands on a tiny untrained run: what they write, and what a mistake costs."""
 
-import dataclasses
 import json
 import os
 import subprocess

@@ -36,7 +36,7 @@ def test_a_wrong_value_is_named(wrong, words):
 def test_it_survives_json_and_reads_the_options_of_a_run():
     own = Framing(64, "height", 3.0, "blur")
     assert Framing.from_dict(json.loads(json.dumps(own.to_dict()))) == own
-    options = config.Options(resolution=64, crop="height", canvas_heights=3.0, padding="blur")
+    options = config.Options.of(resolution=64, crop="height", canvas_heights=3.0, padding="blur")
     assert options.framing == own
     assert Framing.from_dict(json.loads(options.to_json())) == own
     assert Framing.from_dict({"resolution": 16}) == Framing(16)

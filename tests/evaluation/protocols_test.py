@@ -151,7 +151,10 @@ class FakeRun:
     preset = None
 
     def __init__(self, path):
-        self.path, self.options = Path(path), config.Options.of(azimuth_range_deg=80.0, resolution=32)
+        self.path, self.options = (
+            Path(path),
+            config.Options.of(azimuth_range_deg=80.0, resolution=32),
+        )
 
     def analysis(self):
         return lambda images: np.tile([10.0, 0, 0], (len(images), 1))

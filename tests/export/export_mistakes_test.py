@@ -32,7 +32,9 @@ def made(tmp_path_factory):
     exported.analysis().save(place / "run" / "models" / "analysis.keras")
     options = config.Options.of(data=str(place / "pictures"), resolution=exported.SIZE)
     (place / "run" / "options.json").write_text(options.to_json())
-    synthesis = SynthesisNetwork(resolution=32, width=0.03, code_size=4, mapping_layers=1, volume_size=8)
+    synthesis = SynthesisNetwork(
+        resolution=32, width=0.03, code_size=4, mapping_layers=1, volume_size=8
+    )
     synthesis.build()
     synthesis.save(place / "synthesis.keras")
     return place

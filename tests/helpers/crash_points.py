@@ -4,7 +4,6 @@ Prints how many such points there are; fails where a run cannot go on or ends ot
 process of its own, as it forks: nothing of TensorFlow's has run yet.
 """
 
-import dataclasses
 import os
 import signal
 import sys

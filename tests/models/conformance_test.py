@@ -58,12 +58,14 @@ CASES = {
     "styled_conv_3d": Case(lambda: layers.StyledConv(6, 3), ((6, 6, 6, 3), _STYLE)),
     "styled_volume": Case(lambda: synthesis.StyledVolume(0.03, 8), (_STYLE,)),
     "free": Case(
-        lambda: projection.FreeProjection(resolution=16, width=0.03, volume_size=8), (_VOLUME, _STYLE, _STYLE, _ANGLES)
+        lambda: projection.FreeProjection(resolution=16, width=0.03, volume_size=8),
+        (_VOLUME, _STYLE, _STYLE, _ANGLES),
     ),
     "composite": Case(
         lambda: projection.CompositeProjection(
             resolution=16, width=0.03, volume_size=8, features=3
-        ), (_VOLUME, _STYLE, _STYLE, _ANGLES)
+        ),
+        (_VOLUME, _STYLE, _STYLE, _ANGLES),
     ),
     "analysis": Case(lambda: analysis.AnalysisNetwork(**_TINY, style_size=8), ((32, 32, 3),)),
     "synthesis": Case(

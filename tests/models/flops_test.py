@@ -5,7 +5,6 @@ import pytest
 from ssv_tf.models import flops, geometry, layers
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,9 @@ def test_losses_left_out_and_lazy_penalties_are_cheaper(analysis):
 
 
 def test_a_strided_trunk_halves_before_its_convolutions():
-    paper, strided = (AnalysisNetwork(resolution=32, width=0.25, trunk=trunk) for trunk in ("paper", "strided"))
+    paper, strided = (
+        AnalysisNetwork(resolution=32, width=0.25, trunk=trunk) for trunk in ("paper", "strided")
+    )
     for network in (paper, strided):
         network.build()
     saved = flops.analysis_macs(paper) - flops.analysis_macs(strided)

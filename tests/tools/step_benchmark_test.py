@@ -1,7 +1,5 @@
 """The figures of the step benchmark on the smallest networks."""
 
-import dataclasses
-
 import tiny
 
 from ssv_tf.models import flops

@@ -1,6 +1,5 @@
 """Health tells a V that explains the pictures from one that does not, without a label."""
 
-import dataclasses
 import json
 
 import keras

@@ -212,7 +212,9 @@ def test_a_changed_flag_is_refused_by_name_and_harms_nothing(tmp_path, toys, cap
     assert loop.train(options_in(folder), quiet=True) == 0
     wanted = end_of(folder)
     words = [f"--run_dir={folder}", "--supervised", "--data=pictures", "--batch_size=8"]
-    code = in_process.run_command(train, *words, "--seed=7", "--log_interval=1", "--checkpoint_interval=3")
+    code = in_process.run_command(
+        train, *words, "--seed=7", "--log_interval=1", "--checkpoint_interval=3"
+    )
     assert code == 2 and "--seed was 0" in capsys.readouterr().err
     assert end_of(folder) == wanted
 

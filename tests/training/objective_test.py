@@ -1,6 +1,7 @@
 """The whole objective with tiny networks: what each loss sees, and whom its gradient reaches."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -12,13 +13,14 @@ from ssv_tf.models import encoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, losses
+from ssv_tf.training import objective as objective_module
 from ssv_tf.training.objective import Objective, viewpoint_range_rad
 
 OPTIONS = config.Options.of(
-    resolution=32, analysis_width=0.03, synthesis_width=0.03, code_size=4, mapping_layers=2,
-    volume_size=8, volume_features=3, batch_size=4, dropout=0.0, azimuth_range_deg=170.0,
-    elevation_min_deg=-10.0, elevation_max_deg=40.0, tilt_range_deg=6.0,
+    azimuth_range_deg=170.0, elevation_min_deg=-10.0, elevation_max_deg=40.0, tilt_range_deg=6.0,
+    prior_rate=0.0, gradient_penalty_weight=10.0,
 )  # fmt: skip
+METHOD = dataclasses.replace(OPTIONS.method, synthesis_symmetry_weight=0.5)
 BATCH = 4
 NO_V = {"viewpoint_weight": 0.0, "symmetry_weight": 0.0, "style_weight": 0.0, "image_weight": 0.0}
 
@@ -37,7 +39,10 @@ def _realness_gradient(function, pictures):
 def _networks(projection):
     keras.utils.set_random_seed(8)
     analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8, dropout=0.0)
-    synthesis = SynthesisNetwork(resolution=32, width=0.03, 4, 2, 8, projection, 3)
+    synthesis = SynthesisNetwork(
+        resolution=32, width=0.03, code_size=4, mapping_layers=2, volume_size=8,
+        projection=projection, volume_features=3,
+    )  # fmt: skip
     analysis.build()
     synthesis.build()
     return analysis, synthesis
@@ -50,13 +55,19 @@ def networks():
 
 @pytest.fixture
 def objective(networks):
-    """Makes an Objective with other settings around the same networks."""
+    """Makes an Objective with other settings, or another Method, around the same networks."""
+    return functools.partial(_objective, networks)
 
-    def make(**settings):
-        options = OPTIONS.replace(**settings)
-        return Objective(options, *networks, _features, _realness_gradient, networks[0])
 
-    return make
+def _objective(networks, features=_features, **changes):
+    settings = {name: changes.pop(name) for name in set(changes) & set(config.SETTINGS)}
+    options, (analysis, synthesis) = OPTIONS.replace(**settings), networks
+    return Objective(
+        analysis=analysis, synthesis=synthesis, features=features,
+        realness_gradient=_realness_gradient, losses=options.losses,
+        viewpoints=options.viewpoints, method=dataclasses.replace(METHOD, **changes),
+        mirror_data=options.pictures.mirror_data, teacher=analysis,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +85,11 @@ def _drawn(shapes, seed=2):
     }
 
 
-def _analysis_loss(objective, real, penalise=False, taught=False, **changed):
+def _analysis_loss(objective, real, penalise=False, pseudo_labels=False, **changed):
     draws = _drawn(objective.analysis_draws(BATCH)) | changed
-    return objective.analysis_loss(real, objective.draw_fakes(draws), draws, penalise, taught)
+    return objective.analysis_loss(
+        real, objective.draw_fakes(draws), draws, penalise, pseudo_labels
+    )
 
 
 def _analysis_gradients(objective, real, sources, penalise=False):
@@ -105,7 +118,7 @@ def test_viewpoints_cover_the_ranges_from_end_to_end(objective):
 
 
 def test_range_is_that_of_the_options():
-    low, high = viewpoint_range_rad(OPTIONS)
+    low, high = viewpoint_range_rad(OPTIONS.viewpoints)
     np.testing.assert_allclose(np.degrees(low), [-170, -10, -6], atol=1e-4)
     np.testing.assert_allclose(np.degrees(high), [170, 40, 6], atol=1e-4)
 
@@ -129,14 +142,15 @@ def test_style_is_split_into_the_codes_of_object_and_background(objective):
 # --- V's loss --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("adversarial", ["logistic", "wgan_gp"])
+@pytest.mark.parametrize("wasserstein", [False, True])
 def test_loss_of_the_analysis_network_is_the_weighted_sum_of_its_parts(
-    objective, real, adversarial
+    objective, real, wasserstein, monkeypatch
 ):
-    o = objective(adversarial=adversarial, r1_interval=3, drift_weight=0.0)
+    monkeypatch.setattr(objective_module, "DRIFT_WEIGHT", 0.0)
+    o = objective(wasserstein=wasserstein)
     loss, parts = _analysis_loss(o, real, penalise=True)
     weights = {"v_adversarial": 1.0, "v_viewpoint": 0.8, "v_style": 0.8, "v_symmetry": 0.4}
-    weights |= {"v_image": 0.4, "v_penalty": 30.0 if adversarial == "logistic" else 10.0}
+    weights |= {"v_image": 0.4, "v_penalty": 10.0 if wasserstein else 80.0}
     assert set(parts) == {*weights, "real_score", "fake_score"}
     expected = sum(weight * float(parts[name]) for name, weight in weights.items())
     assert float(loss) == pytest.approx(expected, rel=1e-4)
@@ -172,7 +186,7 @@ def test_logistic_penalty_is_lazy(objective, real, penalise):
 
 
 def test_wasserstein_penalty_is_taken_between_real_and_drawn(objective, networks, real):
-    o = objective(adversarial="wgan_gp", augment=0.0)
+    o = objective(wasserstein=True, augment=0.0)
     fake = o.draw_fakes(_drawn(o.analysis_draws(BATCH)))
     for end, pictures in ((-1.0, real), (1.0, fake), (0.0, 0.5 * (real + fake))):
         mix = tf.fill((BATCH, 1, 1, 1), end)
@@ -182,17 +196,18 @@ def test_wasserstein_penalty_is_taken_between_real_and_drawn(objective, networks
         assert float(parts["v_penalty"]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_drift_holds_real_scores_of_the_wasserstein_loss(objective, real):
+def test_drift_holds_real_scores_of_the_wasserstein_loss(objective, real, monkeypatch):
     values = []
     for weight in (0.0, 5.0):
-        loss, parts = _analysis_loss(objective(adversarial="wgan_gp", drift_weight=weight), real)
+        monkeypatch.setattr(objective_module, "DRIFT_WEIGHT", weight)
+        loss, parts = _analysis_loss(objective(wasserstein=True), real)
         values.append(float(loss))
     assert values[1] - values[0] >= 5.0 * float(parts["real_score"]) ** 2 > 0
 
 
-@pytest.mark.parametrize("adversarial", ["logistic", "wgan_gp"])
-def test_every_weight_of_the_analysis_network_learns(objective, networks, real, adversarial):
-    made = objective(adversarial=adversarial)
+@pytest.mark.parametrize("wasserstein", [False, True])
+def test_every_weight_of_the_analysis_network_learns(objective, networks, real, wasserstein):
+    made = objective(wasserstein=wasserstein)
     gradients = _analysis_gradients(made, real, networks[0].trainable_weights, penalise=True)
     assert all(g is not None and np.isfinite(g).all() for g in gradients.values())
     assert [path for path, g in gradients.items() if not np.any(g)] == []
@@ -218,10 +233,10 @@ def test_each_loss_teaches_only_the_heads_it_is_about(objective, networks, real,
 
 def test_image_consistency_reaches_the_viewpoint_through_the_drawing(objective, networks, real):
     """Blind features of the drawn picture would leave V nothing to learn."""
-    analysis, synthesis = networks
-    options = OPTIONS.replace(**(NO_V | {"image_weight": 1.0}))
-    blind = Objective(options, analysis, synthesis, lambda x: ops.stop_gradient(_features(x)),
-                      _realness_gradient)  # fmt: skip
+    analysis = networks[0]
+    blind = _objective(
+        networks, lambda x: ops.stop_gradient(_features(x)), **NO_V | {"image_weight": 1.0}
+    )
     assert not _learns(_analysis_gradients(blind, real, analysis.trainable_weights), "magnitude")
 
 
@@ -235,32 +250,18 @@ def test_analysis_loss_does_not_reach_the_synthesis_network_but_by_the_image(
     assert any(g is not None for g in through.values())  # the step does not ask for these
 
 
+def test_without_mirrored_pictures_there_is_no_symmetry(objective, real):
+    loss, parts = _analysis_loss(objective(mirror_data=False), real)
+    assert "v_symmetry" not in parts
+    whole, parts = _analysis_loss(objective(), real)
+    assert float(whole - loss) == pytest.approx(0.4 * float(parts["v_symmetry"]), abs=1e-4)
+
+
 def test_image_weight_0_leaves_the_drawing_out(objective, real):
     loss, parts = _analysis_loss(objective(image_weight=0.0), real)
     assert "v_image" not in parts
     other, parts = _analysis_loss(objective(), real)
     assert float(other - loss) == pytest.approx(0.4 * float(parts["v_image"]), abs=1e-4)
-
-
-def test_adversarial_weight_scales_realness_with_its_penalty(objective, real):
-    once, parts = _analysis_loss(objective(r1_interval=3), real, penalise=True)
-    twice, _ = _analysis_loss(objective(r1_interval=3, adversarial_weight=2.0), real, penalise=True)
-    expected = float(parts["v_adversarial"]) + 30.0 * float(parts["v_penalty"])
-    assert float(twice - once) == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("adversarial", ["logistic", "wgan_gp"])
-def test_without_adversarial_weights_nobody_learns_realness(objective, networks, real, adversarial):
-    weights = {"adversarial_weight": 0.0, "synthesis_adversarial_weight": 0.0}
-    made = objective(adversarial=adversarial, **weights)
-    gradients = _analysis_gradients(made, real, networks[0].trainable_weights, penalise=True)
-    assert not _learns(gradients, "realness") and _learns(gradients, "from_rgb")
-    _, parts = _analysis_loss(made, real, penalise=True)
-    assert not {"v_adversarial", "v_penalty"} & set(parts)
-    draws = _drawn(made.synthesis_draws(8))
-    loss, parts = made.synthesis_loss(draws)
-    whole, _ = objective(adversarial=adversarial).synthesis_loss(draws)
-    assert float(whole - loss) == pytest.approx(float(parts["s_adversarial"]), abs=1e-4)
 
 
 # --- S's loss --------------------------------------------------------------------------------
@@ -274,9 +275,9 @@ def _synthesis_gradients(objective):
     return {w.path: g for w, g in zip(weights, gradients, strict=True)}
 
 
-@pytest.mark.parametrize("adversarial", ["logistic", "wgan_gp"])
-def test_loss_of_the_synthesis_network_is_the_weighted_sum_of_its_parts(objective, adversarial):
-    o = objective(adversarial=adversarial)
+@pytest.mark.parametrize("wasserstein", [False, True])
+def test_loss_of_the_synthesis_network_is_the_weighted_sum_of_its_parts(objective, wasserstein):
+    o = objective(wasserstein=wasserstein)
     loss, parts = o.synthesis_loss(_drawn(o.synthesis_draws(8)))
     weights = {"s_adversarial": 1.0, "s_viewpoint": 0.3, "s_style": 0.8, "s_pair": 0.1,
                "s_symmetry": 0.5}  # fmt: skip
@@ -312,9 +313,7 @@ def test_parts_of_the_synthesis_loss_are_those_of_its_triplets(objective, networ
 
 @pytest.mark.parametrize("projection", ["composite", "free"])
 def test_every_weight_of_the_synthesis_network_learns(projection):
-    options = OPTIONS.replace(projection=projection)
-    made = Objective(options, *_networks(projection), _features, _realness_gradient)
-    gradients = _synthesis_gradients(made)
+    gradients = _synthesis_gradients(_objective(_networks(projection)))
     assert all(g is not None and np.isfinite(g).all() for g in gradients.values())
     assert [path for path, g in gradients.items() if not np.any(g)] == []
 
@@ -327,7 +326,7 @@ def test_weight_0_leaves_a_loss_of_the_synthesis_network_out(objective, weight, 
     loss, parts = o.synthesis_loss(_drawn(o.synthesis_draws(8)))
     assert part not in parts
     whole, parts = objective().synthesis_loss(_drawn(o.synthesis_draws(8)))
-    expected = getattr(OPTIONS, weight) * float(parts[part])
+    expected = getattr(METHOD, weight) * float(parts[part])
     assert float(whole - loss) == pytest.approx(expected, abs=1e-4)
 
 
@@ -339,11 +338,11 @@ def test_dropout_of_the_frozen_analysis_network_is_off(objective):
     assert float(made.synthesis_loss(draws)[0]) == float(made.synthesis_loss(draws)[0])
 
 
-# --- The teacher -----------------------------------------------------------------------------
+# --- Pseudo-labels ---------------------------------------------------------------------------
 
 
 class _Teacher:
-    """Sure that bright pictures show quadrant 0 and dark ones quadrant 3; the left half decides."""
+    """Certain: bright pictures show quadrant 0, dark ones quadrant 3; the left half decides."""
 
     def viewpoint(self, pictures):
         light = tf.reduce_mean(pictures[:, :, :16], axis=(1, 2, 3))
@@ -352,25 +351,26 @@ class _Teacher:
 
 
 def test_teacher_answers_for_the_picture_and_its_mirror_image(objective):
-    taught = objective(teacher_weight=1.0)
-    taught.teacher = _Teacher()
+    made = objective()
+    made.teacher = _Teacher()
     pictures = np.ones((BATCH, 32, 32, 3), np.float32)
     pictures[1] = -1.0
     pictures[2, :, 16:] = -1.0  # its mirror image is dark on the left
-    told = np.asarray(taught._taught(tf.constant(pictures)))
+    told = np.asarray(made._pseudo_labels(tf.constant(pictures)))
     # Mirroring swaps the classes 0 and 2, and 1 and 3.
     np.testing.assert_allclose(told[0], [0.5, 0, 0.5, 0], atol=1e-6)
     np.testing.assert_allclose(told[1], [0, 0.5, 0, 0.5], atol=1e-6)
     np.testing.assert_allclose(told[2], [0.5, 0.5, 0, 0], atol=1e-6)
 
 
-def test_the_teacher_teaches_both_views_and_is_counted(objective, real):
+def test_pseudo_labels_train_both_views_and_are_counted(objective, real, monkeypatch):
     without, _ = _analysis_loss(objective(), real)
-    taught = objective(teacher_weight=2.0, teacher_confidence=0.25)
-    loss, parts = _analysis_loss(taught, real, taught=True)
-    assert float(parts["sure"]) == 1.0 and float(parts["v_teacher"]) > 0
-    np.testing.assert_allclose(loss, without + 2.0 * parts["v_teacher"], rtol=1e-5)
-    np.testing.assert_allclose(_analysis_loss(taught, real)[0], without, rtol=1e-6)
-    doubter = objective(teacher_weight=2.0, teacher_confidence=1.0)
-    _, unsure = _analysis_loss(doubter, real, taught=True)
-    assert float(unsure["sure"]) == 0.0 and float(unsure["v_teacher"]) == 0.0
+    made = objective(pseudo_label_weight=2.0)
+    monkeypatch.setattr(objective_module, "PSEUDO_LABEL_CONFIDENCE", 0.25)
+    loss, parts = _analysis_loss(made, real, pseudo_labels=True)
+    assert float(parts["pseudo_labelled"]) == 1.0 and float(parts["v_pseudo_label"]) > 0
+    np.testing.assert_allclose(loss, without + 2.0 * parts["v_pseudo_label"], rtol=1e-5)
+    np.testing.assert_allclose(_analysis_loss(made, real)[0], without, rtol=1e-6)
+    monkeypatch.setattr(objective_module, "PSEUDO_LABEL_CONFIDENCE", 1.0)
+    _, none = _analysis_loss(made, real, pseudo_labels=True)
+    assert float(none["pseudo_labelled"]) == 0.0 and float(none["v_pseudo_label"]) == 0.0

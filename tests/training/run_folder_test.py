@@ -18,7 +18,9 @@ OPTIONS = config.Options.of(analysis_width=0.03, synthesis_width=0.03, seed=9)
 def _networks(seed=0):
     keras.utils.set_random_seed(seed)
     analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8)
-    synthesis = SynthesisNetwork(resolution=32, width=0.03, code_size=4, mapping_layers=1, volume_size=8)
+    synthesis = SynthesisNetwork(
+        resolution=32, width=0.03, code_size=4, mapping_layers=1, volume_size=8
+    )
     analysis.build()
     synthesis.build()
     return analysis, synthesis

@@ -1,6 +1,5 @@
 """--init_from: training starts from another run's networks, and from nothing that labels taught."""
 
-import dataclasses
 import shutil
 
 import numpy as np
@@ -62,9 +61,7 @@ def test_networks_and_averages_are_the_other_runs(written_run):
 
 def test_training_starts_there_and_a_resumed_run_does_not_go_back(written_run, tmp_path, capsys):
     frozen = {"analysis_rate": 1e-8, "synthesis_rate": 1e-8}
-    options = TINY.replace(
-        init_from=str(written_run), run_dir=str(tmp_path / "second"), **frozen
-    )
+    options = TINY.replace(init_from=str(written_run), run_dir=str(tmp_path / "second"), **frozen)
     assert loop.train(options, quiet=True) == 0
     assert "starting from the networks of" in capsys.readouterr().out
     for own, given in zip(

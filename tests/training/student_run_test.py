@@ -32,7 +32,9 @@ def _teacher():
 
 
 def _synthesis():
-    network = SynthesisNetwork(resolution=32, width=0.03, code_size=8, mapping_layers=1, volume_size=8)
+    network = SynthesisNetwork(
+        resolution=32, width=0.03, code_size=8, mapping_layers=1, volume_size=8
+    )
     network.build()
     return network
 

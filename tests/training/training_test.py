@@ -379,7 +379,7 @@ def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
     path.write_text(json.dumps(before))
     loop.check_folder(tiny(folder), False)
     path.write_text(json.dumps(before | {"code_size": 64, "beta_1": 0.5}))
-    with pytest.raises(FlagError, match="with --code_size=64, --beta_1=0.5, which") as caught:
+    with pytest.raises(FlagError, match=r"with --code_size=64, --beta_1=0\.5, which") as caught:
         loop.check_folder(tiny(folder), False)
     assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
     loop.check_folder(tiny(folder), True)

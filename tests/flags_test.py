@@ -1,0 +1,77 @@
+"""Every flag there is, so that none slips in: add one here only with a reason to have it."""
+
+import importlib
+import re
+
+import pytest
+from absl import flags
+from places import ROOT
+
+from ssv_tf.training import config
+
+SETTINGS = """
+accumulate analysis_rate analysis_width azimuth_range_deg bad_pictures bad_rows batch_size
+canvas_heights checkpoint_interval crop data data_service deterministic devices elevation_max_deg
+elevation_min_deg evaluation_interval front_share gradient_penalty_weight image_weight init_from
+labels limit log_interval mirror_data objective padding perceptual picture_reach precision
+prior_rate pseudo_label_weight resolution run_dir score_data score_labels seed shape_ramp steps
+stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt_range_deg
+viewpoint_weight volume_height volume_size volume_width where
+"""
+OTHERS = """
+author azimuth batch beam_options calibrate_on calls concurrency count data_dir deadline_s draw_dir
+drawn_share formats frames gaze grpc host input json licence light limits markdown min_confidence
+mirror_average model model_name model_version name objects out overwrite parity_pictures preset
+protocol protocol_config quiet recipe report report_pictures representative rest retries retry_skipped rounds run
+runner samples score serving_name serving_version shards size split threads tls width workers
+"""
+TOOLS = """
+bad_share clients configs eager grpc_port kill_seed kills only pictures profile repeats requests
+rest_port seeds serving table
+"""
+_COMMAND = re.compile(r"^\s*cli\.run\(", re.MULTILINE)
+
+
+def _flags_of(module):
+    command = importlib.import_module(module)  # some libraries define flags of their own
+    before = set(flags.FLAGS)
+    command.define_flags()
+    names = set(flags.FLAGS) - before
+    found = {name: flags.FLAGS[name].default for name in names}
+    for name in names:
+        delattr(flags.FLAGS, name)
+    return found
+
+
+def _commands(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if _COMMAND.search(path.read_text()):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.fixture(scope="module")
+def commands():
+    """The flags of every command, {module: {name: default}}."""
+    package = [*_commands("ssv_tf"), *(f"ssv_tf.{name}" for name in _commands("export"))]
+    return {name: _flags_of(name) for name in (*package, *_commands("tools"))}
+
+
+def test_these_are_the_settings_of_training():
+    assert sorted(config.SETTINGS) == SETTINGS.split()
+
+
+def test_these_are_the_flags_of_all_commands(commands):
+    package = {f for name, own in commands.items() if not name.startswith("tools") for f in own}
+    assert sorted(package - set(config.SETTINGS)) == OTHERS.split()
+    everything = {name for own in commands.values() for name in own}
+    assert sorted(everything - package) == TOOLS.split()
+
+
+def test_training_has_its_settings_and_two_flags_more(commands):
+    assert set(commands["ssv_tf.train"]) == {*SETTINGS.split(), "overwrite", "quiet"}
+
+
+def test_records_are_framed_as_training_frames_pictures(commands):
+    shard, train = commands["ssv_tf.data.shard"], commands["ssv_tf.train"]
+    same = "resolution", "crop", "canvas_heights", "padding"
+    assert {name: shard[name] for name in same} == {name: train[name] for name in same}
