@@ -39,22 +39,22 @@ def test_synthesize_writes_every_picture_once(run, tmp_path):
 
 
 def test_a_limited_range_swings_back_instead_of_jumping(run):
-    options = TINY.replace(azimuth_range_deg=60.0)
-    gif = synthesize.turntable_gif(run.synthesis(), options, 1, 5)
+    narrow = TINY.replace(azimuth_range_deg=60.0).viewpoints
+    gif = synthesize.turntable_gif(run.synthesis(), narrow, 1, 5)
     with Image.open(__import__("io").BytesIO(gif)) as frames:
         assert frames.n_frames == 8
-    angles = turntable.turntable_angles_rad(options, 5)
+    angles = turntable.turntable_angles_rad(narrow, 5)
     np.testing.assert_allclose(np.degrees(angles[:, 0]), [-60, -30, 0, 30, 60], atol=1e-4)
     np.testing.assert_allclose(np.degrees(angles[:, 1]), 15, atol=1e-4)
 
 
 def test_a_full_turntable_leaves_the_second_zero_out():
-    angles = np.degrees(turntable.turntable_angles_rad(TINY, 4)[:, 0])
+    angles = np.degrees(turntable.turntable_angles_rad(TINY.viewpoints, 4)[:, 0])
     np.testing.assert_allclose(angles, [0, 90, 180, 270], atol=1e-4)
 
 
 def test_rows_of_a_style_grid_differ_by_the_object_and_columns_by_the_background(run):
-    grid = synthesize.style_grid(run.synthesis(), TINY, 3)
+    grid = synthesize.style_grid(run.synthesis(), TINY.viewpoints, 3)
     cells = grid.reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
     assert not np.array_equal(cells[0, 0], cells[0, 1])
     assert not np.array_equal(cells[0, 0], cells[1, 0])

@@ -14,6 +14,14 @@ from ssv_tf.training import config, engines, loop, networks, run_folder, start
 TINY = config.Options.of(steps=2, **sizes.NETWORKS, evaluation_interval=9)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_dropout():
+    """Whose seeds are variables too, but no weights."""
+    with pytest.MonkeyPatch.context() as patched:
+        sizes.without_chance(patched)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def small_collections(monkeypatch):
     """Random pictures in place of rendered ones."""
