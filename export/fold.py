@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from ssv_tf import viewpoint
 from ssv_tf.data import framing
-from ssv_tf.evaluation.calibration import NO_WARP, Calibration
-from ssv_tf.evaluation.confidence import LEAST_DOUBT
+from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
-from ssv_tf.models.encoding import PLAIN
+from ssv_tf.models import decoding
+from ssv_tf.models.decoding import RawPrediction
 
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
@@ -75,84 +75,17 @@ class FoldedViewpoint(tf.Module):
 
 
 def _answers_function(analysis, calibration: Calibration):
-    scale = np.asarray(calibration.scale, np.float32) * np.float32(180.0 / np.pi)
-    offset = np.asarray(calibration.offset_deg, np.float32)
-    bias = np.zeros((1, 3, 4), np.float32)
-    bias[0, 0] = calibration.quadrant_bias
-    warp = calibration.azimuth_warp
-
     def answers(picture):
         images = framing.normalise(tf.cast(picture, tf.float32))
-        logits = analysis.viewpoint(images)
+        raw = RawPrediction.of(analysis, analysis.viewpoint(images))
         with tf.name_scope(DECODING):
-            quadrants = logits["quadrant_logits"] + bias
-            raw_rad = decode(logits["magnitude_logits"], quadrants, analysis.encoding)
-            if warp != NO_WARP:
-                raw_rad = warped(raw_rad, warp)
-            found = {OUTPUT: wrap_deg(raw_rad * scale + offset)}  # [batch, 3]
-            if calibration.confidence:
-                head = logits.get("confidence_logit")
-                found[CONFIDENCE] = confident(quadrants[:, 0], head, calibration.confidence)
+            views = decoding.decode(raw, calibration)
+            found = {OUTPUT: views.degrees}  # [batch, 3]
+            if views.confidence is not None:
+                found[CONFIDENCE] = views.confidence[:, None]
             return found
 
     return answers
-
-
-def confident(quadrant_logits: tf.Tensor, head: tf.Tensor | None, fitted) -> tf.Tensor:
-    """`confidence.Confidence.apply` in operations that TFLite has.
-
-    Args:
-      quadrant_logits: azimuth's with their bias, [batch, 4].
-      head: a student's own log odds [batch, 1], or None.
-      fitted: confidence.Confidence.
-
-    Returns:
-      [batch, 1] in 0..1.
-    """
-    top = tf.reduce_max(tf.nn.softmax(quadrant_logits, axis=-1), axis=-1, keepdims=True)
-    margin = tf.math.log(top) - tf.math.log(tf.maximum(1.0 - top, LEAST_DOUBT))
-    log_odds = margin * fitted.margin_slope + fitted.offset
-    if head is not None:
-        log_odds += head * fitted.head_slope
-    return tf.sigmoid(log_odds)
-
-
-def decode(magnitude_logits: tf.Tensor, quadrant_logits: tf.Tensor, encoding=PLAIN) -> tf.Tensor:
-    """`encoding.decode` in operations that TFLite has (tests hold it to the original).
-
-    Keras's argmax looks at the bits of -0.0, for which TFLite has no operation.
-
-    Args:
-      magnitude_logits: [batch, 3, 2].
-      quadrant_logits: [batch, 3, 4].
-      encoding: Encoding.
-
-    Returns:
-      radians [batch, 3].
-    """
-    quadrant = tf.argmax(quadrant_logits, axis=-1, output_type=tf.int32)
-    signs = tf.gather(tf.constant(viewpoint.QUADRANT_SIGNS), quadrant)  # [batch, 3, 2]
-    vector = tf.sqrt(tf.nn.softmax(magnitude_logits, axis=-1)) * signs
-    stretched = tf.atan2(vector[..., 1], vector[..., 0])
-    return stretched / tf.constant(encoding.stretch) + tf.constant(encoding.centre_rad)
-
-
-def warped(raw_rad: tf.Tensor, exponents: tuple[float, float]) -> tf.Tensor:
-    """`calibration.warped` of the azimuths of raw_rad [batch, 3], in [-pi, pi].
-
-    Elevation and tilt go along with exponents of 1: a quantiser would take a slice for its own.
-    """
-    a, b = (tf.constant([exponent, 1.0, 1.0], tf.float32) for exponent in exponents)
-    angle, quarter = tf.abs(raw_rad), np.float32(np.pi / 2)
-    share = tf.clip_by_value(1.0 - tf.abs(angle / quarter - 1.0), 0.0, 1.0)
-    moved = quarter * (1.0 - tf.pow(1.0 - tf.pow(share, a), b))
-    moved = tf.where(angle > quarter, 2.0 * quarter - moved, moved)
-    return tf.where(raw_rad < 0.0, -moved, moved)
-
-
-def wrap_deg(angles_deg: tf.Tensor) -> tf.Tensor:
-    """Degrees wrapped to (-180, 180], as `viewpoint.wrap_deg`."""
-    return 180.0 - tf.math.floormod(180.0 - angles_deg, 360.0)
 
 
 def by_name(answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -34,14 +34,11 @@ _BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1, "int8_full":
 # Of a file beyond its weights: the graph, and small tensors that stay float.
 _OVERHEAD_BYTES = 256 * 1024
 
-# What "int8" keeps in float: a variance in 8 bits costs degrees, and so does a softmax in
-# steps of 1/256 before a square root.
-_FLOAT_OPERATIONS = [
-    "ABS", "ADD", "ARG_MAX", "ATAN2", "AVERAGE_POOL_2D", "DIV", "FLOOR_MOD", "GATHER", "GREATER",
-    "LEAKY_RELU", "LESS", "LOG", "LOGISTIC", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "PACK",
-    "POW", "REDUCE_MAX", "RELU_0_TO_1", "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SOFTMAX",
-    "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB",
-]  # fmt: skip
+# What "int8" turns to 8 bits, and nothing else: a variance in 8 bits costs degrees, and so does a
+# softmax in steps of 1/256 before a square root.
+_INT8_OPERATIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# Of the conversion itself; the quantiser knows no other version of it.
+_TYPE_CHANGES = {"CAST"}
 
 
 def write(
@@ -110,10 +107,14 @@ def _convert(converter: tf.lite.TFLiteConverter, kind: str, representative) -> b
 
 
 def _float_parts(converter: tf.lite.TFLiteConverter, kind: str) -> dict[str, list[str]]:
-    """What stays float: for int8 by operation, for int8_full only the decoding, by name."""
+    """What stays float, read from the float file: for int8 all operations but the few of
+    _INT8_OPERATIONS, for int8_full only the decoding, by name.
+    """
+    content = converter.convert()
     if kind == "int8":
-        return {"denylisted_ops": _FLOAT_OPERATIONS}
-    return {"denylisted_nodes": _decoding_tensors(converter.convert())}
+        kept = set(operations(content)) - _INT8_OPERATIONS - _TYPE_CHANGES
+        return {"denylisted_ops": sorted(kept)}
+    return {"denylisted_nodes": _decoding_tensors(content)}
 
 
 def _quantise(converter: tf.lite.TFLiteConverter, representative, **keep) -> bytes:

@@ -102,11 +102,31 @@ def decode(magnitude_logits, quadrant_logits, encoding=PLAIN):
       magnitude_logits.
     """
     magnitudes = ops.softmax(magnitude_logits, axis=-1)
-    roots = ops.sqrt(ops.maximum(magnitudes, _MAGNITUDE_FLOOR**2))
-    signs = ops.convert_to_tensor(viewpoint.QUADRANT_SIGNS, dtype=roots.dtype)
-    vector = roots * ops.take(signs, ops.argmax(quadrant_logits, axis=-1), axis=0)
+    roots = ops.sqrt(larger(magnitudes, _MAGNITUDE_FLOOR**2))
+    vector = roots * _quadrant_signs(quadrant_logits)
     centre, stretch = _constants(encoding, vector.dtype)
     return ops.arctan2(vector[..., 1], vector[..., 0]) / stretch + centre
+
+
+def _quadrant_signs(quadrant_logits):
+    """Signs of (cos, sin) of the likeliest quadrant, one of them where they tie: [n, 3, 4 -> 2].
+
+    The winner of each pair by comparisons: Keras's argmax looks at the bits of -0.0, for which
+    TFLite has no operation.
+    """
+    first, second, third, fourth = (quadrant_logits[..., i] for i in range(4))
+    above = larger(first, second) >= larger(third, fourth)
+    right = ops.where(above, first >= second, third >= fourth)
+    return ops.stack([ops.where(side, 1.0, -1.0) for side in (right, above)], axis=-1)
+
+
+def larger(first, second):
+    """The larger of two numbers; where it is the second, up to rounding.
+
+    A sum, as the sides of TFLite's MAXIMUM or SELECT share one scale of 8 bits, to which its
+    quantiser rounds them even where it is told to leave the operation alone.
+    """
+    return first + ops.relu(second - first)
 
 
 def _constants(encoding, dtype):

@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import calibration, confidence
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
-from ssv_tf.export import fold
 
 NO_BIAS = (0.0, 0.0, 0.0, 0.0)
 
@@ -126,19 +124,6 @@ def test_a_damaged_confidence_is_refused_by_the_calibrations_name(broken):
     data = json.loads(Calibration.identity().to_json()) | {"confidence": broken}
     with pytest.raises(UserError, match=r"mine\.json is no calibration"):
         Calibration.from_json(json.dumps(data), "mine.json")
-
-
-def test_exported_confidence_is_that_of_numpy():
-    random = np.random.default_rng(0)
-    logits = random.normal(0, 5, (500, 4)).astype(np.float32)
-    heads = random.normal(0, 3, (500, 1)).astype(np.float32)
-    fitted = Confidence(0.4, 0.7, -0.3)
-    raw = np.concatenate([np.zeros((500, 3)), logits, heads], axis=1)
-    answers = fold.confident(tf.constant(logits), tf.constant(heads), fitted)
-    assert answers.shape == (500, 1)
-    np.testing.assert_allclose(answers[:, 0], fitted.apply(raw, NO_BIAS), atol=2e-3)
-    without = fold.confident(tf.constant(logits), None, fitted)
-    np.testing.assert_allclose(without[:, 0], fitted.apply(raw[:, :7], NO_BIAS), atol=2e-3)
 
 
 def test_reliability_of_a_hand_made_case():

@@ -1,0 +1,227 @@
+"""From V's logits to calibrated degrees and a confidence: the one decoder, in `keras.ops`.
+
+Prediction runs it on arrays, with either backend; `ssv_tf.export.fold` traces it into the exported
+files, so every operation here is one that TFLite has. What is fitted on labelled pictures comes
+as `Parameters` (`evaluation.calibration.Calibration` has them).
+"""
+
+import dataclasses
+import math
+from typing import Any, Protocol
+
+from keras import ops
+
+from ssv_tf.models import encoding
+from ssv_tf.models.encoding import PLAIN, Encoding
+
+NO_BIAS = (0.0, 0.0, 0.0, 0.0)
+NO_WARP = (1.0, 1.0)
+# Of the probability left to the other quadrants: a surer network is not taken at its word.
+LEAST_DOUBT = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class RawPrediction:
+    """What V says of n pictures, not yet decoded; arrays or tensors.
+
+    Attributes:
+      magnitude_logits: [n, 3, 2]; softmax gives (cos^2, sin^2) of azimuth, elevation, tilt.
+      quadrant_logits: [n, 3, 4]; classes of `viewpoint.QUADRANT_SIGNS`.
+      confidence_logit: [n, 1], a student's own log odds that its azimuth is right; None of a
+        network without that head.
+      encoding: of the network's angles.
+    """
+
+    magnitude_logits: Any
+    quadrant_logits: Any
+    confidence_logit: Any = None
+    encoding: Encoding = PLAIN
+
+    @classmethod
+    def of(cls, network: Any, answers: dict[str, Any]) -> "RawPrediction":
+        """The answers of a network's `viewpoint`."""
+        return cls(
+            answers["magnitude_logits"],
+            answers["quadrant_logits"],
+            answers.get("confidence_logit"),
+            network.encoding,
+        )
+
+    def __len__(self) -> int:
+        return len(self.quadrant_logits)
+
+    def __getitem__(self, chosen: Any) -> "RawPrediction":
+        """Some of the pictures: a slice, indices or booleans, as arrays take them."""
+        head = self.confidence_logit
+        return dataclasses.replace(
+            self,
+            magnitude_logits=self.magnitude_logits[chosen],
+            quadrant_logits=self.quadrant_logits[chosen],
+            confidence_logit=None if head is None else head[chosen],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Viewpoints:
+    """Decoded answers of n pictures; arrays or tensors.
+
+    Attributes:
+      degrees: [n, 3]: azimuth, elevation, tilt in (-180, 180].
+      confidence: [n], probability that the azimuth is right; None where nothing can tell it.
+    """
+
+    degrees: Any
+    confidence: Any = None
+
+    def __len__(self) -> int:
+        return len(self.degrees)
+
+    @property
+    def azimuth_deg(self) -> Any:
+        """[n]."""
+        return self.degrees[:, 0]
+
+    @property
+    def elevation_deg(self) -> Any:
+        """[n]."""
+        return self.degrees[:, 1]
+
+    @property
+    def tilt_deg(self) -> Any:
+        """[n]."""
+        return self.degrees[:, 2]
+
+
+class ConfidenceParameters(Protocol):
+    """Log odds that an azimuth is right: margin * margin_slope + head * head_slope + offset."""
+
+    @property
+    def margin_slope(self) -> float: ...
+
+    @property
+    def head_slope(self) -> float: ...
+
+    @property
+    def offset(self) -> float: ...
+
+
+class Parameters(Protocol):
+    """What was fitted on labelled pictures, in the order in which it is applied.
+
+    Attributes:
+      quadrant_bias: added to the logits of azimuth's quadrant.
+      azimuth_warp: exponents of `warped_share`; (1, 1) changes nothing.
+      scale, offset_deg: degrees = scale * own degrees + offset, per angle, then wrapped.
+      confidence: None where there is none.
+    """
+
+    @property
+    def quadrant_bias(self) -> tuple[float, float, float, float]: ...
+
+    @property
+    def azimuth_warp(self) -> tuple[float, float]: ...
+
+    @property
+    def scale(self) -> tuple[float, float, float]: ...
+
+    @property
+    def offset_deg(self) -> tuple[float, float, float]: ...
+
+    @property
+    def confidence(self) -> ConfidenceParameters | None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uncalibrated:
+    quadrant_bias: tuple[float, float, float, float] = NO_BIAS
+    azimuth_warp: tuple[float, float] = NO_WARP
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    confidence: None = None
+
+
+UNCALIBRATED: Parameters = _Uncalibrated()
+
+
+def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoints:
+    """Viewpoints of a prediction, in tensors of the backend.
+
+    The quadrant of azimuth is decided here, once, with its bias; then come the warp, the line or
+    the turn of the circle, and the confidence.
+    """
+    bias = ops.convert_to_tensor([[parameters.quadrant_bias, NO_BIAS, NO_BIAS]], dtype="float32")
+    quadrant_logits = ops.convert_to_tensor(raw.quadrant_logits, dtype="float32") + bias
+    magnitude_logits = ops.convert_to_tensor(raw.magnitude_logits, dtype="float32")
+    angles_rad = encoding.decode(magnitude_logits, quadrant_logits, raw.encoding)
+    confidence = None
+    if parameters.confidence is not None:
+        confidence = _confidence(quadrant_logits[:, 0], raw.confidence_logit, parameters.confidence)
+    return Viewpoints(calibrated_deg(angles_rad, parameters), confidence)
+
+
+def calibrated_deg(angles_rad: Any, parameters: Parameters) -> Any:
+    """V's own angles [..., 3] in radians, in [-pi, pi] -> calibrated degrees in (-180, 180]."""
+    if tuple(parameters.azimuth_warp) != NO_WARP:
+        angles_rad = _warped(angles_rad, parameters.azimuth_warp)
+    degrees = [factor * math.degrees(1.0) for factor in parameters.scale]
+    scale, offset = (
+        ops.convert_to_tensor(values, dtype=angles_rad.dtype)
+        for values in (degrees, parameters.offset_deg)
+    )
+    return _wrapped(angles_rad * scale + offset)
+
+
+def warped_share(share: Any, first: Any, second: Any) -> Any:
+    """1 - (1 - u^a)^b of shares in 0..1: the distribution function of Kumaraswamy (1980).
+
+    Of arrays or tensors; u is the way that an azimuth has gone from the mirror plane (0 or 180) to
+    side-on (90 or -90).
+    """
+    return 1.0 - (1.0 - share**first) ** second
+
+
+def _warped(angles_rad: Any, exponents: tuple[float, float]) -> Any:
+    """Azimuths moved along their quarter of the circle; 0, +-90 and 180 stay.
+
+    Elevation and tilt go along with exponents of 1: a quantiser would take a slice for its own.
+    """
+    first, second = (
+        ops.convert_to_tensor([exponent, 1.0, 1.0], dtype=angles_rad.dtype)
+        for exponent in exponents
+    )
+    quarter = math.pi / 2
+    angle = ops.abs(angles_rad)
+    share = ops.clip(1.0 - ops.abs(angle / quarter - 1.0), 0.0, 1.0)
+    moved = quarter * warped_share(share, first, second)
+    moved = ops.where(angle > quarter, 2.0 * quarter - moved, moved)
+    return ops.where(angles_rad < 0.0, -moved, moved)
+
+
+def _wrapped(degrees: Any) -> Any:
+    """In (-180, 180], as `viewpoint.wrap_deg`."""
+    wrapped = 180.0 - ops.mod(180.0 - degrees, 360.0)
+    return ops.where(wrapped <= -180.0, 180.0, wrapped)  # just above 180, mod rounds to 360
+
+
+def _confidence(quadrant_logits: Any, head: Any, fitted: ConfidenceParameters) -> Any:
+    """[n], of azimuth's biased logits [n, 4] and a student's own log odds [n, 1], or None."""
+    log_odds = quadrant_margin(quadrant_logits) * fitted.margin_slope + fitted.offset
+    if head is not None:
+        head = ops.convert_to_tensor(head, dtype="float32")
+        log_odds = log_odds + head[:, 0] * fitted.head_slope
+    return ops.sigmoid(log_odds)
+
+
+def quadrant_margin(logits: Any) -> Any:
+    """Log odds of the likeliest quadrant, [n, 4] -> [n].
+
+    The others are summed without the likeliest one: one minus its share would be rounding alone.
+    """
+    first, second, third, fourth = (logits[:, i] for i in range(4))
+    upper, lower = encoding.larger(first, second), encoding.larger(third, fourth)
+    top = encoding.larger(upper, lower)
+    # In each pair, and of the two winners, the one that is not larger.
+    lesser = (first + second - upper, third + fourth - lower, upper + lower - top)
+    others = sum(ops.exp(logit - top) for logit in lesser)
+    share = 1.0 / (1.0 + others)
+    return ops.log(share) - ops.log(encoding.larger(others * share, LEAST_DOUBT))
