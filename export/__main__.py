@@ -195,10 +195,10 @@ def _export(run, told, stage: Path, formats: list[str], pictures, values):
     }
 
     def keras_degrees(images):
-        return calibration.apply(inference.predict(analysis, images))
+        return inference.decode(inference.predict(analysis, images), calibration).degrees
 
     def keras_confidence(images):
-        return calibration.confidence_of(inference.predict(analysis, images))
+        return inference.decode(inference.predict(analysis, images), calibration).confidence
 
     sure = keras_confidence if calibration.confidence else None
     rows = parity.parity_table(keras_degrees, paths, compared, sure)

@@ -16,6 +16,7 @@ from ssv_tf import viewpoint
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.evaluation import calibration, labelled
+from ssv_tf.models.decoding import RawPrediction
 from ssv_tf.training import run_folder
 
 
@@ -43,20 +44,20 @@ def main(argv) -> None:
         raise FlagError("--preset needs --out: a preset's own calibration stays as it is")
     run_folder.say_if_supervised(run.options)
     out = files.refuse_existing(values.out or run.path / calibration.FILE_NAME, values.overwrite)
-    raw_deg, true_deg = _predictions(run, values)
-    print(f"calibrated on {len(raw_deg)} pictures")
-    print(fit_and_save(raw_deg, true_deg, _azimuth(values.azimuth, run), out))
+    raw, true_deg = _predictions(run, values)
+    print(f"calibrated on {len(raw)} pictures")
+    print(fit_and_save(raw, true_deg, _azimuth(values.azimuth, run), out))
 
 
-def fit_and_save(raw_deg: np.ndarray, true_deg: np.ndarray, azimuth: str, out: Path) -> str:
+def fit_and_save(raw: RawPrediction, true_deg: np.ndarray, azimuth: str, out: Path) -> str:
     """Fits, warns on stderr, writes `out`; returns the table to print.
 
     Args:
-      raw_deg, true_deg: as `calibration.fit` takes them.
+      raw, true_deg: as `calibration.fit` takes them.
       azimuth: one of calibration.KINDS.
       out: JSON to write.
     """
-    fitted = calibration.fit(raw_deg, true_deg, azimuth)
+    fitted = calibration.fit(raw, true_deg, azimuth)
     for doubt in fitted.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     return f"{table(fitted)}\n{fitted.save(out)}"
@@ -81,7 +82,7 @@ def table(fitted: calibration.Calibration) -> str:
     return "\n".join(lines)
 
 
-def _predictions(run: run_folder.Run, values) -> tuple[np.ndarray, np.ndarray]:
+def _predictions(run: run_folder.Run, values) -> tuple[RawPrediction, np.ndarray]:
     if values.data_dir:
         pictures = labelled.folder_pictures(run.options, values)
     else:

@@ -24,6 +24,7 @@ from ssv_tf.data import folder, patterns, read_policy
 from ssv_tf.evaluation import calibration, drawing
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import config, run_folder
 
 COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
@@ -135,7 +136,7 @@ def find(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def predict_files(
     paths: Sequence[Path],
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[np.ndarray], Viewpoints],
     read: Callable[[Path], np.ndarray],
     skip: Callable[[Path, str], None],
     at_once: int = _AT_ONCE,
@@ -144,8 +145,7 @@ def predict_files(
 
     Args:
       paths: picture files.
-      predict: uint8 [pictures, R, R, 3] -> calibrated degrees [pictures, 3], or [pictures, 4]
-        with the confidence.
+      predict: uint8 [pictures, R, R, 3] -> calibrated viewpoints.
       read: file -> uint8 [R, R, 3]; raises `folder.BadPicture`.
       skip: told of each file that cannot be read, and why.
       at_once: pictures held in memory.
@@ -161,12 +161,12 @@ def predict_files(
                 good.append(path)
             except folder.BadPicture as error:
                 skip(path, str(error))
-        answers = predict(np.stack(images)) if images else np.zeros((0, 3))
-        yield [_prediction(*pair) for pair in zip(good, answers, strict=True)]
+        yield _predictions(good, predict(np.stack(images))) if images else []
 
 
-def _prediction(path: Path, answer: np.ndarray) -> Prediction:
-    return Prediction(path, answer[:3], float(answer[3]) if len(answer) > 3 else None)
+def _predictions(paths: Sequence[Path], views: Viewpoints) -> list[Prediction]:
+    confidence = [None] * len(views) if views.confidence is None else map(float, views.confidence)
+    return [Prediction(*row) for row in zip(paths, views.degrees, confidence, strict=True)]
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
@@ -211,7 +211,7 @@ def _why_missing(word: str) -> str:
     return "no such file"
 
 
-def _predictor(run: run_folder.Run) -> Callable[[np.ndarray], np.ndarray]:
+def _predictor(run: run_folder.Run) -> Callable[[np.ndarray], Viewpoints]:
     fitted = run.calibration()
     if fitted is None:
         print(
@@ -222,11 +222,8 @@ def _predictor(run: run_folder.Run) -> Callable[[np.ndarray], np.ndarray]:
         fitted = Calibration.identity()
     network = run.analysis()
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        raw = inference.predict(network, images)
-        sure = fitted.confidence_of(raw)
-        degrees = fitted.apply(raw)
-        return degrees if sure is None else np.concatenate([degrees, sure[:, None]], axis=1)
+    def predict(images: np.ndarray) -> Viewpoints:
+        return inference.decode(inference.predict(network, images), fitted)
 
     return predict
 

@@ -28,6 +28,7 @@ from ssv_tf.data.turntable_heads.collection import (
 )
 from ssv_tf.evaluation import calibration, labelled, metrics
 from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import inference
 from ssv_tf.training import run_folder
 
 GAZE_YAWS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
@@ -73,7 +74,10 @@ def main(argv) -> None:
         "seed": values.seed,
     }
     result = asked | measure(
-        lambda images: stored.apply(predict(images))[:, 0], values.pictures, side, values.seed
+        lambda images: inference.decode(predict(images), stored).azimuth_deg,
+        values.pictures,
+        side,
+        values.seed,
     )
     print(table(result))
     if values.json:
@@ -203,7 +207,7 @@ def _with_interval(numbers, key, form):
 
 
 def _fitted_predictor(run: run_folder.Run) -> labelled.Predict:
-    """V's own degrees of square pictures of any size, fitted as its training pictures were."""
+    """What V says of square pictures of any size, fitted as its training pictures were."""
     framing, predict = run.options.framing, labelled.predictor(run)
 
     def fitted(images):
@@ -216,7 +220,7 @@ def _calibrated(predict, run, resolution, seed) -> Calibration:
     images, pose = render_range(range(_CALIBRATE_ON), resolution, "calibration", "free", seed)
     raw = predict(images)
     fitted = calibration.fit(raw, pose.angles_deg, calibration.azimuth_kind(run.options))
-    for doubt in calibration.doubts(fitted, raw, pose.angles_deg):
+    for doubt in fitted.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     return fitted
 

@@ -22,16 +22,20 @@ al. 2020, bias-corrected temperature scaling).
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from ssv_tf import viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import confidence as sureness
 from ssv_tf.evaluation import ends
+from ssv_tf.models import decoding
+from ssv_tf.models.decoding import NO_BIAS, NO_WARP, Parameters, RawPrediction
 
 CONVENTION = (
     "degrees; azimuth 0 = front faces the camera, grows as the nose turns to image left; "
@@ -48,8 +52,6 @@ _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are th
 _FOLDS = 10  # of the cross-validation that chooses a line
 # Beyond this a range of +-azimuth is treated as the full circle.
 _LIMITED_AZIMUTH_DEG = 100.0
-_NO_BIAS = (0.0, 0.0, 0.0, 0.0)
-NO_WARP = (1.0, 1.0)
 _WARPS = np.exp(np.linspace(-0.8, 0.8, 33))  # exponents that are tried
 _WARP_PENALTY_DEG = 1.0  # for each squared logarithm of an exponent
 _WARP_WORTH = 0.9  # of the error without a warp: above it there is none
@@ -67,7 +69,10 @@ _CAP_DEG = 45.0  # a larger error says only that an answer is wrong, not where t
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """calibrated = scale * raw + offset per angle, azimuth and the rest wrapped to (-180, 180].
+    """What was fitted: the `decoding.Parameters` of a network, and how far to trust them.
+
+    calibrated = scale * raw + offset per angle, azimuth and the rest wrapped to (-180, 180];
+    `models.decoding` applies it.
 
     Attributes:
       scale: per angle; +1 or -1 where the kind is circular or symmetric.
@@ -78,8 +83,8 @@ class Calibration:
       angle_pictures: how many of them know each angle; None: not written down. An angle with too
         few keeps scale 1 and offset 0.
       quadrant_bias: added to V's logits of azimuth's quadrant before the likeliest is taken.
-      azimuth_warp: exponents of `warped`, which comes before scale and offset; (1, 1) changes
-        nothing, and only a symmetric azimuth has another.
+      azimuth_warp: exponents of `decoding.warped_share`, which comes before scale and offset;
+        (1, 1) changes nothing, and only a symmetric azimuth has another.
       confidence: turns a prediction into the probability that its azimuth is right; None where
         too few pictures, or no quadrant logits, were there to fit it on.
       doubts: what speaks against trusting it, see `doubts`.
@@ -90,7 +95,7 @@ class Calibration:
     kinds: tuple[str, str, str] = (CIRCULAR, LINEAR, LINEAR)
     residual_deg: tuple[float | None, float | None, float | None] = (None, None, None)
     pictures: int = 0
-    quadrant_bias: tuple[float, float, float, float] = _NO_BIAS
+    quadrant_bias: tuple[float, float, float, float] = NO_BIAS
     azimuth_warp: tuple[float, float] = NO_WARP
     confidence: sureness.Confidence | None = None
     angle_pictures: tuple[int, int, int] | None = None
@@ -106,46 +111,6 @@ class Calibration:
         """Names of the angles that too few pictures knew: their answers are V's own."""
         counts = zip(viewpoint.ANGLES, self.angle_pictures or (), strict=False)
         return tuple(name for name, count in counts if count < _FEWEST)
-
-    def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Calibrated degrees in (-180, 180].
-
-        Args:
-          raw: [..., 3] degrees, or [..., 7 or 8] with azimuth's quadrant logits behind them, as
-            `inference.predict` gives them; needed where there is a `quadrant_bias`.
-
-        Returns:
-          float64 [..., 3].
-        """
-        raw_deg = _decided(np.asarray(raw, np.float64), self.quadrant_bias)
-        if self.azimuth_warp != NO_WARP:
-            azimuth = warped(raw_deg[..., :1], self.azimuth_warp)
-            raw_deg = np.concatenate([azimuth, raw_deg[..., 1:]], axis=-1)
-        return viewpoint.wrap_deg(raw_deg * np.asarray(self.scale) + np.asarray(self.offset_deg))
-
-    def confidence_of(self, raw: np.ndarray) -> np.ndarray | None:
-        """Probabilities [...] that the azimuths of predictions [..., 7 or 8] are right, or None."""
-        if self.confidence is None or np.shape(raw)[-1] < 7:
-            return None
-        return self.confidence.apply(raw, self.quadrant_bias)
-
-    def frontness(self, raw: np.ndarray) -> np.ndarray | None:
-        """Log odds of a front [...] that predictions [..., 7 or 8] hold.
-
-        A quadrant counts as front where this calibration takes its azimuth to less than 90 degrees.
-        None for [..., 3], and of a limited range, whose quadrants are not those of the azimuth.
-        """
-        raw = np.asarray(raw, np.float64)
-        if raw.shape[-1] < 7 or self.kinds[0] == LINEAR:
-            return None
-        logits = raw[..., sureness.LOGITS] + np.asarray(self.quadrant_bias)
-        places = viewpoint.in_quadrant_deg(raw[..., :1], np.arange(4))
-        unbiased = dataclasses.replace(self, quadrant_bias=_NO_BIAS)
-        angles = np.zeros((*places.shape, 3))
-        angles[..., 0] = places
-        front = np.abs(unbiased.apply(angles)[..., 0]) < 90.0
-        sides = [np.where(side, logits, _NEVER) for side in (front, ~front)]
-        return np.subtract(*(np.logaddexp.reduce(side, axis=-1) for side in sides))
 
     def to_json(self) -> str:
         """The calibration as JSON text."""
@@ -189,7 +154,7 @@ class Calibration:
                 kinds=_triple(_kind(entry["kind"]) for entry in entries),
                 residual_deg=_triple(_optional(entry.get("residual_deg")) for entry in entries),
                 pictures=int(data.get("pictures", 0)),
-                quadrant_bias=_quadruple(entries[0].get("quadrant_bias", _NO_BIAS)),
+                quadrant_bias=_quadruple(entries[0].get("quadrant_bias", NO_BIAS)),
                 azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
                 confidence=sureness.from_dict(data.get("confidence")),
                 angle_pictures=_counts(entry.get("pictures") for entry in entries),
@@ -214,17 +179,96 @@ class Calibration:
         return cls.from_json(text, str(path))
 
 
-def warped(azimuth_deg: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:
-    """Azimuths moved along their quarter of the circle; 0, +-90 and 180 stay.
+@dataclasses.dataclass(frozen=True)
+class OwnAngles:
+    """A network's own angles of pictures, and what it said of their azimuths.
 
-    The share u of the way from the mirror plane (0 or 180) to side-on becomes 1 - (1 - u^a)^b.
+    Attributes:
+      degrees: [pictures, 3], uncalibrated.
+      quadrant_logits: [pictures, 4], of azimuth; None where only the angles are known.
+      confidence_logit: [pictures], a student's log odds that its azimuth is right, or None.
     """
-    a, b = exponents
-    azimuth_deg = viewpoint.wrap_deg(azimuth_deg)
-    angle = np.abs(azimuth_deg)
-    share = _from_mirror_plane(azimuth_deg) / 90.0
-    moved = 90.0 * (1.0 - (1.0 - share**a) ** b)
-    return np.copysign(np.where(angle > 90.0, 180.0 - moved, moved), azimuth_deg)
+
+    degrees: np.ndarray
+    quadrant_logits: np.ndarray | None = None
+    confidence_logit: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, raw: "RawPrediction | OwnAngles") -> "OwnAngles":
+        """In float64; what is decoded already stays so."""
+        if isinstance(raw, RawPrediction):
+            head = raw.confidence_logit
+            views = decoding.decode(raw)
+            own = cls(
+                ops.convert_to_numpy(views.degrees),
+                raw.quadrant_logits[:, 0],
+                None if head is None else head[:, 0],
+            )
+        else:
+            own = raw
+        parts = (own.degrees, own.quadrant_logits, own.confidence_logit)
+        return cls(*(None if p is None else np.asarray(p, np.float64) for p in parts))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.degrees)
+
+    def __getitem__(self, chosen: Any) -> "OwnAngles":
+        """Some of the pictures: a slice, indices or booleans."""
+        parts = (self.degrees, self.quadrant_logits, self.confidence_logit)
+        return OwnAngles(*(None if part is None else part[chosen] for part in parts))  # type: ignore[arg-type]
+
+    def with_azimuth(self, azimuth_deg: np.ndarray) -> "OwnAngles":
+        """The same pictures with other azimuths [pictures]."""
+        degrees = np.concatenate([azimuth_deg[:, None], self.degrees[:, 1:]], axis=1)
+        return dataclasses.replace(self, degrees=degrees)
+
+    def decided(self, bias: Sequence[float]) -> np.ndarray:
+        """Degrees [pictures, 3] with azimuth in the likeliest quadrant under a bias.
+
+        Raises:
+          ValueError: a bias, and no logits to add it to.
+        """
+        if tuple(bias) == NO_BIAS:
+            return self.degrees
+        if self.quadrant_logits is None:
+            raise ValueError("a quadrant bias needs the quadrant logits of the azimuths")
+        quadrant = np.argmax(self.quadrant_logits + np.asarray(bias), axis=-1)
+        azimuth = viewpoint.in_quadrant_deg(self.degrees[:, 0], quadrant)
+        return self.with_azimuth(azimuth).degrees
+
+
+def calibrated(own: OwnAngles, parameters: Parameters) -> np.ndarray:
+    """Calibrated degrees [pictures, 3] of angles that are decoded already, as a fit tries them."""
+    decided_rad = np.radians(own.decided(parameters.quadrant_bias))
+    degrees = ops.convert_to_numpy(decoding.calibrated_deg(decided_rad, parameters))
+    return np.asarray(degrees, np.float64)
+
+
+def frontness(raw: RawPrediction | OwnAngles, fitted: Calibration) -> np.ndarray | None:
+    """Log odds of a front [pictures] that a prediction holds.
+
+    A quadrant counts as front where the calibration takes its azimuth to less than 90 degrees. None
+    without quadrant logits, and of a limited range, whose quadrants are not those of the azimuth.
+    """
+    own = OwnAngles.of(raw)
+    if own.quadrant_logits is None or fitted.kinds[0] == LINEAR:
+        return None
+    logits = own.quadrant_logits + np.asarray(fitted.quadrant_bias)
+    unbiased = dataclasses.replace(fitted, quadrant_bias=NO_BIAS)
+    places = viewpoint.in_quadrant_deg(own.degrees[:, :1], np.arange(4)).T
+    azimuths = [calibrated(own.with_azimuth(place), unbiased)[:, 0] for place in places]
+    front = np.abs(np.stack(azimuths, axis=1)) < 90.0
+    sides = [np.where(side, logits, _NEVER) for side in (front, ~front)]
+    return np.subtract(*(np.logaddexp.reduce(side, axis=-1) for side in sides))
+
+
+def warped(azimuth_deg: np.ndarray, exponents: tuple[float, float]) -> np.ndarray:
+    """Azimuths as the warp of `models.decoding` alone moves them; 0, +-90 and 180 stay."""
+    alone = dataclasses.replace(Calibration.identity(), azimuth_warp=exponents)
+    angles = np.zeros((*np.shape(azimuth_deg), 3))
+    angles[..., 0] = np.radians(viewpoint.wrap_deg(azimuth_deg))
+    degrees = ops.convert_to_numpy(decoding.calibrated_deg(angles, alone))
+    return np.asarray(degrees, np.float64)[..., 0]
 
 
 def _from_mirror_plane(azimuth_deg):
@@ -232,13 +276,14 @@ def _from_mirror_plane(azimuth_deg):
     return 90.0 - np.abs(np.abs(viewpoint.wrap_deg(azimuth_deg)) - 90.0)
 
 
-def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calibration:
+def fit(
+    raw: RawPrediction | OwnAngles, true_deg: np.ndarray, azimuth: str = CIRCULAR
+) -> Calibration:
     """Fits a calibration on labelled pictures.
 
     Args:
-      raw: [pictures, 3], V's predictions in degrees; or [pictures, 7 or 8] with azimuth's quadrant
-        logits, which are then corrected too unless the azimuth is "linear", and with a head's
-        word on itself. From 30 pictures on, they also give a `confidence`.
+      raw: V's predictions. Azimuth's quadrant logits, where they are known, are corrected too
+        unless the azimuth is "linear"; from 30 pictures on, they also give a `confidence`.
       true_deg: [pictures, 3], labels; any multiple of 360 may be added. NaN is an angle that is
         not known; one that fewer than 5 pictures know stays as V gives it.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
@@ -250,45 +295,48 @@ def fit(raw: np.ndarray, true_deg: np.ndarray, azimuth: str = CIRCULAR) -> Calib
     Raises:
       UserError: no angle with 5 labels, or a prediction or label that is no number.
     """
-    raw, true_deg = _checked(raw, true_deg)
-    fitted = _with_confidence(_chosen(raw, true_deg, _kind(azimuth)), raw, true_deg)
-    return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, raw, true_deg)))
+    own, true_deg = _checked(raw, true_deg)
+    fitted = _with_confidence(_chosen(own, true_deg, _kind(azimuth)), own, true_deg)
+    return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, own, true_deg)))
 
 
-def _chosen(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _chosen(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     """The fit of this kind, but the circular one where the symmetric one is far worse."""
     own = viewpoint.known(true_deg[:, 0])
     if azimuth != SYMMETRIC or own.sum() < _FEWEST:
         return _fitted(raw, true_deg, azimuth)
     free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
     free_error, error = (
-        _capped_error(c.apply(raw[own])[:, 0], true_deg[own, 0]) for c in (free, symmetric)
+        _capped_error(calibrated(raw[own], c)[:, 0], true_deg[own, 0]) for c in (free, symmetric)
     )
     return free if free_error < _FAR_BETTER * error else symmetric
 
 
-def _with_confidence(fitted: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> Calibration:
+def _with_confidence(fitted: Calibration, raw: OwnAngles, true_deg: np.ndarray) -> Calibration:
     own = viewpoint.known(true_deg[:, 0])
-    if raw.shape[1] < 7 or own.sum() < _FEW:
+    if raw.quadrant_logits is None or own.sum() < _FEW:
         return fitted
     raw, true_deg = raw[own], true_deg[own]
-    errors = _errors(fitted.apply(raw), true_deg)[:, 0]
+    errors = _errors(calibrated(raw, fitted), true_deg)[:, 0]
     within = sureness.within_deg(fitted.kinds[0] == LINEAR)
     even = ends.even_weights(true_deg[:, 0])
-    confidence = sureness.fit(raw, fitted.quadrant_bias, errors, within, even)
+    logits = raw.quadrant_logits + np.asarray(fitted.quadrant_bias)
+    margin = np.asarray(ops.convert_to_numpy(decoding.quadrant_margin(logits)), np.float64)
+    confidence = sureness.fit(margin, raw.confidence_logit, errors, within, even)
     return dataclasses.replace(fitted, confidence=confidence)
 
 
-def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     known = viewpoint.known(true_deg)
     counts = _triple(int(count) for count in known.sum(axis=0))
-    bias, warp, fits = _NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
+    bias, warp, fits = NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
     if counts[0] >= _FEWEST:
         own = known[:, 0]
         fits[0], bias, warp = _fit_azimuth(raw[own], true_deg[own], azimuth)
     for i in (1, 2):
         if counts[i] >= _FEWEST:
-            fits[i] = _fit_faint_line(raw[known[:, i], i], true_deg[known[:, i], i])
+            own = known[:, i]
+            fits[i] = _fit_faint_line(raw.degrees[own, i], true_deg[own, i])
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
@@ -296,7 +344,7 @@ def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
     calibration = Calibration(
         scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp, angle_pictures=counts
     )
-    errors = _errors(calibration.apply(raw), true_deg)
+    errors = _errors(calibrated(raw, calibration), true_deg)
     residual = _triple(
         float(np.median(errors[own, i])) if counts[i] >= _FEWEST else None
         for i, own in enumerate(known.T)
@@ -304,15 +352,15 @@ def _fitted(raw: np.ndarray, true_deg: np.ndarray, azimuth: str) -> Calibration:
     return dataclasses.replace(calibration, residual_deg=residual)
 
 
-def _fit_azimuth(raw: np.ndarray, true_deg: np.ndarray, azimuth: str):
+def _fit_azimuth(raw: OwnAngles, true_deg: np.ndarray, azimuth: str):
     """((sign or slope, offset), quadrant bias, warp) of pictures that all know their azimuth."""
-    bias, warp, straight = _NO_BIAS, NO_WARP, raw
+    bias, warp, straight = NO_BIAS, NO_WARP, raw
     if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
-        warp = _fit_warp(raw[:, 0], true_deg[:, 0])
-        straight = np.concatenate([warped(raw[:, :1], warp), raw[:, 1:]], axis=1)
-    if raw.shape[1] > 3 and azimuth != LINEAR:
+        warp = _fit_warp(raw.degrees[:, 0], true_deg[:, 0])
+        straight = raw.with_azimuth(warped(raw.degrees[:, 0], warp))
+    if raw.quadrant_logits is not None and azimuth != LINEAR:
         bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
-    decided_deg = _decided(straight, bias)[:, 0]
+    decided_deg = straight.decided(bias)[:, 0]
     return _FITS[azimuth](decided_deg, true_deg[:, 0]), bias, warp
 
 
@@ -327,23 +375,25 @@ def azimuth_kind(options) -> str:
     return SYMMETRIC if options.pictures.mirror_data else CIRCULAR
 
 
-def doubts(calibration: Calibration, raw: np.ndarray, true_deg: np.ndarray) -> list[str]:
+def doubts(
+    calibration: Calibration, raw: RawPrediction | OwnAngles, true_deg: np.ndarray
+) -> list[str]:
     """What speaks against trusting a fit, one sentence each; empty when nothing does.
 
     Args:
       calibration: what `fit` returned for the same pictures.
       raw, true_deg: as `fit` takes them.
     """
-    raw, true_deg = _checked(raw, true_deg)
-    known, predicted_deg = viewpoint.known(true_deg), calibration.apply(raw)
+    own_angles, true_deg = _checked(raw, true_deg)
+    known, predicted_deg = viewpoint.known(true_deg), calibrated(own_angles, calibration)
     counts = known.sum(axis=0)
     found = []
-    fewest = counts[0] if counts[0] >= _FEWEST else len(raw)
+    fewest = counts[0] if counts[0] >= _FEWEST else len(own_angles)
     if fewest < _FEW:
         found.append(f"only {fewest} pictures: about 100 settle the offset")
     if counts[0] >= _FEWEST:
         own = known[:, 0]
-        raw_deg = _decided(raw[own], calibration.quadrant_bias)
+        raw_deg = own_angles[own].decided(calibration.quadrant_bias)
         found += _sign_doubt(calibration, raw_deg, true_deg[own])
         found += ends.doubts(predicted_deg[own, 0], true_deg[own, 0])
     for i, name in enumerate(viewpoint.ANGLES):
@@ -371,19 +421,7 @@ def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndar
     return [f"azimuth: the mirrored circle fits about as well ({here:.1f} and {mirrored:.1f} deg)"]
 
 
-def _decided(raw: np.ndarray, bias) -> np.ndarray:
-    """Raw degrees [..., 3] with azimuth's quadrant decided anew under a bias."""
-    raw_deg = raw[..., :3]
-    if tuple(bias) == _NO_BIAS:
-        return raw_deg
-    if raw.shape[-1] < 7:
-        raise ValueError(f"a quadrant bias needs quadrant logits: [..., 7], got {raw.shape}")
-    quadrant = np.argmax(raw[..., sureness.LOGITS] + np.asarray(bias), axis=-1)
-    azimuth = viewpoint.in_quadrant_deg(raw_deg[..., 0], quadrant)
-    return np.concatenate([azimuth[..., None], raw_deg[..., 1:]], axis=-1)
-
-
-def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
+def _fit_quadrants(raw: OwnAngles, true_deg: np.ndarray, kind: str) -> tuple:
     """The quadrant bias of least capped error, from every sign and quarter turn to start with.
 
     Without the bias the sign and the offset may be fitted wrong, and with them the bias. Where V
@@ -392,15 +430,15 @@ def _fit_quadrants(raw: np.ndarray, true_deg: np.ndarray, kind: str) -> tuple:
     the other end are tried too, and have to be plainly better.
     """
     symmetric = kind == SYMMETRIC
-    logits, candidates = raw[:, sureness.LOGITS], [_NO_BIAS]
+    logits, candidates = np.asarray(raw.quadrant_logits), [NO_BIAS]
     for sign in (1.0, -1.0):
-        near = 0.0 if symmetric else _circle_error(sign, raw[:, 0], true_deg)[1]
+        near = 0.0 if symmetric else _circle_error(sign, raw.degrees[:, 0], true_deg)[1]
         for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
             wanted = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
             candidates.append(_shift_bias(logits, wanted, symmetric))
 
     def error(bias):
-        decided = _decided(raw, bias)[:, 0]
+        decided = raw.decided(bias)[:, 0]
         sign, offset = _FITS[kind](decided, true_deg)
         return _capped_error(sign * decided + offset, true_deg)
 
@@ -467,11 +505,12 @@ def _capped_error(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> fl
 
 
 def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
-    """Exponents of `warped` of least mean error, whatever quadrants V took for others."""
+    """Exponents of the warp of least mean error, whatever quadrants V took for others."""
     own, wanted = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
 
     def error(exponents):
-        return float(np.abs(warped(own, exponents) - wanted).mean())
+        moved = 90.0 * decoding.warped_share(own / 90.0, *exponents)
+        return float(np.abs(moved - wanted).mean())
 
     def cost(exponents):
         return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
@@ -582,17 +621,19 @@ def _errors(predicted_deg, true_deg) -> np.ndarray:
     return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
 
 
-def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    raw, true_deg = np.asarray(raw, np.float64), np.asarray(true_deg, np.float64)
-    fits = raw.ndim == 2 and raw.shape[1] in (3, 7, 8) and true_deg.shape == (len(raw), 3)
-    if not fits:
-        raise ValueError(
-            f"need [pictures, 3, 7 or 8] and [pictures, 3], got {raw.shape}, {true_deg.shape}"
-        )
-    for what, broken in (("prediction", ~np.isfinite(raw)), ("label", np.isinf(true_deg))):
-        wrong = int(broken.any(axis=1).sum())
-        if wrong:
-            raise UserError(f"cannot calibrate: {wrong} of {len(raw)} {what}s are no numbers")
+def _checked(raw: RawPrediction | OwnAngles, true_deg: np.ndarray) -> tuple[OwnAngles, np.ndarray]:
+    own, true_deg = OwnAngles.of(raw), np.asarray(true_deg, np.float64)
+    if own.degrees.shape[1:] != (3,) or true_deg.shape != own.degrees.shape:
+        raise ValueError(f"need [pictures, 3] twice, got {own.degrees.shape}, {true_deg.shape}")
+    broken = ~np.isfinite(own.degrees).all(axis=1)
+    if own.quadrant_logits is not None:
+        broken |= ~np.isfinite(own.quadrant_logits).all(axis=1)
+    if own.confidence_logit is not None:
+        broken |= ~np.isfinite(own.confidence_logit)
+    for what, rows in (("prediction", broken), ("label", np.isinf(true_deg).any(axis=1))):
+        if rows.any():
+            wrong = f"{int(rows.sum())} of {len(own)}"
+            raise UserError(f"cannot calibrate: {wrong} {what}s are no numbers")
     known = viewpoint.known(true_deg)
     labelled = known.any(axis=1)
     if known.sum(axis=0).max(initial=0) < _FEWEST:
@@ -600,7 +641,7 @@ def _checked(raw: np.ndarray, true_deg: np.ndarray) -> tuple[np.ndarray, np.ndar
             f"{labelled.sum()} labelled pictures are too few to calibrate on; need {_FEWEST} with "
             "the same angle, better 100"
         )
-    return raw[labelled], true_deg[labelled]
+    return own[labelled], true_deg[labelled]
 
 
 def _kind(value) -> str:

@@ -21,21 +21,19 @@ import numpy as np
 # The error up to which an azimuth counts as right: as the scores, and half of it for the limited
 # ranges of faces and the like, in which 30 degrees is most of the range.
 WITHIN_DEG, WITHIN_LIMITED_DEG = 30.0, 15.0
-# Columns of `inference.predict`: three angles, four logits of azimuth's quadrant, the head.
-LOGITS, HEAD = slice(3, 7), 7
 
 _START = np.array([1.0, 0.0, 0.0])  # the network taken at its word
 _PENALTY = 1.0  # half of the squared distance from that, in nats
 _NEWTON_STEPS = 50
 _OFF = 0.1  # between mean confidence and share right; more is fitted again on even ends
 _MOST_LOG_ODDS = 30.0
-# Of the probability left to the other quadrants: float32 in an exported file knows no less.
-LEAST_DOUBT = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Confidence:
     """Probability that an azimuth is right: sigmoid(margin * slope + head * slope + offset).
+
+    `models.decoding` works it out.
 
     Attributes:
       margin_slope, head_slope: not negative.
@@ -57,15 +55,6 @@ class Confidence:
         if min(self.margin_slope, self.head_slope) < 0 or self.within_deg <= 0:
             raise ValueError(f"confidence has a slope below 0 or no tolerance: {numbers}")
 
-    def apply(self, raw: np.ndarray, bias) -> np.ndarray:
-        """Probabilities [...] of predictions [..., 7 or 8], as `inference.predict` gives them.
-
-        Args:
-          bias: [4], added to the quadrant's logits.
-        """
-        slopes = np.array([self.margin_slope, self.head_slope, self.offset])
-        return _sigmoid(_features(raw, bias) @ slopes)
-
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `Confidence(**...)` reads it."""
         values = dataclasses.asdict(self)
@@ -83,8 +72,8 @@ def from_dict(values: dict[str, Any] | None) -> Confidence | None:
 
 
 def fit(
-    raw: np.ndarray,
-    bias,
+    margin: np.ndarray,
+    head: np.ndarray | None,
     errors_deg: np.ndarray,
     within_deg: float,
     even_weights: np.ndarray | None = None,
@@ -92,15 +81,17 @@ def fit(
     """The likeliest slopes and offset, drawn a little towards the network's own word.
 
     Args:
-      raw: [pictures, 7 or 8], as `inference.predict` gives them.
-      bias: [4], added to the quadrant's logits.
+      margin: [pictures], log odds of azimuth's likeliest quadrant (`decoding.quadrant_margin`).
+      head: [pictures], a student's own log odds; None without that head.
       errors_deg: [pictures], of the calibrated azimuth.
       within_deg: the error up to which an azimuth counts as right.
       even_weights: [pictures] of mean 1, with which both halves of the circle weigh the same; they
         are used where the plain fit's mean is more than 0.1 off under them. None: plain.
     """
-    features, right = _features(raw, bias), (errors_deg <= within_deg).astype(float)
-    free = [0, 2] if raw.shape[-1] <= HEAD else [0, 1, 2]
+    right = (errors_deg <= within_deg).astype(float)
+    own = np.zeros_like(margin) if head is None else head
+    features = np.stack([margin, own, np.ones_like(margin)], axis=-1)
+    free = [0, 2] if head is None else [0, 1, 2]
     values = _likeliest(features, right, free, np.ones(len(right)))
     even = False
     if even_weights is not None:
@@ -134,17 +125,6 @@ def _newton(features, right, free, weights):
         change = np.linalg.solve(curve, gradient)
         values[free] -= change / max(1.0, float(np.abs(change).max()))
     return values
-
-
-def _features(raw, bias):
-    """[..., 3]: margin of the likeliest quadrant, the head's log odds (0 without one), 1."""
-    raw = np.asarray(raw, np.float64)
-    logits = raw[..., LOGITS] + np.asarray(bias)
-    share = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    top = (share / share.sum(axis=-1, keepdims=True)).max(axis=-1)
-    margin = np.log(top) - np.log(np.maximum(1.0 - top, LEAST_DOUBT))
-    head = raw[..., HEAD] if raw.shape[-1] > HEAD else np.zeros_like(margin)
-    return np.stack([margin, head, np.ones_like(margin)], axis=-1)
 
 
 def _sigmoid(log_odds):

@@ -11,10 +11,11 @@ from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import read_policy, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.models import inference
+from ssv_tf.models.decoding import RawPrediction
 from ssv_tf.training import config, run_folder
 
-# uint8 [pictures, R, R, 3] -> V's own degrees and quadrant logits, as `inference.predict`.
-Predict = Callable[[np.ndarray], np.ndarray]
+# uint8 [pictures, R, R, 3] -> what V says of them, as `inference.predict`.
+Predict = Callable[[np.ndarray], RawPrediction]
 
 
 @dataclasses.dataclass(frozen=True)

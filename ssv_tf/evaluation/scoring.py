@@ -12,6 +12,7 @@ from ssv_tf.base.errors import UserError
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, confidence, ends, labelled, metrics, protocols
 from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import inference
 from ssv_tf.training import config
 
 
@@ -44,7 +45,7 @@ def evaluate(
     """Calibrates and scores.
 
     Args:
-      predict: uint8 pictures -> V's own degrees.
+      predict: uint8 pictures -> what V says of them.
       split: the pictures.
       stored: the calibration to use where the split has no pictures to fit one on.
       azimuth: one of calibration.KINDS, the kind of fit.
@@ -56,7 +57,8 @@ def evaluate(
     """
     fitted = stored or _fit(predict, split.calibration, azimuth)
     raw = predict(split.test.images)
-    predicted, sure = fitted.apply(raw), fitted.confidence_of(raw)
+    views = inference.decode(raw, fitted)
+    predicted, sure = views.degrees, views.confidence
     if mirror_average:
         predicted = with_mirrored(predict, split.test.images, fitted, predicted)
     true = labelled.angles_deg(split.test)
@@ -72,7 +74,7 @@ def evaluate(
         true,
         split.known_deg,
         skipped=len(split.test.skipped),
-        frontness=fitted.frontness(raw),
+        frontness=calibration.frontness(raw, fitted),
         seed=seed,
     )
     own = viewpoint.known(true[:, 0])
@@ -135,7 +137,7 @@ def calibrated_deg(
     mirror_average: bool = False,
 ) -> np.ndarray:
     """Calibrated degrees [pictures, 3] of uint8 images [pictures, R, R, 3]."""
-    degrees = fitted.apply(predict(images))
+    degrees = inference.decode(predict(images), fitted).degrees
     return with_mirrored(predict, images, fitted, degrees) if mirror_average else degrees
 
 
@@ -147,7 +149,8 @@ def with_mirrored(
     In calibrated angles, mirroring back is exact ((a, e, t) -> (-a, e, -t)) whatever offset V
     chose for itself.
     """
-    mirrored = viewpoint.mirror(fitted.apply(predict(images[:, :, ::-1])))
+    raw = predict(images[:, :, ::-1])
+    mirrored = viewpoint.mirror(inference.decode(raw, fitted).degrees)
     return circular_mean(degrees, mirrored)
 
 
@@ -223,8 +226,8 @@ def _confidence_line(scored: dict[str, Any]) -> str:
 def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -> Calibration:
     if pictures is None:
         raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
-    raw_deg, true_deg = predict(pictures.images), labelled.angles_deg(pictures)
-    fitted = calibration.fit(raw_deg, true_deg, azimuth)
+    true_deg = labelled.angles_deg(pictures)
+    fitted = calibration.fit(predict(pictures.images), true_deg, azimuth)
     for doubt in fitted.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     return fitted

@@ -1,55 +1,64 @@
-"""Raw predictions of V for pictures in memory."""
+"""Predictions of V for pictures in memory."""
 
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf import viewpoint
 from ssv_tf.data.framing import to_network
+from ssv_tf.models import decoding
+from ssv_tf.models.decoding import UNCALIBRATED, Parameters, RawPrediction, Viewpoints
 
 _FUNCTIONS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def predict(analysis, pictures, batch_size=64):
-    """Uncalibrated viewpoints and azimuth's quadrant logits, as `Calibration.apply` takes them.
+def predict(network: Any, pictures: np.ndarray, batch_size: int = 64) -> RawPrediction:
+    """What a network says of pictures, uncalibrated and not yet decoded.
 
     Args:
-      analysis: an AnalysisNetwork.
+      network: an AnalysisNetwork or a StudentNetwork.
       pictures: uint8 [n, r, r, 3] at the network's resolution.
       batch_size: pictures at once; changes nothing but speed.
 
     Returns:
-      float32 [n, 7]: azimuth, elevation, tilt in degrees in (-180, 180], four logits; [n, 8] of a
-      student, with the log odds that its azimuth is right.
+      a RawPrediction of n pictures, float32 arrays.
     """
-    function = viewpoint_function(analysis)
-    parts = []
-    for start in range(0, len(pictures), batch_size):
+    function = viewpoint_function(network)
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, max(len(pictures), 1), batch_size):  # of none, the shapes at least
         batch = pictures[start : start + batch_size]
         padded = np.zeros((batch_size, *pictures.shape[1:]), np.uint8)  # one shape, one trace
         padded[: len(batch)] = batch
-        parts.append(ops.convert_to_numpy(function(to_network(padded)))[: len(batch)])
-    raw = np.concatenate(parts) if parts else np.zeros((0, 7))
-    degrees = viewpoint.wrap_deg(np.degrees(raw[:, :3]))
-    return np.concatenate([degrees, raw[:, 3:]], axis=1).astype(np.float32)
+        answers = function(to_network(padded))
+        parts.append({k: ops.convert_to_numpy(v)[: len(batch)] for k, v in answers.items()})
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return RawPrediction.of(network, joined)
 
 
-def viewpoint_function(analysis):
-    """A compiled function: float pictures [n, r, r, 3] -> radians, then logits as `predict`."""
-    return compiled_for(analysis, _raw_function)
+def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoints:
+    """`decoding.decode` of arrays: float64 degrees [n, 3] and, where there is one, confidence [n].
+
+    Args:
+      raw: what `predict` returned.
+      parameters: a Calibration; without one the angles are the network's own.
+    """
+    views = decoding.decode(raw, parameters)
+    degrees = np.asarray(ops.convert_to_numpy(views.degrees), np.float64)
+    if views.confidence is None:
+        return Viewpoints(degrees)
+    return Viewpoints(degrees, np.asarray(ops.convert_to_numpy(views.confidence), np.float64))
 
 
-def _raw_function(network):
-    def raw(pictures):
-        prediction = network.viewpoint(pictures)
-        parts = [network.angles_rad(prediction), prediction["quadrant_logits"][:, 0]]
-        if "confidence_logit" in prediction:
-            parts.append(prediction["confidence_logit"])
-        return ops.concatenate(parts, axis=-1)
+def viewpoint_function(network: Any) -> Callable:
+    """A compiled function: float pictures [n, r, r, 3] -> logits, as the network's `viewpoint`."""
+    return compiled_for(network, _viewpoint_of)
 
-    return raw
+
+def _viewpoint_of(known: Any) -> Callable:
+    return lambda pictures: known.viewpoint(pictures)  # a bound method would keep the network alive
 
 
 def compiled_for(network, make):

@@ -351,7 +351,7 @@ class _Session:
         if self.scoring is None:
             return
         raw = inference.predict(self.trainer.analysis_ema, self.scoring.images)
-        self.watch.histogram(done, "predicted_azimuth_deg", raw[:, 0])
+        self.watch.histogram(done, "predicted_azimuth_deg", inference.decode(raw).azimuth_deg)
         known, rest = slice(0, _SCORE_CALIBRATION), slice(_SCORE_CALIBRATION, None)
         true = self.scoring.angles_deg
         kind = calibration.azimuth_kind(self.options)
@@ -360,7 +360,7 @@ class _Session:
         except UserError as error:
             self.watch.say(f"step {done}: no score: {error}")
             return
-        values = metrics.periodic(fitted.apply(raw[rest]), true[rest])
+        values = metrics.periodic(inference.decode(raw[rest], fitted).degrees, true[rest])
         self.watch.record(done, values, "score")
         shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
         self.watch.say(f"step {done}: {shown}")

@@ -265,12 +265,13 @@ def _distance(student, teacher, images: np.ndarray) -> dict:
     """How far the two answer from each other, in V's own angles."""
     from ssv_tf.models import inference
 
-    own = inference.predict(student, images)[:, :3]
+    own = inference.decode(inference.predict(student, images)).degrees
     factor = student.resolution // teacher.resolution
     side = teacher.resolution
     blocks = images.reshape(len(images), side, factor, side, factor, 3)
     small = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
-    apart = np.abs(viewpoint.wrap_deg(own - inference.predict(teacher, small)[:, :3]))
+    others = inference.decode(inference.predict(teacher, small)).degrees
+    apart = np.abs(viewpoint.wrap_deg(own - others))
     found: dict = {"pictures": len(images)}
     for i, name in enumerate(viewpoint.ANGLES):
         found[name] = {

@@ -11,18 +11,21 @@ import pytest
 from evaluate_test import FakeRun, _picture
 from in_process import run_command
 from PIL import Image
+from predictions import prediction_of
 
 from ssv_tf import predict
 from ssv_tf.data import folder
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder
 
 
 def _raw(network, images):
     """Red tells the azimuth."""
     red = images.reshape(len(images), -1, 3).mean(axis=1)[:, 0]
-    return np.stack([red / 250 * 360, np.full(len(red), -0.001), np.ones(len(red))], axis=-1)
+    own = np.stack([red / 250 * 360, np.full(len(red), -0.001), np.ones(len(red))], axis=-1)
+    return prediction_of(own)
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ def test_many_files_are_read_a_few_at_a_time(tmp_path):
 
     def answer(images):
         alive.clear()
-        return np.repeat(images[:, 0, 0, :1].astype(float), 3, axis=1)
+        return Viewpoints(np.repeat(images[:, 0, 0, :1].astype(float), 3, axis=1))
 
     paths = [tmp_path / str(i) for i in range(10)]
     skipped = []

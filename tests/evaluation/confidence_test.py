@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from keras import ops
+from predictions import own_angles
 
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import calibration, confidence
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
+from ssv_tf.models import decoding, inference
+from ssv_tf.models.decoding import RawPrediction
 
 NO_BIAS = (0.0, 0.0, 0.0, 0.0)
 
@@ -19,6 +23,23 @@ def _raw(margins, heads=None):
     # p = 1 / (1 + e^-m), the rest shared by three: the leading logit is m + log 3 above them.
     raw[:, 4] = np.asarray(margins) + np.log(3.0)
     return raw if heads is None else np.concatenate([raw, np.asarray(heads)[:, None]], axis=1)
+
+
+def _sure(fitted, raw, bias=NO_BIAS):
+    """What the decoder makes of these logits, [pictures]."""
+    own = own_angles(raw)
+    logits = np.zeros((len(own), 3, 4))
+    logits[:, 0] = own.quadrant_logits
+    head = None if own.confidence_logit is None else own.confidence_logit[:, None]
+    parameters = Calibration((1.0,) * 3, (0.0,) * 3, quadrant_bias=bias, confidence=fitted)
+    prediction = RawPrediction(np.zeros((len(own), 3, 2)), logits, head)
+    return inference.decode(prediction, parameters).confidence
+
+
+def _fit(raw, errors, within, even=None):
+    own = own_angles(raw)
+    margin = ops.convert_to_numpy(decoding.quadrant_margin(own.quadrant_logits))
+    return confidence.fit(margin, own.confidence_logit, errors, within, even)
 
 
 def _drawn(count, slope, offset, seed=0):
@@ -33,20 +54,18 @@ def test_untouched_it_is_the_probability_of_the_likeliest_quadrant():
     logits = np.random.default_rng(0).normal(0, 2, (50, 4))
     raw = np.concatenate([np.zeros((50, 3)), logits], axis=1)
     share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        Confidence(1.0, 0.0, 0.0).apply(raw, NO_BIAS), share.max(axis=1), atol=1e-6
-    )
+    np.testing.assert_allclose(_sure(Confidence(1.0, 0.0, 0.0), raw), share.max(axis=1), atol=1e-6)
 
 
 def test_a_bias_moves_the_quadrant_that_is_asked():
     raw = _raw([2.0])
-    pushed = Confidence(1.0, 0.0, 0.0).apply(raw, (0.0, 0.0, 20.0, 0.0))
-    assert pushed > 0.999 > Confidence(1.0, 0.0, 0.0).apply(raw, NO_BIAS)
+    pushed = _sure(Confidence(1.0, 0.0, 0.0), raw, (0.0, 0.0, 20.0, 0.0))
+    assert pushed > 0.999 > _sure(Confidence(1.0, 0.0, 0.0), raw)
 
 
 def test_fit_finds_the_slope_and_offset_that_made_the_mistakes():
     margins, errors = _drawn(20_000, 0.5, -1.0)
-    fitted = confidence.fit(_raw(margins), NO_BIAS, errors, 30.0)
+    fitted = _fit(_raw(margins), errors, 30.0)
     assert fitted.margin_slope == pytest.approx(0.5, abs=0.05)
     assert fitted.offset == pytest.approx(-1.0, abs=0.15)
     assert fitted.head_slope == 0.0 and fitted.within_deg == 30.0
@@ -54,10 +73,10 @@ def test_fit_finds_the_slope_and_offset_that_made_the_mistakes():
 
 def test_overconfident_network_is_brought_down_on_100_pictures():
     margins, errors = _drawn(100, 0.3, -0.5)
-    fitted = confidence.fit(_raw(margins), NO_BIAS, errors, 30.0)
+    fitted = _fit(_raw(margins), errors, 30.0)
     others, their_errors = _drawn(5_000, 0.3, -0.5, seed=1)
-    sure = fitted.apply(_raw(others), NO_BIAS)
-    trusting = Confidence(1.0, 0.0, 0.0).apply(_raw(others), NO_BIAS)
+    sure = _sure(fitted, _raw(others))
+    trusting = _sure(Confidence(1.0, 0.0, 0.0), _raw(others))
     after, before = (
         confidence.reliability(s, their_errors <= 30)["expected_calibration_error"]
         for s in (sure, trusting)
@@ -69,21 +88,21 @@ def test_a_head_that_knows_more_than_the_margin_is_used():
     random = np.random.default_rng(0)
     heads = random.normal(0, 2, 400)
     errors = np.where(random.uniform(size=400) < 1 / (1 + np.exp(-heads)), 5.0, 120.0)
-    fitted = confidence.fit(_raw(random.uniform(0, 6, 400), heads), NO_BIAS, errors, 30.0)
+    fitted = _fit(_raw(random.uniform(0, 6, 400), heads), errors, 30.0)
     assert fitted.head_slope > 0.6 > 0.2 > fitted.margin_slope
 
 
 def test_surer_never_means_worse():
     margins, errors = _drawn(300, -1.0, 2.0)
-    fitted = confidence.fit(_raw(margins, -margins), NO_BIAS, 125.0 - errors, 30.0)
+    fitted = _fit(_raw(margins, -margins), 125.0 - errors, 30.0)
     assert fitted.margin_slope >= 0 and fitted.head_slope >= 0
 
 
 def test_right_or_wrong_throughout_stays_finite():
     for error in (0.0, 180.0):
-        fitted = confidence.fit(_raw(np.linspace(0, 13, 50)), NO_BIAS, np.full(50, error), 30.0)
-        sure = fitted.apply(_raw(np.linspace(0, 13, 50)), NO_BIAS)
-        assert np.isfinite(sure).all() and ((sure > 0) & (sure < 1)).all()
+        fitted = _fit(_raw(np.linspace(0, 13, 50)), np.full(50, error), 30.0)
+        sure = _sure(fitted, _raw(np.linspace(0, 13, 50)))
+        assert np.isfinite(sure).all() and ((sure >= 0) & (sure <= 1)).all()
 
 
 def _calibration_pictures(count, seed=0):
@@ -97,15 +116,17 @@ def _calibration_pictures(count, seed=0):
 
 def test_calibration_fits_it_from_thirty_pictures_and_keeps_it_in_json():
     raw, true = _calibration_pictures(100)
-    fitted = calibration.fit(raw, true, calibration.LINEAR)
+    fitted = calibration.fit(own_angles(raw), true, calibration.LINEAR)
     assert fitted.confidence is not None and fitted.confidence.within_deg == 15.0
     again = Calibration.from_json(fitted.to_json())
     assert again == fitted
-    np.testing.assert_array_equal(again.confidence_of(raw), fitted.confidence_of(raw))
-    assert calibration.fit(raw, true, calibration.CIRCULAR).confidence.within_deg == 30.0
-    assert calibration.fit(raw[:29], true[:29]).confidence is None
-    assert calibration.fit(raw[:, :3], true).confidence is None
-    assert Calibration.identity().confidence_of(raw) is None
+    np.testing.assert_array_equal(_sure(again.confidence, raw), _sure(fitted.confidence, raw))
+    assert (
+        calibration.fit(own_angles(raw), true, calibration.CIRCULAR).confidence.within_deg == 30.0
+    )
+    assert calibration.fit(own_angles(raw[:29]), true[:29]).confidence is None
+    assert calibration.fit(own_angles(raw[:, :3]), true).confidence is None
+    assert _sure(None, raw) is None
 
 
 @pytest.mark.parametrize(
@@ -160,10 +181,10 @@ def _mostly_fronts(count, seed):
 
 def test_ends_that_are_not_told_apart_take_the_confidence_down():
     raw, errors, weights = _mostly_fronts(100, 0)
-    plain, even = (confidence.fit(raw, NO_BIAS, errors, 30.0, w) for w in (None, weights))
+    plain, even = (_fit(raw, errors, 30.0, w) for w in (None, weights))
     assert even.even_ends and not plain.even_ends
     raw, errors, weights = _mostly_fronts(4000, 1)
-    scored = [confidence.score(c.apply(raw, NO_BIAS), errors, 30.0, weights) for c in (plain, even)]
+    scored = [confidence.score(_sure(c, raw), errors, 30.0, weights) for c in (plain, even)]
     ours = [s["expected_calibration_error_even"] for s in scored]
     assert ours[0] > 0.2 > 0.12 > ours[1]
     assert scored[0]["expected_calibration_error"] < 0.12 < scored[1]["expected_calibration_error"]
@@ -174,9 +195,7 @@ def test_ends_that_are_told_apart_change_nothing():
     margins, errors = _drawn(300, 0.5, -1.0)
     weights = np.where(np.arange(300) % 5 == 0, 2.5, 0.625)
     raw = _raw(margins)
-    assert confidence.fit(raw, NO_BIAS, errors, 30.0, weights) == confidence.fit(
-        raw, NO_BIAS, errors, 30.0
-    )
+    assert _fit(raw, errors, 30.0, weights) == _fit(raw, errors, 30.0)
 
 
 def test_even_ends_survive_json_and_others_write_what_they_wrote():

@@ -69,7 +69,9 @@ def folded(analysis):
 
 @pytest.fixture(scope="module")
 def reference(analysis):
-    return lambda pictures: CALIBRATION.apply(inference.predict(analysis, pictures))
+    return lambda pictures: (
+        inference.decode(inference.predict(analysis, pictures), CALIBRATION).degrees
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_folded_model_is_network_then_calibration(folded, reference):
 
 def test_without_calibration_the_angles_are_those_of_the_network(analysis):
     pictures = _pictures(5)
-    raw = inference.predict(analysis, pictures)[:, :3]
+    raw = inference.decode(inference.predict(analysis, pictures)).degrees
     assert _apart(fold.FoldedViewpoint(analysis)(tf.constant(pictures)), raw).max() < 0.01
 
 
@@ -414,13 +416,13 @@ def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
     folded = fold.FoldedViewpoint(student, sure)
     assert folded.outputs == ("viewpoint_deg", "confidence")
     pictures, representative = _pictures(12), _pictures(20, seed=1)
-    raw = inference.predict(student, pictures)
-    assert np.ptp(sure.confidence_of(raw)) > 0.1
+    views = inference.decode(inference.predict(student, pictures), sure)
+    assert np.ptp(views.confidence) > 0.1
     for kind, degrees, probability in (("fp32", 0.05, 1e-3), ("int8", 8.0, 0.15)):
         path = tflite.write(folded, kind, tmp_path / f"{kind}.tflite", representative)
         answers = tflite.Predictor(path).outputs(pictures)
-        assert np.median(_apart(answers["viewpoint_deg"], sure.apply(raw))) < degrees
-        wanted = sure.confidence_of(raw)
+        assert np.median(_apart(answers["viewpoint_deg"], views.degrees)) < degrees
+        wanted = views.confidence
         assert np.median(np.abs(answers["confidence"][:, 0] - wanted)) < probability
     served = saved_model.Predictor(saved_model.write(folded, tmp_path / "saved_model"))
     np.testing.assert_allclose(served.outputs(pictures)["confidence"][:, 0], wanted, atol=1e-3)

@@ -51,7 +51,7 @@ def keras_degrees(images):
     from ssv_tf.models import inference
 
     fitted = Calibration((-1.0, 1.2, 0.9), (150.0, 3.0, -2.0))
-    return fitted.apply(inference.predict(analysis(), images))
+    return inference.decode(inference.predict(analysis(), images), fitted).degrees
 
 
 _KEPT = []

@@ -162,7 +162,8 @@ for name in ("whole", "broken"):
     loop.train(options.replace(run_dir=f"{folder}/{name}", steps=4), quiet=True)
 pictures = np.load(folder + "/pictures.npy")
 analysis = run_folder.load(folder + "/whole").analysis()
-np.save(folder + "/predicted.npy", inference.predict(analysis, pictures)[:, :3])
+views = inference.decode(inference.predict(analysis, pictures))
+np.save(folder + "/predicted.npy", views.degrees)
 """
 
 
@@ -205,7 +206,8 @@ def test_training_by_command_resume_devices_and_tensorflow(tmp_path, environment
         np.testing.assert_array_equal(whole[name], broken[name], err_msg=name)
 
     # TensorFlow predicts the same from the saved model, and goes on with the run.
-    predicted = inference.predict(run_folder.load(tmp_path / "whole").analysis(), pictures)[:, :3]
+    raw = inference.predict(run_folder.load(tmp_path / "whole").analysis(), pictures)
+    predicted = inference.decode(raw).degrees
     apart = np.abs(predicted - np.load(tmp_path / "predicted.npy"))
     assert np.minimum(apart, 360 - apart).max() < 0.05
     options = TRAINING.replace(run_dir=str(tmp_path / "whole"), steps=4)

@@ -73,8 +73,8 @@ def test_raw_predictions_carry_the_head():
     student = _student()
     raw = inference.predict(student, np.zeros((2, 32, 32, 3), np.uint8))
     head = student.viewpoint(to_network(np.zeros((1, 32, 32, 3))))["confidence_logit"]
-    assert raw.shape == (2, 8)
-    assert raw[0, 7] == pytest.approx(float(head[0, 0]), abs=1e-4)
+    assert raw.quadrant_logits.shape == (2, 3, 4) and len(raw) == 2
+    assert raw.confidence_logit[0, 0] == pytest.approx(float(head[0, 0]), abs=1e-4)
 
 
 def _distiller(drawn=2, options=OPTIONS, student=None):

@@ -47,7 +47,8 @@ def test_it_learns_the_labels_of_a_few_pictures(monkeypatch):
         seen.append(float(parts["v_viewpoint"]))
     assert set(parts) == {"v_viewpoint", "v_gradient"}
     assert seen[-1] < 0.1 * seen[0]
-    predicted = labelled.inference.predict(trainer.analysis_ema, few.images)[:, :3]
+    predicted = labelled.inference.predict(trainer.analysis_ema, few.images)
+    predicted = labelled.inference.decode(predicted).degrees
     errors = np.abs(viewpoint.wrap_deg(predicted - few.angles_deg))
     assert np.all(np.median(errors, axis=0) < (15, 3, 2)), errors
     for was, weight in zip(before, trainer.synthesis.weights, strict=True):
