@@ -327,7 +327,7 @@ def test_the_report_is_self_contained_and_says_its_numbers(tmp_path):
 
 def test_the_report_leaves_private_pictures_and_their_names_out(tmp_path):
     page = report.build(tmp_path, config.Options.of(), _outcome(), pictures=0)
-    assert page.count("<img") == 5
+    assert page.count("<img") == 7
     assert "image/jpeg" not in page and "alert(1)" not in page
 
 
