@@ -1,6 +1,7 @@
 """How ssv-tf is packaged; every piece of metadata lives here.
 
-The link `ssv_tf/export` makes the folder `export/` the package `ssv_tf.export`.
+The link `ssv_tf/export` makes the folder `export/` the package `ssv_tf.export`, the link
+`ssv_tf/configs` makes the recipes in `configs/` a part of the package.
 """
 
 import re
@@ -72,7 +73,7 @@ CONSOLE_SCRIPTS = [
 ]
 
 PACKAGE_DATA = {
-    "ssv_tf": ["py.typed", "presets/**/*"],
+    "ssv_tf": ["py.typed", "presets/**/*", "configs/*.flags"],
     # TFDS reads these beside a dataset builder when the builder is made.
     "ssv_tf.data": ["**/*.tsv", "**/*.txt", "**/*.bib", "**/*.md"],
     "ssv_tf.export": ["web/**/*", "serving/**/*", "android/**/*"],

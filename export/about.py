@@ -14,7 +14,7 @@ from ssv_tf.data import sources
 from ssv_tf.evaluation import cards
 from ssv_tf.training import config, run_folder
 
-_FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
+FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
 _NOT_STATED = "Not stated by whoever exported the model."
 _NOT_CALIBRATED = (
     "Not calibrated: the angles are V's own; which way round they count and where they start "
@@ -80,7 +80,7 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
     Raises:
       UserError: the score is missing though asked for, or is no score.
     """
-    said = {name: getattr(values, name, None) or "" for name in _FLAGS}
+    said = {name: getattr(values, name, None) or "" for name in FLAGS}
     card = _text(run.path / "README.md") if run.preset else ""
     own_limits = (*_bullets(cards.section(card, "Limits")), *filter(None, [said["limits"]]))
     return About(
@@ -118,8 +118,10 @@ def _scored(run: run_folder.Run, said: str, own_limits: tuple[str, ...], complet
 def _version(run: run_folder.Run) -> str:
     """The package's version and a hash that changes with the weights and the calibration."""
     digest = hashlib.sha256()
-    for path in (run.models_dir / "analysis.keras", run.path / "calibration.json"):
-        digest.update(path.read_bytes() if path.is_file() else b"")
+    weights = run.models_dir / "analysis.keras"
+    digest.update(weights.read_bytes() if weights.is_file() else b"")
+    calibration = run.calibration()
+    digest.update(b"" if calibration is None else calibration.to_json().encode())
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 

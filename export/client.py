@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 from PIL import Image
 
+from ssv_tf.api.pictures import Ledger, expand
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, reading
@@ -62,12 +63,9 @@ def main(argv) -> None:
     if values.out:
         files.refuse_existing(values.out, values.overwrite)
 
-    from ssv_tf import predict
-
-    paths, missing = predict.find(argv[1:])
-    for word in missing:
-        print(f"skipped {files.printable(word)}: no such file", file=sys.stderr)
-    skipped = len(missing)
+    ledger = Ledger(on_skip=_show_skipped)
+    paths = [Path(item.source) for item in expand(argv[1:], ledger)]  # type: ignore[arg-type]
+    skipped = len(ledger.skipped)
     caller = (calls.GrpcCaller if protocol == "grpc" else calls.RestCaller)(
         host, values.model, values.tls
     )
@@ -76,7 +74,7 @@ def main(argv) -> None:
     for path, found in ask(paths, caller, patience, host, values.concurrency):
         if isinstance(found, str):
             skipped += 1
-            print(f"skipped {files.printable(path)}: {found}", file=sys.stderr)
+            _show_skipped(files.printable(path), found)
         else:
             rows.append(_row(path, *found))
     if not rows:
@@ -84,6 +82,10 @@ def main(argv) -> None:
     _write(rows, values.out)
     if skipped:
         print(f"{skipped} skipped, {len(rows)} answered", file=sys.stderr)
+
+
+def _show_skipped(name: str, reason: str) -> None:
+    print(f"skipped {files.one_line(name)}: {reason}", file=sys.stderr)
 
 
 def ask(

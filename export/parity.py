@@ -131,6 +131,12 @@ def to_markdown(rows: list[dict]) -> str:
     return tables.markdown([head, *(_cells(row) for row in rows)])
 
 
+def page(rows: list[dict], mark: str = "") -> str:
+    """The table with what it was measured on, and before it how the run was trained if needed."""
+    about = f"Compared on {rows[0]['pictures']} pictures: {rows[0]['pictures_from']}."
+    return (f"{mark}\n\n" if mark else "") + f"{to_markdown(rows)}\n{about}\n"
+
+
 def _cells(row: dict) -> list[str]:
     angles = (row[angle] for angle in viewpoint.ANGLES)
     sure = [f"{row[CONFIDENCE]['p95']:.3f}"] if CONFIDENCE in row else []

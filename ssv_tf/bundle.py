@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Packs and names the folder."""
     values = flags.FLAGS
     if len(argv) > 1:

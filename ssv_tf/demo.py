@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -25,7 +26,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Remove what --out holds and start anew.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Runs every stage and prints the final table; stops at the first that fails."""
     if len(argv) > 1:
         raise FlagError(f"demo takes flags only, got {' '.join(argv[1:])}")
@@ -84,7 +85,7 @@ def final_table(out: Path, minutes: float) -> str:
     return "\n".join(["", *lines, "", f"{minutes:.1f} minutes"])
 
 
-def _run(words):
+def _run(words: list[str]) -> None:
     command = [sys.executable, "-m", f"ssv_tf.{words[0]}", *words[1:]]
     print(f"\n$ python -m ssv_tf.{shlex.join(words)}", flush=True)
     code = subprocess.run(command, check=False).returncode
@@ -92,14 +93,14 @@ def _run(words):
         raise UserError(f"{words[0]} ended with exit code {code}")
 
 
-def _write_sample_pictures(folder, out):
+def _write_sample_pictures(folder: Path, out: Path) -> None:
     from PIL import Image
 
+    import ssv_tf
     from ssv_tf.data import sources
-    from ssv_tf.training import run_folder
 
-    resolution = run_folder.load(out).options.framing.resolution
-    test = sources.load_collection("turntable_cars", resolution=resolution, split="test")
+    resolution = ssv_tf.load(out).resolution
+    test = sources.load_collection(sources.EMBEDDED, resolution=resolution, split="test")
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(8):
         Image.fromarray(test.images[index]).save(folder / f"car_{index}.png")

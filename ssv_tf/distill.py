@@ -10,12 +10,14 @@ last hundred steps: the same command goes on.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from ssv_tf import viewpoint
+from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError
 from ssv_tf.training import run_folder, student_run
@@ -33,7 +35,10 @@ def define_flags() -> None:
     flags.DEFINE_string("where", "", "Pictures of --data_dir to learn on, as in training.")
     flags.DEFINE_integer("limit", 0, "Use at most this many pictures; 0: all.", lower_bound=0)
     flags.DEFINE_enum(
-        "resolution", str(default.resolution), ["32", "64", "128"], "Picture side in pixels."
+        "resolution",
+        str(default.resolution),
+        list(map(str, student_run.RESOLUTIONS)),
+        "Picture side in pixels.",
     )
     flags.DEFINE_float(
         "width", default.width, "Times MobileNetV3-small's channels.", lower_bound=0.1,
@@ -53,27 +58,23 @@ def define_flags() -> None:
     flags.DEFINE_bool("quiet", False, "No progress bar.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Distils and says how near the student came."""
     values = flags.FLAGS
     if len(argv) > 1:
         raise FlagError(f"distill takes flags only, got {' '.join(argv[1:])}")
     if not values.out:
         raise FlagError("--out=FOLDER is missing")
-    run = run_folder.load(values.run or None, values.preset or None)
-    run_folder.say_if_supervised(run.options)
-    asked: dict[str, Any] = {
-        f.name: values[f.name].value
-        for f in dataclasses.fields(student_run.Settings)
-        if f.name in values
-    }
-    settings = student_run.Settings(**asked | {"resolution": int(values.resolution)})
-    out = Path(values.out)
     if values.where and not values.data_dir:
         raise FlagError("--where needs --data_dir")
+    model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     source = student_run.Source(values.data_dir, values.where, values.limit)
-    record = student_run.distill(run, out, settings, source, values.overwrite, values.quiet)
-    print(table(record))
+    names = [field.name for field in dataclasses.fields(student_run.Settings)]
+    asked: dict[str, Any] = {name: values[name].value for name in names if name in values}
+    asked["resolution"] = int(values.resolution)
+    out = Path(values.out)
+    model.distill(source, out, overwrite=values.overwrite, quiet=values.quiet, **asked)
+    print(table(student_run.read_record(out)))
     print(f"run folder: {out}")
 
 

@@ -11,14 +11,15 @@ on the embedded cars is calibrated and scored on their own splits, which no trai
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
+from ssv_tf.api.model import ViewpointModel
+from ssv_tf.api.results import Score
 from ssv_tf.base import cli, files
-from ssv_tf.base.errors import UserError
-from ssv_tf.evaluation import calibration, labelled, protocols, report, scoring
-from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.evaluation import labelled, protocols, report
 from ssv_tf.training import run_folder
 
 
@@ -55,33 +56,30 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Scores, prints the table and writes what was asked for."""
     values = flags.FLAGS
     labelled.check_flags(argv, values)
     for path in filter(None, (values.json, values.report)):
         files.refuse_existing(path, values.overwrite)
-    run = run_folder.load(values.run or None, values.preset or None)
-    stored = None if values.calibrate_on else _stored_calibration(run)
-    split, truth = _pictures(run.options, values)
-    predict = labelled.predictor(run)
-    how = {
-        "stored": stored,
-        "azimuth": calibration.azimuth_kind(run.options),
-        "mirror_average": values.mirror_average,
-    }
-    outcome = scoring.evaluate(predict, split, seed=values.seed, **how)
-    named = {"run": run.preset or run.path.name, "training": run.options.training}
-    result = named | _asked(values) | outcome.result
+    model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
+    split, truth = _pictures(model.options, values)
+    outcome = model.score(split, mirror_average=values.mirror_average, seed=values.seed)
+    named = {"run": model.run.preset or model.run.path.name, "training": model.options.training}
+    result = Score(named | _asked(values) | outcome.result)
     if truth is not None:
-        scored = scoring.score_protocol(values.protocol, truth, predict, split, **how)
-        result["protocol"] = {"name": values.protocol, **scored}
+        result["protocol"] = {
+            "name": values.protocol,
+            **model.score_protocol(values.protocol, truth, split, values.mirror_average),
+        }
     outcome = dataclasses.replace(outcome, result=result)
-    print(scoring.table(result))
+    print(result)
     if values.json:
         print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
     if values.report:
-        page = report.build(run.path, run.options, outcome, values.report_pictures, values.seed)
+        page = report.build(
+            model.run.path, model.options, outcome, values.report_pictures, values.seed
+        )
         print(files.write_atomically(values.report, page))
 
 
@@ -96,16 +94,6 @@ def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
         return split, None
     parts = [part for part in (split.calibration, split.test) if part is not None]
     return split, protocols.truth_of_labels(values.protocol, parts)
-
-
-def _stored_calibration(run: run_folder.Run) -> Calibration:
-    stored = run.calibration()
-    if stored is None:
-        raise UserError(
-            f"{run.path} has no {calibration.FILE_NAME}; run ssv_tf.calibrate first, "
-            "or give --calibrate_on=100"
-        )
-    return stored
 
 
 def _asked(values) -> dict[str, Any]:

@@ -4,10 +4,12 @@ python -m ssv_tf.train --flagfile=configs/cars.flags
 """
 
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from ssv_tf.base import cli
+from ssv_tf.base.errors import FlagError
 from ssv_tf.training import config
 
 
@@ -18,11 +20,9 @@ def define_flags() -> None:
     flags.DEFINE_bool("quiet", False, "No progress bar.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Parses the flags and trains; the exit code is 0, or 128 + a signal's number."""
     if len(argv) > 1:
-        from ssv_tf.base.errors import FlagError
-
         raise FlagError(f"train takes flags only, got {' '.join(argv[1:])}")
     options = config.from_flags()
     from ssv_tf.training import loop

@@ -1,16 +1,18 @@
 """The door every command goes through: absl flags in, one line and an exit code out."""
 
+import contextlib
 import importlib.util
 import io
 import logging
-import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags
 
-from ssv_tf.base import files
-from ssv_tf.base.errors import UserError
+from ssv_tf.base import files, recipes
+from ssv_tf.base.errors import FlagError, UserError, ViewpointWarning
 
 try:
     if importlib.util.find_spec("keras"):  # a machine that only writes records has none
@@ -19,7 +21,7 @@ except UserError as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(error.exit_code) from None
 
-_LARGEST_FLAG_FILE = 10_000_000  # bytes
+_SETTING = re.compile(r"`(\w+)(=[^`]*)?`")
 
 for _name in ("tensorflow", "jax"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -41,39 +43,26 @@ def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None])
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(_with_flag_file_check(argv))
-    except (flags.Error, UnicodeError, OSError) as error:
+        return flags.FLAGS(_expanded(argv))
+    except (flags.Error, FlagError, UnicodeError, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def _with_flag_file_check(argv: Sequence[str]) -> Sequence[str]:
+def _expanded(argv: Sequence[str]) -> list[str]:
     for word in argv[1:]:
         if "\0" in word:
             raise flags.Error(f"a NUL byte in {word!r}")
-        if word.startswith(("--flagfile=", "-flagfile=")):
-            path = word.split("=", 1)[1]
-            if not os.path.isfile(path):
-                raise flags.Error(f"--flagfile: no such file: {path}")
-            _check_text(path)
-    return argv
-
-
-def _check_text(path: str) -> None:
-    try:
-        content = files.read_regular(path, _LARGEST_FLAG_FILE)
-    except files.Unreadable as error:
-        raise flags.Error(f"--flagfile={path}: {error}") from None
-    if b"\0" in content:
-        raise flags.Error(f"--flagfile={path}: a NUL byte, so it is no text")
+    return [*argv[:1], *recipes.expanded(argv[1:])]
 
 
 def _guarded(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
     def guarded(argv: Sequence[str]) -> None:
         try:
-            main(argv)
+            with _warnings_as_lines():
+                main(argv)
         except UserError as error:
-            print(f"error: {_one_line(error)}", file=sys.stderr)
+            print(f"error: {_one_line(_with_flags(str(error)))}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
         except OSError as error:  # a path that is too long, a folder that may not be entered
             print(f"error: {_one_line(error)}", file=sys.stderr)
@@ -85,5 +74,30 @@ def _guarded(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]],
     return guarded
 
 
-def _one_line(error: Exception) -> str:
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Shows each ViewpointWarning as a line on stderr."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if issubclass(category, ViewpointWarning):
+            print(f"warning: {_one_line(_with_flags(str(message)))}", file=sys.stderr)
+        else:
+            others(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ViewpointWarning)
+        others, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _with_flags(text: str) -> str:
+    """Names of settings in backquotes become the flags of this command."""
+
+    def flag(match: re.Match) -> str:
+        return f"--{match[1]}{match[2] or ''}" if match[1] in flags.FLAGS else match[0]
+
+    return _SETTING.sub(flag, text)
+
+
+def _one_line(error: Exception | str) -> str:
     return files.one_line(" ".join(str(error).split()))

@@ -1,4 +1,8 @@
-"""Errors that are the user's to mend: shown as one line, never as a traceback."""
+"""Errors that are the user's to mend: shown as one line, never as a traceback; and warnings."""
+
+
+class ViewpointWarning(UserWarning):
+    """Something to know about an answer that is given all the same; a line at the command line."""
 
 
 class UserError(Exception):
@@ -11,10 +15,17 @@ class UserError(Exception):
     exit_code = 1
 
 
-class FlagError(UserError):
-    """A mistake on the command line or in a flag file."""
+class SettingError(UserError, ValueError):
+    """A setting that is wrong by itself, or does not fit another, the run or the data.
+
+    Its name stands in backquotes, `steps` or `steps=0`; a command shows its flag, --steps=0.
+    """
 
     exit_code = 2
+
+
+class FlagError(SettingError):
+    """A mistake on the command line or in a flag file; for commands only."""
 
 
 class TrainingDiverged(UserError):

@@ -87,6 +87,27 @@ def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None)
         raise BadPicture(_reason(error)) from error
 
 
+def read_image(image: Image.Image) -> np.ndarray:
+    """The pixels of a Pillow image, as those of its file would be read at full size.
+
+    Args:
+      image: of any mode; it stays as it is, but for being loaded.
+
+    Returns:
+      uint8 [H, W, 3], RGB; turned as its EXIF orientation says, transparent parts mid-grey.
+
+    Raises:
+      BadPicture: with a short reason.
+    """
+    try:
+        _check_pixels(image)
+        return np.array(_to_rgb(_upright(image)))
+    except BadPicture:
+        raise
+    except Exception as error:  # a lazy image reads its file now
+        raise BadPicture(_reason(error)) from error
+
+
 def read_bytes(path: str | os.PathLike) -> bytes:
     """What a regular file of bounded size holds, still encoded.
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import sys
+import warnings
 from typing import Any
 
 import numpy as np
 
 from ssv_tf import viewpoint
-from ssv_tf.base.errors import UserError
+from ssv_tf.base.errors import UserError, ViewpointWarning
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, confidence, ends, labelled, metrics, protocols
 from ssv_tf.evaluation.calibration import Calibration
@@ -229,5 +229,5 @@ def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -
     true_deg = labelled.angles_deg(pictures)
     fitted = calibration.fit(predict(pictures.images), true_deg, azimuth)
     for doubt in fitted.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
+        warnings.warn(doubt, ViewpointWarning, stacklevel=3)
     return fitted

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -392,6 +393,9 @@ class _Stop:
 def _stop_signals():
     """Notes SIGINT and SIGTERM while inside; a second one gets its usual effect."""
     stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield stop
+        return
     before: dict[int, Any] = {}
 
     def note(number, _frame):

@@ -17,9 +17,13 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.training import config
+
+if TYPE_CHECKING:
+    from ssv_tf.evaluation.calibration import Calibration
 
 _PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -32,11 +36,13 @@ class Run:
       path: its folder.
       options: what it was trained with.
       preset: its name where it came with the package, else None.
+      fitted: a calibration in memory, which comes before the folder's.
     """
 
     path: Path
     options: config.Options
     preset: str | None = None
+    fitted: "Calibration | None" = None
 
     @property
     def models_dir(self) -> Path:
@@ -80,6 +86,8 @@ class Run:
         """The run's Calibration, or None before `calibrate`."""
         from ssv_tf.evaluation.calibration import Calibration
 
+        if self.fitted is not None:
+            return self.fitted
         path = self.path / "calibration.json"
         if not path.is_file():
             return None
@@ -129,6 +137,11 @@ def find(name: str) -> Run:
 def presets() -> list[str]:
     """Names of the runs that came with the package."""
     return sorted(p.name for p in _PRESETS.iterdir()) if _PRESETS.is_dir() else []
+
+
+def preset_card(name: str) -> str:
+    """The model card of a preset, Markdown; UserError where there is no such preset."""
+    return (_preset_folder(name) / "README.md").read_text(encoding="utf-8")
 
 
 def say_if_supervised(options: config.Options) -> None:

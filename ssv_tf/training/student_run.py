@@ -12,11 +12,13 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import FILE_NAME as CALIBRATION
 from ssv_tf.training import config, run_folder
 
 RECORD = "distill.json"
+IN_MEMORY = "pictures in memory"
+RESOLUTIONS = (32, 64, 128)
 
 _STEPS_AN_EPOCH = 100
 _HELD_OUT, _HELD_OUT_SHARE = 500, 0.1
@@ -61,6 +63,7 @@ def distill(
     source: Source = Source(),
     overwrite: bool = False,
     quiet: bool = False,
+    images: np.ndarray | None = None,
 ) -> dict:
     """Trains a student and writes its run folder.
 
@@ -71,12 +74,13 @@ def distill(
       source: the pictures.
       overwrite: remove what `out` holds first.
       quiet: no progress bar.
+      images: the pictures in memory, uint8 [n, R, R, 3] of the student's size; before `source`.
 
     Returns:
       what `distill.json` holds: settings, teacher, pictures, distance from the teacher in degrees.
 
     Raises:
-      FlagError, UserError: settings that do not fit the run, bad data, a folder of something else.
+      UserError: settings that do not fit the run, bad data, a folder of something else.
     """
     _check(run, settings)
     teacher = run.analysis()
@@ -84,7 +88,10 @@ def distill(
     made_with = {"teacher": run.preset or run.path.name, **dataclasses.asdict(settings)}
     _check_folder(out, made_with, overwrite)
     options = _student_options(run.options, settings, source)
-    train, held_out = _split(_pictures(options), settings.seed)
+    if images is not None:
+        options = options.replace(data=IN_MEMORY, where="", labels="")
+    unlabelled = _pictures(options) if images is None else images
+    train, held_out = _split(unlabelled, settings.seed)
     student = _train(run, teacher, synthesis, settings, train, out, made_with, overwrite, quiet)
     record = made_with | {
         "pictures": len(train),
@@ -95,10 +102,20 @@ def distill(
     return record
 
 
+def read_record(out: Path) -> dict:
+    """What `distill` left in a student's run folder; UserError where it cannot be read."""
+    try:
+        return json.loads((out / RECORD).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out / RECORD} cannot be read: {error}") from error
+
+
 def _check(run: run_folder.Run, settings: Settings) -> None:
+    if settings.resolution not in RESOLUTIONS:
+        raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
     if settings.resolution < run.options.framing.resolution:
-        raise FlagError(
-            f"--resolution={settings.resolution} is less than the teacher's "
+        raise SettingError(
+            f"`resolution={settings.resolution}` is less than the teacher's "
             f"{run.options.framing.resolution}"
         )
     if run.student:
@@ -115,17 +132,19 @@ def _check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
         return
     ours = (out / RECORD).is_file() or (out / _UNFINISHED / RECORD).is_file()
     if not ours:
-        raise FlagError(f"{out} exists and is no student; give another --out")
+        raise SettingError(f"{out} exists and is no student; give another `out`")
     if overwrite:
         return
     if (out / RECORD).is_file():
-        raise FlagError(f"{out} holds a student; give --overwrite to replace it, or another --out")
+        raise SettingError(
+            f"{out} holds a student; give `overwrite` to replace it, or another `out`"
+        )
     before = json.loads((out / _UNFINISHED / RECORD).read_text())
     changed = [f"{k} was {v!r}" for k, v in before.items() if made_with.get(k) != v]
     if changed:
-        raise FlagError(
+        raise SettingError(
             f"{out} holds an unfinished student of other settings ({'; '.join(changed)}); give the "
-            "same flags to go on, --overwrite to start anew, or another --out"
+            "same settings to go on, `overwrite` to start anew, or another `out`"
         )
 
 
@@ -146,10 +165,10 @@ def _pictures(options: config.Options) -> np.ndarray:
     unlabelled = options.replace(supervised=False, labels=table)
     try:
         return loop.load_training_pictures(unlabelled).images
-    except FlagError:
+    except SettingError:
         raise
     except UserError as error:
-        raise UserError(f"{error}; --data_dir=FOLDER gives other pictures") from error
+        raise UserError(f"{error}; `data_dir=FOLDER` gives other pictures") from error
 
 
 def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Turntable pictures: the same objects drawn from azimuths all around."""
+"""Pictures that S draws: turntables, one object at many viewpoints, styles mixed."""
 
 import numpy as np
 from keras import ops
@@ -46,6 +46,34 @@ def turntable_angles_rad(viewpoints, views, elevation_deg=None):
     middle = 0.5 * (low[1] + high[1])
     angles[:, 1] = middle if elevation_deg is None else np.radians(elevation_deg)
     return angles
+
+
+def viewpoint_grid(synthesis, viewpoints, seed=0):
+    """One object, azimuth across and elevation down, from the highest to the lowest.
+
+    Returns:
+      uint8 [5, 12, r, r, 3].
+    """
+    heights = np.linspace(viewpoints.elevation_max_deg, viewpoints.elevation_min_deg, 5)
+    rows = [turntable(synthesis, viewpoints, 1, 12, seed, float(height)) for height in heights]
+    return np.concatenate(rows)
+
+
+def style_grid(synthesis, viewpoints, objects, seed=0):
+    """Style mixing: z1 of each row's object with z2 of each column's, at one viewpoint.
+
+    Returns:
+      uint8 [objects, objects, r, r, 3].
+    """
+    size = synthesis.code_size
+    styles = np.random.default_rng(seed).normal(size=(objects, 2 * size))
+    rows = []
+    for row in styles:
+        mixed = styles.copy()
+        mixed[:, :size] = row[:size]
+        views = turntable(synthesis, viewpoints, mixed, 8)
+        rows.append(views[:, 1 if viewpoints.full_circle else 4])
+    return np.stack(rows)
 
 
 def tile(pictures):

@@ -19,6 +19,7 @@ from in_process import run_command
 from PIL import Image
 
 from ssv_tf import calibrate, evaluate, predict
+from ssv_tf.api import pictures
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import labels, sources
@@ -118,9 +119,11 @@ def test_predict_stops_by_flag_and_has_written_nothing(run, corpus, tmp_path, ca
 def test_predict_names_words_that_no_file_can_have(run, tmp_path, capsys, word, reason):
     good = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(good)
-    # A NUL never comes from a shell, and flags refuse it; a program may call `find`.
+    # A NUL never comes from a shell, and flags refuse it; a program may call `expand`.
     if "\0" in word:
-        assert predict.find([word, str(good)]) == ([good], [word])
+        ledger = pictures.Ledger()
+        assert [i.source for i in pictures.expand([word, str(good)], ledger)] == [good]
+        assert [name for name, _ in ledger.skipped] == [files.printable(word)]
         return
     assert run_command(predict, "--run=x", word, good) == 0
     shown = capsys.readouterr().err

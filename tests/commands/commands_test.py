@@ -1,5 +1,7 @@
 """The small commands on a tiny untrained run: what they write, and what a mistake costs."""
 
+import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -11,8 +13,9 @@ import tiny
 from PIL import Image
 
 from ssv_tf import demo, synthesize
+from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.training import config, networks, run_folder, turntable
 
 TINY = config.Options.of(**tiny.NETWORKS)
@@ -27,23 +30,23 @@ def run(tmp_path_factory):
 
 
 def test_synthesize_writes_every_picture_once(run, tmp_path):
-    paths = synthesize.draw_all(run, tmp_path, objects=2, frames=6)
+    paths = synthesize.draw_all(ViewpointModel(run), tmp_path, objects=2, frames=6)
     assert [p.name for p in paths] == ["turntable.gif", "turntable.png", "grid.png", "styles.png"]
     with Image.open(paths[0]) as gif:
         assert gif.n_frames == 6 and gif.size == (2 * 128, 128)
     assert Image.open(paths[1]).size == (12 * 32, 2 * 32)
     assert Image.open(paths[2]).size == (12 * 32, 5 * 32)
     assert Image.open(paths[3]).size == (2 * 32, 2 * 32)
-    with pytest.raises(FlagError, match=r"turntable\.gif exists"):
-        synthesize.draw_all(run, tmp_path)
+    with pytest.raises(UserError, match=r"turntable\.gif exists"):
+        synthesize.draw_all(ViewpointModel(run), tmp_path)
 
 
 def test_a_limited_range_swings_back_instead_of_jumping(run):
-    narrow = TINY.replace(azimuth_range_deg=60.0).viewpoints
-    gif = synthesize.turntable_gif(run.synthesis(), narrow, 1, 5)
-    with Image.open(__import__("io").BytesIO(gif)) as frames:
+    options = TINY.replace(azimuth_range_deg=60.0)
+    narrow = ViewpointModel(dataclasses.replace(run, options=options))
+    with Image.open(io.BytesIO(narrow.turntable(1, 5).gif())) as frames:
         assert frames.n_frames == 8
-    angles = turntable.turntable_angles_rad(narrow, 5)
+    angles = turntable.turntable_angles_rad(options.viewpoints, 5)
     np.testing.assert_allclose(np.degrees(angles[:, 0]), [-60, -30, 0, 30, 60], atol=1e-4)
     np.testing.assert_allclose(np.degrees(angles[:, 1]), 15, atol=1e-4)
 
@@ -54,7 +57,7 @@ def test_a_full_turntable_leaves_the_second_zero_out():
 
 
 def test_rows_of_a_style_grid_differ_by_the_object_and_columns_by_the_background(run):
-    grid = synthesize.style_grid(run.synthesis(), TINY.viewpoints, 3)
+    grid = np.asarray(ViewpointModel(run).style_grid(3))
     cells = grid.reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
     assert not np.array_equal(cells[0, 0], cells[0, 1])
     assert not np.array_equal(cells[0, 0], cells[1, 0])

@@ -1,6 +1,7 @@
 """Random tables, conditions, flags and settings: an answer that makes sense, or one clear line."""
 
 import dataclasses
+import importlib
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from in_process import run_command
 from predictions import own_angles
 
-from ssv_tf import calibrate, evaluate, predict, synthesize, train
+from ssv_tf import calibrate, evaluate, predict, synthesize
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import labels
 from ssv_tf.evaluation import calibration
 from ssv_tf.export import __main__ as export
 from ssv_tf.training import config
+
+train = importlib.import_module("ssv_tf.train")  # `ssv_tf.train` itself is the function
 
 SHORT = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 FEW = settings(SHORT, max_examples=40)

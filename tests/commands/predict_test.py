@@ -14,6 +14,7 @@ from PIL import Image
 from predictions import prediction_of
 
 from ssv_tf import predict
+from ssv_tf.api import pictures, results
 from ssv_tf.data import folder
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
@@ -73,7 +74,7 @@ def test_json_and_csv_files_agree_and_are_not_overwritten(run, photos, tmp_path,
     assert capsys.readouterr().out == f"{table}\n"
     assert run_command(predict, "--run=x", f"--out={data}", photos) == 0
     for row, entry in zip(_rows(table.read_text()), json.loads(data.read_text()), strict=True):
-        assert list(entry) == list(predict.COLUMNS)
+        assert list(entry) == list(results.COLUMNS)
         assert row["filename"] == entry["filename"]
         assert float(row["azimuth_deg"]) == entry["azimuth_deg"]
     before = table.read_text()
@@ -143,28 +144,22 @@ def test_pictures_are_drawn_one_each_and_never_over_others(run, photos, tmp_path
     assert (out / "a_axes.png").read_bytes() == stamp
 
 
-def test_many_files_are_read_a_few_at_a_time(tmp_path):
-    alive, most = [], []
+def test_many_files_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "_AT_ONCE", 4)
+    items = [pictures.Item(str(i), tmp_path / str(i)) for i in range(10)]
 
-    def read(path):
-        if path.name == "3":
+    def square(item):
+        if item.name == "3":
             raise folder.BadPicture("broken")
-        alive.append(path)
-        most.append(len(alive))
-        return np.full((2, 2, 3), int(path.name), np.uint8)
+        return np.full((2, 2, 3), int(item.name), np.uint8)
 
-    def answer(images):
-        alive.clear()
-        return Viewpoints(np.repeat(images[:, 0, 0, :1].astype(float), 3, axis=1))
-
-    paths = [tmp_path / str(i) for i in range(10)]
-    skipped = []
-    skip = lambda path, reason: skipped.append((path.name, reason))  # noqa: E731
-    parts = list(predict.predict_files(paths, answer, read, skip, at_once=4))
-    assert max(most) <= 4
-    assert skipped == [("3", "broken")]
-    found = [(p.path.name, p.degrees[0]) for part in parts for p in part]
-    assert found == [(str(i), float(i)) for i in range(10) if i != 3]
+    ledger = pictures.Ledger()
+    parts = list(pictures.read_squares(items, square, ledger))
+    assert [len(images) for _, images in parts] == [3, 4, 2]
+    assert ledger.skipped == [("3", "broken")]
+    found = [(item.name, image[0, 0, 0]) for good, images in parts
+             for item, image in zip(good, images, strict=True)]  # fmt: skip
+    assert found == [(str(i), i) for i in range(10) if i != 3]
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,20 @@ from PIL import Image
 
 from ssv_tf import viewpoint
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import folder
 from ssv_tf.data.framing import Framing, to_network
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
-from ssv_tf.export import __main__ as command
-from ssv_tf.export import fold, parity, saved_model, tflite
+from ssv_tf.export import exporter, fold, parity, sample, saved_model, tflite
+from ssv_tf.export.formats import Settings
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.encoding import PLAIN
 from ssv_tf.models.student import StudentNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config
+from ssv_tf.training import run_folder as runs
 
 SIZE = 32
 CALIBRATION = Calibration(
@@ -428,49 +430,60 @@ def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
     np.testing.assert_allclose(served.outputs(pictures)["confidence"][:, 0], wanted, atol=1e-3)
 
 
-class _Values:
-    """Parsed flags, as `main` reads them."""
-
-    def __init__(self, **given):
-        self.formats = list(command.DEFAULT_FORMATS)
-        self.data_dir = self.preset = None
-        self.representative, self.parity_pictures, self.seed = 6, 6, 0
-        self.input, self.batch, self.overwrite = "uint8", 1, False
-        self.bad_pictures = "skip"
-        self.__dict__.update(given)
-
-
 def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / "model_fp32.tflite").write_text("earlier")
-    values = _Values(run=str(run_folder), out=str(out), formats=["fp32", "int8"], overwrite=True)
-    monkeypatch.setattr(command.flags, "FLAGS", values)
+    run = runs.load(run_folder)
+    both = Settings.of(["fp32", "int8"], representative=6, parity_pictures=6)
 
     def fail(*_, **__):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(tflite, "_quantise", fail)
-    with pytest.raises(UserError, match="conversion to int8 failed: out of luck"):
-        command.main(["export"])
+    with monkeypatch.context() as patched:
+        patched.setattr(tflite, "_quantise", fail)
+        with pytest.raises(UserError, match="conversion to int8 failed: out of luck"):
+            exporter.export(run, out, both, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert [p.name for p in out.iterdir()] == ["model_fp32.tflite"]
     assert (out / "model_fp32.tflite").read_text() == "earlier"
-    monkeypatch.undo()
-    values.formats = ["fp32"]
-    monkeypatch.setattr(command.flags, "FLAGS", values)
-    command.main(["export"])
-    assert (out / "model_fp32.tflite").stat().st_size > 100_000
-    values.overwrite = False
-    with pytest.raises(FlagError, match=r"model_fp32\.tflite exists"):
-        command.main(["export"])
+    one = Settings.of("tflite_fp32", representative=6, parity_pictures=6)
+    exported = exporter.export(run, out, one, overwrite=True)
+    assert exported.files["fp32"].stat().st_size > 100_000
+    with pytest.raises(SettingError, match=r"model_fp32\.tflite exists"):
+        exporter.export(run, out, one)
 
 
 def test_pictures_for_ranges_and_for_comparison_are_different_ones(run_folder):
-    options = config.Options.of(data=str(run_folder / "pictures"), resolution=SIZE)
-    first, second = command._pictures(options, _Values(representative=200, parity_pictures=200))
-    assert len(first) == len(second) == 6
+    found = sample.of_run(runs.load(run_folder), (200, 200), 0, "skip")
+    first, second = found.representative, found.compared
+    assert len(first) == len(second) == 6 and found.source == "its training collection"
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 12
-    gone = config.Options.of(data="/no/such/folder", resolution=SIZE)
-    with pytest.raises(UserError, match="--data_dir=FOLDER"):
-        command._pictures(gone, _Values())
+
+
+def test_a_run_whose_pictures_are_gone_is_measured_on_its_own_drawings(analysis, tmp_path):
+    options = config.Options.of(data="/no/such/folder", resolution=SIZE)
+    files.write_atomically(tmp_path / "options.json", options.to_json())
+    synthesis = SynthesisNetwork(SIZE, 0.03, code_size=4, mapping_layers=1, volume_size=8)
+    synthesis.build()
+    runs.save_models(tmp_path / "models", analysis, synthesis)
+    found = sample.of_run(runs.load(tmp_path), (3, 4), 0, "skip")
+    assert found.representative.shape == (3, SIZE, SIZE, 3) and len(found.compared) == 4
+    assert found.source.startswith("drawn by its synthesis network")
+    files.write_atomically(tmp_path / "distill.json", '{"teacher": "gone"}')
+    cars = sample.of_run(runs.load(tmp_path), (3, 4), 0, "skip")
+    assert len(cars.compared) == 4 and cars.source.startswith("rendered cars")
+
+
+def test_pictures_that_were_named_must_be_there(run_folder):
+    with pytest.raises(UserError, match="is no folder"):
+        sample.of_collection(runs.load(run_folder), "/no/such/folder", (3, 4), 0, "skip")
+
+
+def test_settings_of_an_export_are_checked_and_formats_have_two_names():
+    chosen = Settings.of(["saved_model", "tflite_int8", "fp32"])
+    assert chosen.formats == ("fp32", "int8", "saved_model")
+    for wrong in ({"formats": ["onnx"]}, {"formats": []}, {"input": "int7"}, {"batch": -1},
+                  {"seeds": 1}):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Settings.of(**wrong)

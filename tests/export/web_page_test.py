@@ -5,11 +5,13 @@ import pytest
 from browser import PLACE, Visit
 from PIL import Image
 
-from ssv_tf import predict, viewpoint
+import ssv_tf
+from ssv_tf import viewpoint
+from ssv_tf.api.pictures import Item
+from ssv_tf.api.reader import PictureReader
 from ssv_tf.data import folder, turntable_cars
 from ssv_tf.evaluation import drawing
 from ssv_tf.export.web import site
-from ssv_tf.training import run_folder
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -64,10 +66,11 @@ def various(place, car):
 
 
 def in_python(paths):
-    """Degrees and confidence [files, 4] and squares of files, as ssv_tf.predict has them."""
-    run = run_folder.load(preset="cars")
-    squares = [predict._reader(run.options)(path) for path in paths]
-    return predict._predictor(run)(np.stack(squares)), squares
+    """Degrees and confidence [files, 4] and squares of files, as the Python API has them."""
+    model = ssv_tf.load("cars")
+    views = model.predict(paths)
+    squares = [PictureReader(model.options.framing).square(Item(str(p), p)) for p in paths]
+    return np.column_stack([views.angles_deg, views.confidence]), squares
 
 
 def test_degrees_are_those_of_predict(browser, url, car, tmp_path):

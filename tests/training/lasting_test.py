@@ -1,6 +1,7 @@
 """Nothing is lost: killed processes, damaged and foreign checkpoints, full and read-only disks."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pickle
@@ -14,10 +15,11 @@ import toy
 from PIL import Image
 from places import HELPERS, ROOT
 
-from ssv_tf import train
 from ssv_tf.base import files
 from ssv_tf.base.errors import TrainingDiverged, UserError
 from ssv_tf.training import checkpoints, engines, loop, run_folder, step
+
+train = importlib.import_module("ssv_tf.train")  # `ssv_tf.train` itself is the function
 
 
 @pytest.fixture
@@ -338,9 +340,9 @@ def poisoned(*args):
     gradients, *rest = real(*args)
     return [gradients[0] * float("nan"), *gradients[1:]], *rest
 jax_step.Trainer.analysis_gradients = poisoned
-from ssv_tf import train
+from ssv_tf.train import run
 sys.argv[0] = "train"
-train.run()
+run()
 """
     words = [f"--flagfile={ROOT}/configs/chaos.flags", f"--data={pictures_folder(tmp_path / 'in')}"]
     words += [f"--run_dir={tmp_path / 'run'}", "--steps=4", "--quiet", *FEWER_LOSSES]

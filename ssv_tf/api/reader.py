@@ -1,0 +1,86 @@
+"""Reads pictures of any kind as a run's training pictures were read, with their angles."""
+
+import dataclasses
+
+import numpy as np
+
+from ssv_tf.api import angles as angles_of
+from ssv_tf.api import pictures as pictures_of
+from ssv_tf.api.angles import Angles
+from ssv_tf.api.pictures import Item, Ledger, Pictures
+from ssv_tf.base.errors import UserError
+from ssv_tf.data import read_policy
+from ssv_tf.data.collection import PictureSet
+from ssv_tf.data.framing import Framing
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureReader:
+    """Squares of pictures, cropped and padded as in training.
+
+    Attributes:
+      framing: of the run; R is its resolution.
+    """
+
+    framing: Framing
+
+    def square(self, item: Item) -> np.ndarray:
+        """One picture, uint8 [R, R, 3]; `reading.BadPicture` where it cannot be read."""
+        return self.framing.fit(pictures_of.read(item.source, self.framing.shortest))
+
+    def squares(self, pictures: Pictures, bad_pictures: str = read_policy.SKIP) -> np.ndarray:
+        """All pictures, uint8 [n, R, R, 3].
+
+        Raises:
+          UserError: none can be read, or a bad one under "stop".
+          ValueError: something that is no picture.
+        """
+        ledger = Ledger(bad_pictures)
+        items = pictures_of.expand(pictures, ledger)
+        parts = [part for _, part in pictures_of.read_squares(items, self.square, ledger)]
+        if not parts:
+            raise UserError(ledger.none_read())
+        return np.concatenate(parts)
+
+    def labelled(
+        self,
+        pictures: Pictures | PictureSet,
+        angles: Angles,
+        bad_pictures: str = read_policy.SKIP,
+    ) -> PictureSet:
+        """The pictures whose angles are known.
+
+        Args:
+          pictures: as `squares` takes them, or a PictureSet that brings its own angles.
+          angles: as `angles.of_pictures` takes them.
+          bad_pictures: "skip" or "stop".
+
+        Raises:
+          UserError: none can be read and has angles, or a bad one under "stop".
+          ValueError: angles or pictures of another form.
+        """
+        if isinstance(pictures, PictureSet):
+            if angles is not None:
+                raise ValueError("a PictureSet brings its own angles")
+            return pictures.labelled()
+        if angles is None:
+            raise ValueError("angles are missing; " + angles_of.FORMS)
+        ledger = Ledger(bad_pictures)
+        items = pictures_of.expand(pictures, ledger)
+        degrees = angles_of.of_pictures(angles, [item.name for item in items])
+        known = dict(zip([item.name for item in items], degrees, strict=True))
+        wanted = [item for item in items if np.isfinite(known[item.name]).any()]
+        good: list[Item] = []
+        parts = []
+        for read, images in pictures_of.read_squares(wanted, self.square, ledger):
+            good += read
+            parts.append(images)
+        if not parts:
+            raise UserError(f"none of the {len(items)} pictures can be read and has an angle")
+        names = [item.name for item in good]
+        rows = np.stack([known[name] for name in names]).astype(np.float32)
+        return PictureSet(names, np.concatenate(parts), rows, ledger.skipped).labelled()
+
+    def at(self, resolution: int) -> "PictureReader":
+        """The same for squares of another side, pixels."""
+        return PictureReader(dataclasses.replace(self.framing, resolution=resolution))

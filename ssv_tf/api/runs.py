@@ -1,0 +1,146 @@
+"""Where models come from: presets, run folders and trainings by recipe."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from ssv_tf.base import recipes as recipe_files
+from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.training import config, run_folder
+
+if TYPE_CHECKING:
+    from ssv_tf.api.model import ViewpointModel
+
+OBJECT = "object"
+_OBJECT_FOR = "Any kind of object, seen from all around: the default settings"
+
+
+def load(name_or_folder: str | os.PathLike) -> "ViewpointModel":
+    """A trained model: a preset by its name, or a run by its folder.
+
+        model = ssv_tf.load("cars_photos")
+        model = ssv_tf.load("runs/mine")
+
+    Args:
+      name_or_folder: a name of `presets`, or what `train`, `distill` and the commands wrote. A run
+        folder of a preset's name comes before the preset.
+
+    Raises:
+      UserError: neither, or a run that cannot be read.
+    """
+    from ssv_tf.api.model import ViewpointModel
+
+    return ViewpointModel(run_folder.find(os.fspath(name_or_folder)))
+
+
+def presets() -> dict[str, str]:
+    """Models that come with the package: name -> what each was trained on.
+
+    >>> sorted(ssv_tf.presets())
+    ['cars', 'cars_phone', 'cars_photos']
+    """
+    from ssv_tf.evaluation import cards
+
+    return {
+        name: cards.section(run_folder.preset_card(name), "Training data").split("\n")[0]
+        for name in run_folder.presets()
+    }
+
+
+def recipes() -> dict[str, str]:
+    """Settings that `train` takes by name: name -> what each is for.
+
+    >>> "cars_photos" in ssv_tf.recipes()
+    True
+    """
+    own = {name: recipe_files.description(name) for name in recipe_files.names()}
+    return {OBJECT: _OBJECT_FOR} | own
+
+
+def train(
+    data: str | os.PathLike,
+    recipe: str | os.PathLike = OBJECT,
+    *,
+    steps: int | None = None,
+    run_dir: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> "ViewpointModel":
+    """Trains on unlabelled pictures of one kind of object; an interrupted call goes on.
+
+        run = ssv_tf.train("my_photos", recipe="object", steps=2000)
+        run.turntable().sheet().show()      # the object must turn once around
+        run.calibrate(labelled_pictures, angles)
+
+    Args:
+      data: a folder of pictures, each cropped to its object; also "turntable_cars" (rendered cars
+        that need no files), "tfds:NAME" or a glob of record files. No label is read.
+      recipe: a name of `recipes`, or the path of a flag file.
+      steps: training steps; None: the recipe's.
+      run_dir: folder of the run; None: runs/ and the name of the data.
+      overwrite: remove what the folder holds and start anew. Else training goes on there.
+      quiet: no progress bar.
+      settings: any other setting of training by its name, such as `resolution=64`
+        (docs/reference/settings.md).
+
+    Returns:
+      the model, not yet calibrated.
+
+    Raises:
+      UserError: pictures that cannot be used, a run folder of other settings, a loss that is no
+        number any more.
+      ValueError: an unknown recipe or setting, or one out of its range.
+      KeyboardInterrupt: it was stopped; all is saved.
+    """
+    given = settings | {"data": os.fspath(data)}
+    given["run_dir"] = os.fspath(run_dir or Path("runs", _short_name(os.fspath(data))))
+    if steps is not None:
+        given["steps"] = steps
+    options = _options(recipe, given)
+    from ssv_tf.base import backend  # noqa: F401  (before anything else loads Keras)
+    from ssv_tf.training import loop
+
+    if loop.train(options, overwrite, quiet):
+        raise KeyboardInterrupt(f"training was stopped; {options.run.run_dir} can be gone on with")
+    return load(options.run.run_dir)
+
+
+def _options(recipe: str | os.PathLike, given: dict[str, Any]) -> config.Options:
+    """The settings of a recipe, with others in their place."""
+    values = flags.FlagValues()
+    config.define_flags(values)
+    unknown = sorted(name for name in given if name not in values)
+    if unknown:
+        raise ValueError(f"unknown setting {', '.join(unknown)}; see docs/reference/settings.md")
+    words = [f"--{name}={_word(name, value)}" for name, value in given.items()]
+    try:
+        values(["train", *_recipe_words(recipe), *words])
+        return config.from_flags(values)
+    except (flags.Error, FlagError) as error:
+        raise ValueError(f"recipe {os.fspath(recipe)}: {str(error).replace('--', '')}") from error
+
+
+def _recipe_words(recipe: str | os.PathLike) -> list[str]:
+    name = os.fspath(recipe)
+    if name == OBJECT and OBJECT not in recipe_files.names():
+        return []
+    if name not in recipe_files.names() and not os.path.isfile(name):
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(recipes())}, or give a file")
+    return list(recipe_files.expanded([f"--flagfile={name}"]))
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, (bool, int, float, str)) or hasattr(value, "__fspath__"):
+        return os.fspath(value) if hasattr(value, "__fspath__") else str(value)
+    raise ValueError(f"setting {name} must be a number, a word or a truth value, got {value!r}")
+
+
+def _short_name(data: str) -> str:
+    last = Path(data.removeprefix("tfds:")).name
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in last)
+    if not name.strip("_"):
+        raise UserError(f"{data} has no name to call the run by; give `run_dir`")
+    return name
