@@ -135,8 +135,8 @@ def _write_all(run, known, stage: Path, settings: Settings, pictures, say: Say):
     analysis = run.analysis()
     if analysis.resolution != run.options.framing.resolution:
         raise UserError(
-            f"{run.path}: options.json says {run.options.framing.resolution} px, but its analysis.keras "
-            f"takes {analysis.resolution} px"
+            f"{run.path}: options.json says {run.options.framing.resolution} px, but its "
+            f"analysis.keras takes {analysis.resolution} px"
         )
     folded = FoldedViewpoint(analysis, calibration)
     paths = {}

@@ -403,10 +403,10 @@ def test_train_takes_a_recipe_by_name_and_returns_a_model(photos, tmp_path, monk
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"recipe": "no_such"}, "no recipe 'no_such'; there are object, "),
+        ({"recipe": "no_such"}, "no recipe 'no_such'; there are buses, "),
         ({"no_such": 1}, "unknown setting no_such"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"steps": [1]}, "steps must be a number"),
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"steps": [1]}, "`steps` must be int"),
     ],
 )
 def test_what_train_cannot_take_is_a_value_error_without_flags(words, said, tmp_path):

@@ -13,7 +13,7 @@ from google.protobuf import (
 )
 
 from ssv_tf.base import stderr
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.export.serving.batched import Batching
 
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
@@ -58,11 +58,11 @@ def check(name: str) -> None:
     """Says early what `write` would stumble over.
 
     Raises:
-      FlagError: the name is not one that address, folder and compose can all have.
+      SettingError: the name is not one that address, folder and compose can all have.
       UserError: TF Serving's messages are not installed.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
-        raise FlagError(f"--serving_name={name}: use a-z, 0-9, _ and -")
+        raise SettingError(f"`serving_name={name}`: use a-z, 0-9, _ and -")
     _model_server_config()
 
 

@@ -41,10 +41,10 @@ def of_pictures(angles: Angles, names: Sequence[str]) -> np.ndarray:
     """
     if isinstance(angles, (str, os.PathLike)):
         return _by_name(labels.read_labels(angles), names)
-    if isinstance(angles, Mapping):
-        return _by_name({str(k): _row(v) for k, v in angles.items()}, names)
     if hasattr(angles, "columns"):
         return _of_table(angles, names)
+    if isinstance(angles, Mapping):
+        return _by_name({str(k): _row(v) for k, v in angles.items()}, names)
     try:
         rows = np.asarray(angles, np.float64)
     except (TypeError, ValueError):

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from ssv_tf.base import recipes as recipe_files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import FlagError, SettingError, UserError
 from ssv_tf.training import config, run_folder
 
 if TYPE_CHECKING:
     from ssv_tf.api.model import ViewpointModel
-
-OBJECT = "object"
-_OBJECT_FOR = "Any kind of object, seen from all around: the default settings"
 
 
 def load(name_or_folder: str | os.PathLike) -> "ViewpointModel":
@@ -55,13 +52,12 @@ def recipes() -> dict[str, str]:
     >>> "cars_photos" in ssv_tf.recipes()
     True
     """
-    own = {name: recipe_files.description(name) for name in recipe_files.names()}
-    return {OBJECT: _OBJECT_FOR} | own
+    return {name: recipe_files.description(name) for name in recipe_files.names()}
 
 
 def train(
     data: str | os.PathLike,
-    recipe: str | os.PathLike = OBJECT,
+    recipe: str | os.PathLike | None = None,
     *,
     steps: int | None = None,
     run_dir: str | os.PathLike | None = None,
@@ -71,14 +67,15 @@ def train(
 ) -> "ViewpointModel":
     """Trains on unlabelled pictures of one kind of object; an interrupted call goes on.
 
-        run = ssv_tf.train("my_photos", recipe="object", steps=2000)
+        run = ssv_tf.train("my_photos", steps=2000)
         run.turntable().sheet().show()      # the object must turn once around
         run.calibrate(labelled_pictures, angles)
 
     Args:
       data: a folder of pictures, each cropped to its object; also "turntable_cars" (rendered cars
         that need no files), "tfds:NAME" or a glob of record files. No label is read.
-      recipe: a name of `recipes`, or the path of a flag file.
+      recipe: a name of `recipes`, or the path of a flag file; None: the defaults, which are for
+        tight crops of any kind of object.
       steps: training steps; None: the recipe's.
       run_dir: folder of the run; None: runs/ and the name of the data.
       overwrite: remove what the folder holds and start anew. Else training goes on there.
@@ -95,7 +92,8 @@ def train(
       ValueError: an unknown recipe or setting, or one out of its range.
       KeyboardInterrupt: it was stopped; all is saved.
     """
-    given = settings | {"data": os.fspath(data)}
+    given = {name: _plain(value) for name, value in settings.items()}
+    given["data"] = os.fspath(data)
     given["run_dir"] = os.fspath(run_dir or Path("runs", _short_name(os.fspath(data))))
     if steps is not None:
         given["steps"] = steps
@@ -108,34 +106,32 @@ def train(
     return load(options.run.run_dir)
 
 
-def _options(recipe: str | os.PathLike, given: dict[str, Any]) -> config.Options:
+def _options(recipe: str | os.PathLike | None, given: dict[str, Any]) -> config.Options:
     """The settings of a recipe, with others in their place."""
+    unknown = sorted(set(given) - set(config.SETTINGS))
+    if unknown:
+        raise SettingError(f"unknown setting {', '.join(unknown)}; see docs/reference/settings.md")
     values = flags.FlagValues()
     config.define_flags(values)
-    unknown = sorted(name for name in given if name not in values)
-    if unknown:
-        raise ValueError(f"unknown setting {', '.join(unknown)}; see docs/reference/settings.md")
-    words = [f"--{name}={_word(name, value)}" for name, value in given.items()]
     try:
-        values(["train", *_recipe_words(recipe), *words])
-        return config.from_flags(values)
+        values(["train", *_recipe_words(recipe)])
+        options = config.from_flags(values)
     except (flags.Error, FlagError) as error:
-        raise ValueError(f"recipe {os.fspath(recipe)}: {str(error).replace('--', '')}") from error
+        raise SettingError(f"recipe {recipe}: {error}") from error
+    return options.replace(**given)
 
 
-def _recipe_words(recipe: str | os.PathLike) -> list[str]:
-    name = os.fspath(recipe)
-    if name == OBJECT and OBJECT not in recipe_files.names():
+def _recipe_words(recipe: str | os.PathLike | None) -> list[str]:
+    if recipe is None:
         return []
+    name = os.fspath(recipe)
     if name not in recipe_files.names() and not os.path.isfile(name):
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(recipes())}, or give a file")
+        raise SettingError(f"no recipe {name!r}; there are {', '.join(recipes())}, or give a file")
     return list(recipe_files.expanded([f"--flagfile={name}"]))
 
 
-def _word(name: str, value: Any) -> str:
-    if isinstance(value, (bool, int, float, str)) or hasattr(value, "__fspath__"):
-        return os.fspath(value) if hasattr(value, "__fspath__") else str(value)
-    raise ValueError(f"setting {name} must be a number, a word or a truth value, got {value!r}")
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _short_name(data: str) -> str:

@@ -3,7 +3,7 @@
 import os
 
 from ssv_tf.base import stderr
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 
 # Errors of TensorFlow's C++ still reach the user: they come back as Python exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,7 +16,7 @@ try:
     with stderr.captured():
         from keras import ops
 except (ImportError, ValueError) as error:
-    raise FlagError(
+    raise SettingError(
         f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '')} cannot be loaded: {error}; unset it, "
         "or for jax: pip install 'ssv-tf[jax]'"
     ) from error

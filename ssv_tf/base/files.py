@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 
 _LONGEST_MESSAGE = 2000  # characters; a table's cell may hold far more
 _KINDS = (
@@ -86,10 +86,10 @@ def one_line(text: str) -> str:
 
 
 def refuse_existing(path: str | os.PathLike, overwrite: bool) -> Path:
-    """Returns `path`, or raises FlagError where it exists and `--overwrite` was not given."""
+    """Returns `path`, or raises SettingError where it exists unless it may be overwritten."""
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FlagError(f"{path} exists; give --overwrite to replace it, or another name")
+        raise SettingError(f"{path} exists; give `overwrite` to replace it, or another name")
     return path
 
 

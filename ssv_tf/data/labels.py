@@ -15,7 +15,7 @@ from absl import logging
 
 from ssv_tf import viewpoint
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import read_policy
 
 ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
@@ -66,21 +66,23 @@ def parse_condition(text: str) -> Condition:
     no car model. Numbers compare as numbers, all else as text.
 
     Raises:
-      FlagError: anything else.
+      SettingError: anything else.
     """
     match = _CONDITION.fullmatch(text)
     if not match:
-        raise FlagError(
+        raise SettingError(
             f"cannot read the condition {text!r}; write COLUMN==VALUE, COLUMN!=VALUE, "
             "COLUMN%N==K or COLUMN%N!=K"
         )
     column, modulus, operator, value, _ = match.groups()
     if modulus and max(len(modulus), len(value)) > _LONGEST_WHOLE:
-        raise FlagError(f"in the condition {text!r}, N and K have {_LONGEST_WHOLE} digits at most")
+        raise SettingError(
+            f"in the condition {text!r}, N and K have {_LONGEST_WHOLE} digits at most"
+        )
     if modulus is None:
         return Condition(column, None, operator == "==", value)
     if int(modulus) == 0 or not value.isdecimal() or int(value) >= int(modulus):
-        raise FlagError(f"in the condition {text!r}, N must be above 0 and K from 0 to N - 1")
+        raise SettingError(f"in the condition {text!r}, N must be above 0 and K from 0 to N - 1")
     return Condition(column, int(modulus), operator == "==", value)
 
 

@@ -36,7 +36,7 @@ def check_policy(policy: str) -> None:
 
 def stop_at(name: str, reason: str) -> None:
     """Raises the UserError that ends a command with --bad_pictures=stop."""
-    raise UserError(f"{name}: {reason}; --bad_pictures=skip goes on without such pictures")
+    raise UserError(f"{name}: {reason}; `bad_pictures=skip` goes on without such pictures")
 
 
 def report_skipped(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import framing, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.folder import BadPicture, read_picture
@@ -126,7 +126,7 @@ class Stream:
         if len(self.files) < count:
             raise UserError(
                 f"{len(self.files)} files of records cannot be shared by {count} workers; write "
-                f"at least {count} with --shards"
+                f"at least {count} with `shards`"
             )
         own = slice(index, None, count)
         return dataclasses.replace(self, files=self.files[own], counts=self.counts[own])
@@ -186,7 +186,7 @@ def _files_and_index(spec, resolution):
     if missing:
         raise UserError(f"{path} does not count {missing[0]}; was it written together with it?")
     if side != resolution:
-        raise FlagError(f"--resolution={resolution}, but the records of {spec} have {side} px")
+        raise SettingError(f"`resolution={resolution}`, but the records of {spec} have {side} px")
     return files, index
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels as labels_table
 from ssv_tf.data import read_policy, records
 from ssv_tf.data.collection import PictureSet, match_names
@@ -78,18 +78,18 @@ def load_collection(
 
     Raises:
       UserError: no such source, split or table, or nothing usable in it.
-      FlagError: options that do not go together.
+      SettingError: options that do not go together.
     """
     spec = os.fspath(spec)
     _check_limit(limit)
     read_policy.check_policy(bad_pictures)
     if records.is_records(spec):
         if labels or where or labelled_only:
-            raise FlagError(f"{spec} brings no angles and no table; these are for folders")
+            raise SettingError(f"{spec} brings no angles and no table; these are for folders")
         return records.load_records(spec, resolution, limit, bad_pictures)
     if spec == EMBEDDED or spec.startswith(TFDS_PREFIX):
         if labels or where or labelled_only:
-            raise FlagError(f"{spec} brings its own angles; labels and where are for folders")
+            raise SettingError(f"{spec} brings its own angles; labels and where are for folders")
         if spec == EMBEDDED:
             return _load_embedded(resolution, split, limit, seed, workers)
         framing = Framing(resolution, crop, canvas_heights, padding)
@@ -102,7 +102,7 @@ def load_collection(
     only = _selected(spec, labels, where, where_table, bad_rows)
     if labelled_only:
         if angles is None:
-            raise FlagError("labelled_only needs labels")
+            raise SettingError("labelled_only needs labels")
         if not angles:
             raise UserError(f"{labels} has no row with angles to use")
         only = set(angles) if only is None else set(angles) & only
@@ -114,7 +114,7 @@ def load_collection(
 
 def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 1:
-        raise FlagError(f"limit is at least 1, not {limit}")
+        raise SettingError(f"limit is at least 1, not {limit}")
 
 
 def _selected(spec, labels, where, where_table, bad_rows) -> set[str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import flags
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import read_policy, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.models import inference
@@ -49,13 +49,13 @@ def define_flags() -> None:
 
 
 def check_flags(argv, values) -> None:
-    """Raises FlagError where words are left over or the flags of the pictures do not fit."""
+    """Raises SettingError where words are left over or the flags of the pictures do not fit."""
     if len(argv) > 1:
-        raise FlagError(f"only flags are taken, got {' '.join(argv[1:])}")
+        raise SettingError(f"only flags are taken, got {' '.join(argv[1:])}")
     if bool(values.data_dir) != bool(values.labels):
-        raise FlagError("give --data_dir and --labels together, or neither")
+        raise SettingError("give `data_dir` and `labels` together, or neither")
     if values.where and not values.labels:
-        raise FlagError("--where needs --labels, the CSV whose rows it picks")
+        raise SettingError("`where` needs `labels`, the CSV whose rows it picks")
 
 
 def predictor(run: run_folder.Run) -> Predict:
@@ -81,12 +81,12 @@ def embedded_pictures(options: config.Options, split: str) -> PictureSet:
     """A split of the embedded cars, for a run that was trained on them.
 
     Raises:
-      FlagError: the run was trained on something else.
+      SettingError: the run was trained on something else.
     """
     if options.pictures.data != sources.EMBEDDED:
-        raise FlagError(
+        raise SettingError(
             f"the run was trained on {options.pictures.data}, which brings no labels; "
-            "give --data_dir and --labels"
+            "give `data_dir` and `labels`"
         )
     return sources.load_collection(sources.EMBEDDED, split=split, **options.framing.to_dict())
 
@@ -139,7 +139,7 @@ def split_pictures(pictures: PictureSet, count: int, seed: int, source: str) -> 
     if not len(test):
         raise UserError(
             f"{source} has {len(pictures)} labelled pictures, none is left to score "
-            f"after --calibrate_on={count}"
+            f"after `calibrate_on={count}`"
         )
     return Split(drawn, test, angles_deg(drawn), "the calibration pictures")
 

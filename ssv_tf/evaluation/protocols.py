@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import conventions, sources
 from ssv_tf.data.align_faces import geometry
 from ssv_tf.data.collection import PictureSet
@@ -150,12 +150,12 @@ def set_name(name: str, chosen: str = "") -> str:
       chosen: configuration; empty: the usual one.
 
     Raises:
-      FlagError: the set has no such configuration.
+      SettingError: the set has no such configuration.
     """
     protocol = PROTOCOLS[name]
     if chosen and chosen not in protocol.configs:
         offered = ", ".join(protocol.configs) or "no configurations"
-        raise FlagError(f"protocol {name} has {offered}, not {chosen!r}")
+        raise SettingError(f"protocol {name} has {offered}, not {chosen!r}")
     found = chosen or next(iter(protocol.configs), "")
     return f"{protocol.dataset}/{found}" if found else protocol.dataset
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import framing
 
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -39,16 +39,16 @@ def perceptual_features(name: str, resolution: int, weights: str | None = None):
       a frozen layer or model, [b, r, r, 3] in [-1, 1] -> [b, n], float32.
 
     Raises:
-      FlagError: unknown name, or weights given for "gabor".
+      SettingError: unknown name, or weights given for "gabor".
       UserError: the weights cannot be downloaded or read, or fit another network.
     """
     if name == "gabor":
         if weights:
-            raise FlagError(f"weights {weights}: gabor has none")
+            raise SettingError(f"weights {weights}: gabor has none")
         return GaborFeatures(resolution)
     if name not in _BACKBONES:
         known = ", ".join(("gabor", *_BACKBONES))
-        raise FlagError(f"--perceptual must be one of {known}, got {name!r}")
+        raise SettingError(f"`perceptual` must be one of {known}, got {name!r}")
     model = BackboneFeatures(name, resolution)
     model.load(weights)
     return model
@@ -240,9 +240,9 @@ class BackboneFeatures(keras.Model):
                 )
         except Exception as error:  # Keras raises a bare Exception where a download fails
             raise UserError(
-                f"--perceptual={self.backbone} could not download its ImageNet weights "
+                f"`perceptual={self.backbone}` could not download its ImageNet weights "
                 f"({_first_line(error)}); put the file {self._description.file} into Keras's "
-                "folder of models (~/.keras/models), or use --perceptual=gabor"
+                "folder of models (~/.keras/models), or use `perceptual=gabor`"
             ) from error
         self.network.set_weights(trained.get_weights())
 

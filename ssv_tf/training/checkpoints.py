@@ -111,7 +111,7 @@ class Checkpoints:
         before = json.loads(str(values.get("settings", "{}")))
         for name in sorted(set(before) & set(self.settings)):
             if before[name] != self.settings[name]:
-                return f"belongs to another run (--{name} was {before[name]!r})"
+                return f"belongs to another run (`{name}` was {before[name]!r})"
         state = self.trainer.state()
         for name in sorted(set(values) - _ABOUT_LATER ^ {*state, *_ABOUT}):
             what = "is unknown" if name in values else "is not there"

@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # the first is the stronger
 
@@ -39,7 +39,7 @@ def place(text: str | None = None) -> Place:
     """The place that TF_CONFIG gives this process; alone where it is empty.
 
     Raises:
-      FlagError: TF_CONFIG is no JSON, lists no workers, or has a task that is none of them.
+      SettingError: TF_CONFIG is no JSON, lists no workers, or has a task that is none of them.
     """
     text = os.environ.get("TF_CONFIG", "") if text is None else text
     if not text.strip():
@@ -50,18 +50,20 @@ def place(text: str | None = None) -> Place:
         kind, index = task.get("type", "worker"), int(task.get("index", 0))
         workers = {name: list(cluster.get(name, [])) for name in ("chief", "worker")}
     except (ValueError, TypeError, AttributeError) as error:
-        raise FlagError(f"TF_CONFIG is no JSON of a cluster and a task: {error}") from error
+        raise SettingError(f"TF_CONFIG is no JSON of a cluster and a task: {error}") from error
     if not workers["chief"] and not workers["worker"]:
         if cluster:
-            raise FlagError(f"TF_CONFIG lists {', '.join(cluster)}; training needs chief or worker")
+            raise SettingError(
+                f"TF_CONFIG lists {', '.join(cluster)}; training needs chief or worker"
+            )
         return Place()
     if index not in range(len(workers.get(kind, ()))):
-        raise FlagError(
+        raise SettingError(
             f"TF_CONFIG: task {kind} {index} is none of {len(workers['chief'])} chief and "
             f"{len(workers['worker'])} workers"
         )
     if len(workers["chief"]) > 1:
-        raise FlagError(f"TF_CONFIG lists {len(workers['chief'])} chiefs; there is one")
+        raise SettingError(f"TF_CONFIG lists {len(workers['chief'])} chiefs; there is one")
     before = len(workers["chief"]) if kind == "worker" else 0
     return Place(before + index, sum(map(len, workers.values())))
 
@@ -80,7 +82,7 @@ class Alone:
         return values
 
     def check_same(self, *texts: str) -> None:
-        """Raises FlagError where a worker has another text than the chief."""
+        """Raises SettingError where a worker has another text than the chief."""
 
     def wait(self) -> None:
         """Returns when all have called it."""
@@ -123,7 +125,7 @@ class Together:
         differ = int(self._total(np.array([np.any(own != chiefs)], np.int32))[0])
         if differ:
             which = "this worker" if np.any(own != chiefs) else f"{differ} of the workers"
-            raise FlagError(
+            raise SettingError(
                 f"{which} has other settings or pictures than the chief: start all with the same "
                 "flags and data"
             )

@@ -2,7 +2,7 @@
 
 import keras
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.training import cluster
 
 
@@ -10,12 +10,12 @@ def join_cluster():
     """Meets the other machines of TF_CONFIG, where it names some; before anything is computed.
 
     Raises:
-      FlagError: TF_CONFIG is wrong, or the backend trains on one machine alone.
+      SettingError: TF_CONFIG is wrong, or the backend trains on one machine alone.
     """
     if cluster.place().count == 1:
         return
     if keras.backend.backend() != "tensorflow":
-        raise FlagError(
+        raise SettingError(
             f"TF_CONFIG: several machines train on TensorFlow alone; KERAS_BACKEND is "
             f"{keras.backend.backend()}"
         )
@@ -32,14 +32,16 @@ def make_trainer(options, angles_deg=None):
       angles_deg: labels of the training pictures, float32 [n, 3]; for --supervised alone.
 
     Raises:
-      FlagError: the backend has no engine, or not the one these options need.
+      SettingError: the backend has no engine, or not the one these options need.
     """
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
-        raise FlagError(f"KERAS_BACKEND={backend} has no training; give tensorflow or jax")
+        raise SettingError(f"KERAS_BACKEND={backend} has no training; give tensorflow or jax")
     if options.pictures.supervised:
         if backend != "tensorflow":
-            raise FlagError(f"--supervised trains on TensorFlow alone; KERAS_BACKEND is {backend}")
+            raise SettingError(
+                f"`supervised` trains on TensorFlow alone; KERAS_BACKEND is {backend}"
+            )
         from ssv_tf.training import supervised
 
         return supervised.make_trainer(options, angles_deg)

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.data.batches import training_batches
 from ssv_tf.training import networks, prior
 
@@ -39,7 +39,7 @@ def find_devices(names=""):
     """JAX's devices of `names` (GPU:0,GPU:1), or all accelerators, or all it sees of the CPU.
 
     Raises:
-      FlagError: a device that is not there.
+      SettingError: a device that is not there.
     """
     wanted = [name.strip().lstrip("/").removeprefix("device:") for name in names.split(",")]
     wanted = [name for name in wanted if name]
@@ -48,7 +48,7 @@ def find_devices(names=""):
     known = {f"{d.platform.upper()}:{d.id}": d for d in _all_devices()}
     for name in wanted:
         if name not in known:
-            raise FlagError(f"--devices: no device {name}; there are {', '.join(known)}")
+            raise SettingError(f"`devices`: no device {name}; there are {', '.join(known)}")
     return [known[name] for name in wanted]
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, TrainingDiverged, UserError
+from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.data import records, sources
 from ssv_tf.evaluation import calibration, metrics
 from ssv_tf.models import inference
@@ -54,7 +54,7 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
       0, or 128 + the signal's number when one ended the run early (all is saved).
 
     Raises:
-      UserError, FlagError: bad data, a folder of other settings, a full disk.
+      UserError, SettingError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
     own = cluster.place()
@@ -135,7 +135,7 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
     """Checks that what lies in the run folder may be gone on with, or removed. Writes nothing.
 
     Raises:
-      FlagError: the folder belongs to a run of other settings.
+      SettingError: the folder belongs to a run of other settings.
       UserError: it holds something that is not a run.
     """
     folder = Path(options.run.run_dir)
@@ -145,25 +145,25 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
             return
         before = run_folder.load(folder).options
         if before.earlier:
-            gone = ", ".join(f"--{name}={value}" for name, value in before.earlier.items())
-            raise FlagError(
+            gone = ", ".join(f"{name}={value}" for name, value in before.earlier.items())
+            raise SettingError(
                 f"{folder} was begun by an earlier version with {gone}, which this one does not "
-                "have; finish it with that version, give --overwrite to start anew, or another "
-                "--run_dir"
+                "have; finish it with that version, give `overwrite` to start anew, or another "
+                "`run_dir`"
             )
         own = options.flat()
         changed = [
-            f"--{name} was {value!r}"
+            f"`{name}` was {value!r}"
             for name, value in before.flat().items()
             if name not in _FREE_TO_CHANGE and value != own[name]
         ]
         if changed:
-            raise FlagError(
+            raise SettingError(
                 f"{folder} is a run of other settings ({'; '.join(changed)}); give the same "
-                "flags to resume it, --overwrite to start anew, or another --run_dir"
+                "settings to resume it, `overwrite` to start anew, or another `run_dir`"
             )
     elif folder.exists() and (not folder.is_dir() or _holds_more_than_a_start(folder)):
-        raise UserError(f"{folder} exists and is not a run; give another --run_dir")
+        raise UserError(f"{folder} exists and is not a run; give another `run_dir`")
 
 
 def _holds_more_than_a_start(folder):
@@ -175,7 +175,7 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
     """Makes the run folder, after `check_folder`; with `overwrite`, from nothing.
 
     Raises:
-      FlagError, UserError: as `check_folder`, or the folder cannot be written.
+      SettingError, UserError: as `check_folder`, or the folder cannot be written.
     """
     check_folder(options, overwrite)
     folder = Path(options.run.run_dir)
@@ -212,7 +212,9 @@ def load_training_pictures(options: config.Options):
     labels = asked.labels or None if asked.supervised else None
     if asked.stream:
         if keras.backend.backend() != "tensorflow":
-            raise FlagError("--stream is for the TensorFlow engine; without it records are loaded")
+            raise SettingError(
+                "`stream` is for the TensorFlow engine; without it records are loaded"
+            )
         return records.open_stream(asked.data, options.framing.resolution, asked.data_service)
     pictures = sources.load_collection(
         asked.data,
@@ -231,8 +233,8 @@ def load_training_pictures(options: config.Options):
 
 def _labelled(pictures, options):
     if not pictures.has_label.any():
-        raise FlagError(
-            f"--supervised: {options.pictures.data} brings no angles; give --labels=CSV of them"
+        raise SettingError(
+            f"`supervised`: {options.pictures.data} brings no angles; give `labels=CSV` of them"
         )
     whole = pictures.known.all(axis=1)
     if not whole.any():
@@ -246,7 +248,7 @@ def load_scoring_pictures(options: config.Options):
     asked = options.pictures
     if asked.score_data:
         if not asked.score_labels:
-            raise FlagError("--score_data needs --score_labels, a CSV of angles in degrees")
+            raise SettingError("`score_data` needs `score_labels`, a CSV of angles in degrees")
         scoring = sources.load_collection(
             asked.score_data,
             labels=asked.score_labels,
@@ -317,7 +319,7 @@ class _Session:
             kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
             raise TrainingDiverged(
                 f"step {number + 1}: {', '.join(bad)} not a number; {kept}. Lower "
-                "--analysis_rate and --synthesis_rate, or raise --gradient_penalty_weight"
+                "`analysis_rate` and `synthesis_rate`, or raise `gradient_penalty_weight`"
             )
         self.watch.add(values)
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from ssv_tf.base import stderr
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -190,12 +190,12 @@ def check_slices(run: parts.Run, devices: int) -> int:
     """How many slices a batch is cut into: devices times micro-batches.
 
     Raises:
-      FlagError: they do not divide the batch.
+      SettingError: they do not divide the batch.
     """
     slices = devices * run.accumulate
     if slices > 1 and run.batch_size % (8 * slices):
-        raise FlagError(  # S sees half as many pairs, the minibatch deviation groups of four
-            f"--batch_size={run.batch_size} must be a multiple of 8 x "
+        raise SettingError(  # S sees half as many pairs, the minibatch deviation groups of four
+            f"`batch_size={run.batch_size}` must be a multiple of 8 x "
             f"{devices} devices x {run.accumulate} micro-batches"
         )
     return slices

@@ -19,7 +19,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.training import config
 
 if TYPE_CHECKING:
@@ -101,11 +101,11 @@ def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Ru
     """The run in folder `path`, or the one that came with the package under `preset`.
 
     Raises:
-      FlagError: neither or both are given.
+      SettingError: neither or both are given.
       UserError: no such run, or not a run.
     """
     if bool(path) == bool(preset):
-        raise FlagError("give either --run=FOLDER or --preset=NAME")
+        raise SettingError("give either `run=FOLDER` or `preset=NAME`")
     folder = _preset_folder(preset) if preset else Path(path)  # type: ignore[arg-type]
     if not folder.is_dir():
         raise UserError(f"no such run folder: {folder}")
@@ -155,7 +155,7 @@ def say_if_supervised(options: config.Options) -> None:
 
 def _preset_folder(name: str) -> Path:
     if name not in presets():
-        raise FlagError(f"--preset={name}: known presets: {', '.join(presets()) or 'none yet'}")
+        raise SettingError(f"`preset={name}`: known presets: {', '.join(presets()) or 'none yet'}")
     return _PRESETS / name
 
 

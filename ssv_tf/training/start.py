@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.training import config, networks, run_folder
 
 _NETWORKS = ("analysis", "synthesis")
@@ -22,11 +22,11 @@ def check(options: config.Options) -> None:
 
     Raises:
       UserError: as `take_over`.
-      FlagError: the run to start from is the one to be written.
+      SettingError: the run to start from is the one to be written.
     """
     run = _untaught(options.run.init_from)
     if run.path.resolve() == Path(options.run.run_dir).resolve():
-        raise FlagError(f"--init_from={options.run.init_from} is --run_dir itself; give another")
+        raise SettingError(f"`init_from={options.run.init_from}` is `run_dir` itself; give another")
     for owner, own in zip(_NETWORKS, networks.build_networks(options), strict=True):
         _check_shapes(options.run.init_from, owner, own, getattr(run, owner)())
 
@@ -56,7 +56,7 @@ def take_over(trainer, name: str) -> None:
 def _untaught(name):
     run = run_folder.find(name)
     if run.options.pictures.supervised:
-        raise UserError(f"--init_from={name} was trained from labels, which train no other run")
+        raise UserError(f"`init_from={name}` was trained from labels, which train no other run")
     return run
 
 
@@ -70,6 +70,6 @@ def _check_shapes(name, owner, own, given):
         if key != "name" and found.get(key) != value
     ]
     raise UserError(
-        f"--init_from={name}: its {owner} network has other shapes ({'; '.join(differing)}); train "
-        "with its settings, those in its options.json, or begin anew with --init_from="
+        f"`init_from={name}`: its {owner} network has other shapes ({'; '.join(differing)}); train "
+        "with its settings, those in its options.json, or begin anew with `init_from=`"
     )

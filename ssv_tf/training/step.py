@@ -10,7 +10,7 @@ import os
 
 import tensorflow as tf
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import records
 from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.training import cluster, networks, prior
@@ -20,7 +20,7 @@ def make_strategy(devices=""):
     """MirroredStrategy over `devices` (comma-separated), all GPUs, or the CPU.
 
     Raises:
-      FlagError: a device that is not there.
+      SettingError: a device that is not there.
     """
     known = [
         device.name.split("physical_device:")[-1] for device in tf.config.list_physical_devices()
@@ -29,7 +29,7 @@ def make_strategy(devices=""):
     logical = [device.name.split("device:")[-1] for device in tf.config.list_logical_devices()]
     for name in wanted:
         if name.split("device:")[-1] not in logical + known:
-            raise FlagError(f"--devices: no device {name}; there are {', '.join(logical)}")
+            raise SettingError(f"`devices`: no device {name}; there are {', '.join(logical)}")
     if not wanted:
         wanted = [name for name in logical if name.startswith("GPU")] or ["CPU:0"]
     os.environ.pop("TF_CONFIG", None)  # of one machine, or empty: the strategy would read it
@@ -57,14 +57,14 @@ def make_trainer(options, kind=None):
     """A Trainer, or another `kind` of it, on the devices that the options name.
 
     Raises:
-      FlagError: a device that is not there, or devices and TF_CONFIG at once.
+      SettingError: a device that is not there, or devices and TF_CONFIG at once.
     """
     if options.run.deterministic:
         tf.config.experimental.enable_op_determinism()
     many = cluster.place().count > 1
     if many and options.run.devices:
-        raise FlagError(
-            f"--devices={options.run.devices} is for one machine; with TF_CONFIG each worker takes "
+        raise SettingError(
+            f"`devices={options.run.devices}` is for one machine; with TF_CONFIG each worker takes "
             "the GPUs that CUDA_VISIBLE_DEVICES leaves it"
         )
     return (kind or Trainer)(

@@ -15,7 +15,7 @@ from in_process import run_command
 from predictions import own_angles
 
 from ssv_tf import calibrate, evaluate, predict, synthesize
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels
 from ssv_tf.evaluation import calibration
 from ssv_tf.export import __main__ as export
@@ -96,7 +96,7 @@ def test_any_table_gives_angles_in_range_or_one_clear_error(path, content):
 def test_any_condition_is_read_or_refused_and_decides_any_cell(text, cell):
     try:
         condition = labels.parse_condition(text)
-    except FlagError as error:
+    except SettingError as error:
         assert "condition" in str(error)
         return
     opposite = dataclasses.replace(condition, equal=not condition.equal)
@@ -132,7 +132,7 @@ def test_any_flags_are_settings_or_one_clear_error(words):
     try:
         values(["train", *words])
         options = config.from_flags(values)
-    except (flags.Error, FlagError) as error:
+    except (flags.Error, SettingError) as error:
         assert str(error)
         return
     assert config.from_json(options.to_json()) == options

@@ -104,7 +104,7 @@ def test_stop_ends_at_the_first_bad_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(scene(), "PNG"))
     (tmp_path / "b.png").touch()
     (tmp_path / "c.png").touch()
-    with pytest.raises(UserError, match=r"b\.png: empty file; --bad_pictures=skip goes on"):
+    with pytest.raises(UserError, match=r"b\.png: empty file; `bad_pictures=skip` goes on"):
         sources.load_collection(tmp_path, resolution=8, bad_pictures=read_policy.STOP)
     with pytest.raises(UserError, match=r"z\.png: in the table, but no such picture"):
         folder.load_folder(tmp_path, 8, only={"a.png", "z.png"}, bad_pictures=read_policy.STOP)

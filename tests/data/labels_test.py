@@ -6,7 +6,7 @@ from absl import logging as absl_logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels
 
 HEADER = "filename,azimuth_deg,elevation_deg,tilt_deg"
@@ -156,7 +156,7 @@ def test_selecting_needs_no_angles(tmp_path):
     ],
 )
 def test_other_expressions_are_flag_errors(where):
-    with pytest.raises(FlagError, match="condition"):
+    with pytest.raises(SettingError, match="condition"):
         labels.parse_condition(where)
 
 

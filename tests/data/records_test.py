@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import records, shard, sources
 from ssv_tf.training import config
 
@@ -132,7 +132,7 @@ def test_records_without_their_index_are_refused(written, harm, said):
 
 
 def test_damage_size_and_absence_are_one_line(written):
-    with pytest.raises(FlagError, match="have 32 px"):
+    with pytest.raises(SettingError, match="have 32 px"):
         records.open_stream(f"{written}/*.tfrecord", 64)
     with pytest.raises(UserError, match="no file matches"):
         records.open_stream(f"{written}/none-*.tfrecord", SIDE)
@@ -167,7 +167,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(written, pictures, caps
     ],
 )
 def test_flags_that_do_not_go_together(changes, said):
-    with pytest.raises(FlagError, match=said):
+    with pytest.raises(SettingError, match=said):
         config.Options.of(**changes)
 
 

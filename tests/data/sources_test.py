@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from PIL import Image
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import framing, sources, turntable_cars
 
 
@@ -168,11 +168,11 @@ def test_user_mistakes(photos, tmp_path):
         load(photos, resolution=8, labels=tmp_path / "absent.csv")
     with pytest.raises(UserError, match="chooses no row"):
         load(photos, resolution=8, where="class_id==77")
-    with pytest.raises(FlagError, match="limit"):
+    with pytest.raises(SettingError, match="limit"):
         load(photos, resolution=8, limit=0)
-    with pytest.raises(FlagError, match="brings its own angles"):
+    with pytest.raises(SettingError, match="brings its own angles"):
         load("turntable_cars", resolution=8, labels=table)
-    with pytest.raises(FlagError, match="needs labels"):
+    with pytest.raises(SettingError, match="needs labels"):
         load(photos, resolution=8, labelled_only=True)
     table.write_text("filename,azimuth_deg,elevation_deg,tilt_deg\nz.png,0,0,0\n")
     with pytest.raises(UserError, match=r"the table has z\.png, the folder images/0\.png"):
@@ -323,5 +323,5 @@ def test_tfds_pictures_that_cannot_be_read_are_skipped_or_stop(tfds_home, monkey
     pictures = sources.load_collection("tfds:tiny_greys", resolution=8)
     assert pictures.skipped == [("train/00001", "broken")] and len(pictures) == 2
     calls.clear()
-    with pytest.raises(UserError, match="train/00001: broken; --bad_pictures=skip goes on"):
+    with pytest.raises(UserError, match="train/00001: broken; `bad_pictures=skip` goes on"):
         sources.load_collection("tfds:tiny_greys", resolution=8, bad_pictures="stop")

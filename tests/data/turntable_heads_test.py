@@ -9,7 +9,7 @@ from in_process import run_command
 from PIL import Image
 
 from ssv_tf import viewpoint
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels, sources
 from ssv_tf.data.turntable_cars.scene import studio
 from ssv_tf.data.turntable_heads import Pose, collection, paint, picture_seed, render, write
@@ -222,7 +222,7 @@ def test_poses_and_gazes_cover_their_ranges():
     assert 2 < rest.std() < 4 and abs(rest.mean()) < 0.3
     assert np.abs(followed[:, 0]).max() <= 35
     assert not np.stack([pose.gaze_deg for pose in drawn["ahead"]]).any()
-    with pytest.raises(FlagError, match="'away'"):
+    with pytest.raises(SettingError, match="'away'"):
         collection.draw_pose((0,), "away")
     with pytest.raises(UserError, match="no split 'dev'"):
         picture_seed(0, "dev", 0)

@@ -9,7 +9,7 @@ import pytest
 from in_process import run_command
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.export import benchmark, litert, tflite
 
 
@@ -153,7 +153,7 @@ def test_a_table_that_cannot_be_written_is_still_shown(
 def test_files_of_one_name_keep_their_folders(tmp_path):
     assert benchmark._names(["a/m.tflite", "b/m.tflite"]) == ["a/m.tflite", "b/m.tflite"]
     assert benchmark._names(["a/m.tflite", "b/n.tflite"]) == ["m.tflite", "n.tflite"]
-    with pytest.raises(FlagError):
+    with pytest.raises(SettingError):
         benchmark.found([])
-    with pytest.raises(FlagError, match="exists"):
+    with pytest.raises(SettingError, match="exists"):
         files.refuse_existing(tmp_path, False)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras.src.utils import file_utils
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.turntable_cars.collection import picture_seed, render_car
 from ssv_tf.models import perceptual
 
@@ -167,9 +167,9 @@ def test_gabor_refuses_other_resolutions(resolution):
 
 
 def test_unknown_names_and_weights_of_gabor_are_flag_errors():
-    with pytest.raises(FlagError, match="gabor, vgg16, mobilenet_v2, got 'vgg'"):
+    with pytest.raises(SettingError, match="gabor, vgg16, mobilenet_v2, got 'vgg'"):
         perceptual.perceptual_features("vgg", 32)
-    with pytest.raises(FlagError, match=r"x\.h5"):
+    with pytest.raises(SettingError, match=r"x\.h5"):
         perceptual.perceptual_features("gabor", 32, weights="x.h5")
 
 

@@ -14,7 +14,7 @@ from in_process import run_command
 from places import ROOT
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.training import config
 from tools import ablate, ablation_table
 
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_table_is_kept(configs, trained, tmp_path):
 
 def test_rows_on_other_pictures_are_refused_before_anything_runs(configs):
     (configs / "plain.flags").write_text("--data=photos\n")
-    with pytest.raises(FlagError, match=r"plain\.flags: --data=photos"):
+    with pytest.raises(SettingError, match=r"plain\.flags: --data=photos"):
         ablate.read_rows(configs)
 
 

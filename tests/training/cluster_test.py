@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from places import HELPERS, ROOT
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.training import cluster, engines
 
 # --- TF_CONFIG -------------------------------------------------------------------------------
@@ -56,14 +56,14 @@ def test_a_place_in_the_cluster(text, index, count):
     ],
 )
 def test_a_wrong_cluster_is_one_line(text, said):
-    with pytest.raises(FlagError, match=said):
+    with pytest.raises(SettingError, match=said):
         cluster.place(text)
 
 
 def test_one_engine_alone_trains_on_many_machines(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(0, worker=["a:1", "b:1"]))
     monkeypatch.setattr(engines.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(FlagError, match="TensorFlow alone; KERAS_BACKEND is jax"):
+    with pytest.raises(SettingError, match="TensorFlow alone; KERAS_BACKEND is jax"):
         engines.join_cluster()
 
 
@@ -119,7 +119,7 @@ def test_the_chiefs_values_reach_all_bit_for_bit():
 def test_workers_that_were_started_differently_are_told_so():
     assert together(lambda w: w.check_same("a", "b")) == [None] * 3
     errors = together(lambda w: w.check_same("a", f"b{w.place.index == 2}"))
-    assert all(isinstance(error, FlagError) for error in errors)
+    assert all(isinstance(error, SettingError) for error in errors)
     assert str(errors[2]).startswith("this worker has other settings or pictures than the chief")
     assert str(errors[0]).startswith("1 of the workers has other settings")
 

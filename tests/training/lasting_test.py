@@ -174,7 +174,7 @@ def test_a_checkpoint_of_other_networks_is_refused_and_kept(tmp_path, shapes, sa
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     saved_by(tmp_path, {"seed": 1, "gone": 2}).save(3)
-    with pytest.raises(UserError, match=r"belongs to another run \(--seed was 1\); move it away"):
+    with pytest.raises(UserError, match=r"belongs to another run \(`seed` was 1\); move it away"):
         saved_by(tmp_path, {"seed": 0}).restore()
     assert saved_by(tmp_path, {"seed": 1, "newer": 5}).restore() == 3
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -53,7 +53,7 @@ def _same_weights(first, second):
 @pytest.mark.parametrize("given", [{}, {"path": "a", "preset": "b"}, {"path": ""}])
 def test_a_run_is_a_folder_or_a_preset(given):
     error = _refused(lambda: run_folder.load(**given), "--run", "--preset")
-    assert isinstance(error, FlagError)
+    assert isinstance(error, SettingError)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -80,7 +80,7 @@ def test_damaged_options_are_named(tmp_path, text):
 @pytest.mark.parametrize("name", ["unheard_of", "../runs", "."])
 def test_an_unknown_preset_is_named(name):
     error = _refused(lambda: run_folder.load(preset=name), f"--preset={name}")
-    assert isinstance(error, FlagError)
+    assert isinstance(error, SettingError)
 
 
 # --- What a run holds ------------------------------------------------------------------------

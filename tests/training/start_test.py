@@ -7,7 +7,7 @@ import pytest
 import tiny as sizes
 from places import ROOT
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.training import config, engines, loop, networks, run_folder, start
 
@@ -157,5 +157,5 @@ def test_labels_never_get_in(written_run, tmp_path):
     trainer = engines.make_trainer(TINY)
     with pytest.raises(UserError, match="was trained from labels"):
         start.take_over(trainer, str(supervised))
-    with pytest.raises(FlagError, match=r"do not go together; begin anew with --init_from=$"):
+    with pytest.raises(SettingError, match=r"do not go together; begin anew with `init_from=`$"):
         TINY.replace(init_from=str(written_run), supervised=True)

@@ -9,7 +9,7 @@ import pytest
 from in_process import run_command
 
 from ssv_tf import distill, viewpoint
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.framing import to_network
 from ssv_tf.evaluation import calibration
 from ssv_tf.evaluation.calibration import Calibration
@@ -243,7 +243,7 @@ def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch, eager):
     with pytest.raises(KeyboardInterrupt):
         student_run.distill(run, out, settings, quiet=True)
     assert not (out / "options.json").exists()
-    with pytest.raises(FlagError, match="unfinished student of other settings"):
+    with pytest.raises(SettingError, match="unfinished student of other settings"):
         student_run.distill(run, out, dataclasses.replace(settings, rate=1.0), quiet=True)
     again = student_run.distill(run, out, settings, quiet=True)
     assert seen == [0, 1, 2, 2]
@@ -271,6 +271,6 @@ def test_mistakes_cost_one_line(teacher_run, student_folder, tmp_path, capsys):
 
 
 def test_smaller_than_the_teacher_is_refused(tmp_path):
-    with pytest.raises(FlagError, match="less than the teacher's 64"):
+    with pytest.raises(SettingError, match="less than the teacher's 64"):
         options = OPTIONS.replace(resolution=64)
         student_run._check(run_folder.Run(tmp_path, options), student_run.Settings(resolution=32))

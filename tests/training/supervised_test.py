@@ -10,7 +10,7 @@ import tiny
 from PIL import Image
 
 from ssv_tf import viewpoint
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.evaluation import calibration, labelled, report, scoring
@@ -149,19 +149,19 @@ def test_where_and_the_angles_stand_in_one_table(tmp_path):
 
 def test_without_labels_nothing_is_trained(tmp_path, collections):
     options = TINY.replace(data="photos", run_dir=str(tmp_path / "run"))
-    with pytest.raises(FlagError, match="photos brings no angles; give --labels"):
+    with pytest.raises(SettingError, match="photos brings no angles; give `labels=CSV`"):
         loop.train(options, quiet=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_labels_of_another_run_are_refused():
-    with pytest.raises(FlagError, match=r"--labels=a\.csv needs --where or --supervised"):
+    with pytest.raises(SettingError, match=r"`labels=a\.csv` needs `where` or `supervised`"):
         config.Options.of(data="photos", labels="a.csv")
 
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(engines.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(FlagError, match="--supervised trains on TensorFlow alone"):
+    with pytest.raises(SettingError, match="`supervised` trains on TensorFlow alone"):
         engines.make_trainer(TINY, _angles(4))
 
 

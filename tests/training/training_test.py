@@ -15,7 +15,7 @@ import tensorflow as tf
 import tiny as sizes
 from places import HELPERS
 
-from ssv_tf.base.errors import FlagError, TrainingDiverged, UserError
+from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.training import checkpoints, config, loop, networks, run_folder, step
 
@@ -245,7 +245,7 @@ def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(tmp_
 
 def test_changed_setting_is_refused_and_named(tmp_path):
     loop.prepare_folder(tiny(tmp_path / "run"), False)
-    with pytest.raises(FlagError, match="--volume_size was 8"):
+    with pytest.raises(SettingError, match="`volume_size` was 8"):
         loop.prepare_folder(tiny(tmp_path / "run", volume_size=16), False)
     loop.prepare_folder(tiny(tmp_path / "run", steps=9), False)
     loop.prepare_folder(tiny(tmp_path / "run", volume_size=16), True)
@@ -379,7 +379,7 @@ def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
     path.write_text(json.dumps(before))
     loop.check_folder(tiny(folder), False)
     path.write_text(json.dumps(before | {"code_size": 64, "beta_1": 0.5}))
-    with pytest.raises(FlagError, match=r"with --code_size=64, --beta_1=0\.5, which") as caught:
+    with pytest.raises(SettingError, match=r"with code_size=64, beta_1=0\.5, which") as caught:
         loop.check_folder(tiny(folder), False)
-    assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
+    assert "`overwrite`" in str(caught.value) and "\n" not in str(caught.value)
     loop.check_folder(tiny(folder), True)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.align_faces.worker import Done
 
 FACES, SKIPPED, SETTINGS, LABELS = "faces.csv", "skipped.csv", "settings.json", "labels.csv"
@@ -91,12 +91,12 @@ def begin(folder: Path, settings: dict) -> None:
     """Makes the folder, or sees that it was begun with the same settings.
 
     Raises:
-      FlagError: the folder holds something else, or was begun with other settings.
+      SettingError: the folder holds something else, or was begun with other settings.
     """
     path = folder / SETTINGS
     if not path.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FlagError(f"{folder} holds something else; name a new or an empty folder")
+            raise SettingError(f"{folder} holds something else; name a new or an empty folder")
         files.write_atomically(path, json.dumps(settings, indent=2) + "\n")
         return
     try:
@@ -104,7 +104,7 @@ def begin(folder: Path, settings: dict) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if stored != settings:
-        raise FlagError(
+        raise SettingError(
             f"{folder} was begun with {json.dumps(stored)}, not {json.dumps(settings)}; "
             "give the same, or another folder"
         )

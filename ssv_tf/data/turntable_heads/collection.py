@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.turntable_cars.collection import render_into, rotations
 from ssv_tf.data.turntable_cars.render import stream
 from ssv_tf.data.turntable_heads.render import render_picture
@@ -51,7 +51,7 @@ def draw_pose(seed_tuple: tuple[int, ...], gaze: str = "free") -> Pose:
         little noise; "ahead", 0.
     """
     if gaze not in GAZES:
-        raise FlagError(f"gaze must be one of {', '.join(GAZES)}, got {gaze!r}")
+        raise SettingError(f"gaze must be one of {', '.join(GAZES)}, got {gaze!r}")
     low, high = zip(AZIMUTH_RANGE_DEG, ELEVATION_RANGE_DEG, TILT_RANGE_DEG, strict=True)
     angles = stream(seed_tuple, _ANGLE_STREAM).uniform(low, high)
     rng = stream(seed_tuple, _GAZE_STREAM)

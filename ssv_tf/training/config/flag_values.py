@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.training.config.options import SETTINGS, Options
 from ssv_tf.training.config.setting import Rule
 
@@ -41,7 +41,7 @@ def from_flags(values: flags.FlagValues | None = None) -> Options:
     """The parsed flags as Options.
 
     Raises:
-      FlagError: a value outside its range.
+      SettingError: a value outside its range.
     """
     values = values or flags.FLAGS
     return Options.of(**{name: values[name].value for name in SETTINGS})
@@ -51,14 +51,14 @@ def from_flag_file(path: str | os.PathLike, *words: str) -> Options:
     """The settings of a flag file and of flags given after it; the process's own stay untouched.
 
     Raises:
-      FlagError: no such file, or a flag or value that is none; names `path`.
+      SettingError: no such file, or a flag or value that is none; names `path`.
     """
     if not os.path.isfile(path):
-        raise FlagError(f"no such flag file: {path}")
+        raise SettingError(f"no such flag file: {path}")
     values = flags.FlagValues()
     define_flags(values)
     try:
         values(["train", f"--flagfile={os.fspath(path)}", *words])
         return from_flags(values)
-    except (flags.Error, FlagError) as error:
-        raise FlagError(f"{path}: {error}") from error
+    except (flags.Error, SettingError) as error:
+        raise SettingError(f"{path}: {error}") from error

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ssv_tf.base.errors import FlagError, UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.framing import Framing
 from ssv_tf.training import method
 from ssv_tf.training.config import earlier, parts
@@ -42,9 +42,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.run.init_from and self.pictures.supervised:
-            raise FlagError(
-                f"--init_from={self.run.init_from} and --supervised do not go together; begin anew "
-                "with --init_from="
+            raise SettingError(
+                f"`init_from={self.run.init_from}` and `supervised` do not go together; begin anew "
+                "with `init_from=`"
             )
 
     @classmethod
@@ -52,7 +52,7 @@ class Options:
         """The defaults, but for these settings by name.
 
         Raises:
-          FlagError: a value that a setting may not have, or values that do not go together.
+          SettingError: a value that a setting may not have, or values that do not go together.
           TypeError: no such setting.
         """
         return cls().replace(**settings)
@@ -129,5 +129,5 @@ def from_json(text: str, source: str = "options.json") -> Options:
         raise UserError(f"{source} has settings this version does not know: {', '.join(unknown)}")
     try:
         return dataclasses.replace(Options.of(**values), earlier=gone)
-    except FlagError as error:
+    except SettingError as error:
         raise UserError(f"{source}: {error}") from error

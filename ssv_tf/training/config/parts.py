@@ -6,7 +6,7 @@ The defaults are those of the recipe that works on photos of an unknown object; 
 
 import dataclasses
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 from ssv_tf.data import read_policy
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing
 from ssv_tf.training import method
@@ -49,12 +49,12 @@ class Run(Part):
 
     def check_together(self) -> None:
         if self.batch_size % self.accumulate:
-            raise FlagError(
-                f"--batch_size={self.batch_size} is no multiple of --accumulate={self.accumulate}"
+            raise SettingError(
+                f"`batch_size={self.batch_size}` is no multiple of `accumulate={self.accumulate}`"
             )
         if (self.batch_size // self.accumulate) % 2:
-            raise FlagError(
-                f"--batch_size / --accumulate must be even, got {self.batch_size} / "
+            raise SettingError(
+                f"`batch_size` / `accumulate` must be even, got {self.batch_size} / "
                 f"{self.accumulate}"
             )
 
@@ -101,15 +101,17 @@ class Pictures(Part):
 
     def check_together(self) -> None:
         if self.labels and not (self.supervised or self.where):
-            raise FlagError(
-                f"--labels={self.labels} needs --where or --supervised: labels train no other run"
+            raise SettingError(
+                f"`labels={self.labels}` needs `where` or `supervised`: labels train no other run"
             )
         if self.data_service and not self.stream:
-            raise FlagError(f"--data_service={self.data_service} needs --stream")
+            raise SettingError(f"`data_service={self.data_service}` needs `stream`")
         if self.stream and not self.data.endswith(".tfrecord"):
-            raise FlagError(f"--stream reads TFRecord files, not --data={self.data}")
+            raise SettingError(f"`stream` reads TFRecord files, not `data={self.data}`")
         if self.stream and (self.supervised or self.limit):
-            raise FlagError("--stream reads all records and no label: no --limit or --supervised")
+            raise SettingError(
+                "`stream` reads all records and no label: no `limit` or `supervised`"
+            )
 
 
 # Tight crops are scaled by their height, which a turn does not change; what lies beside the object
@@ -184,13 +186,13 @@ class ViewpointRange(Part):
 
     def check_together(self) -> None:
         if self.elevation_min_deg > self.elevation_max_deg:
-            raise FlagError(
-                f"--elevation_min_deg={self.elevation_min_deg} is above "
-                f"--elevation_max_deg={self.elevation_max_deg}"
+            raise SettingError(
+                f"`elevation_min_deg={self.elevation_min_deg}` is above "
+                f"`elevation_max_deg={self.elevation_max_deg}`"
             )
         if self.front_share != 0.5 and not (self.full_circle and self.prior_rate):
-            raise FlagError(
-                f"--front_share={self.front_share} needs --azimuth_range_deg=180 and --prior_rate "
+            raise SettingError(
+                f"`front_share={self.front_share}` needs `azimuth_range_deg=180` and `prior_rate` "
                 "above 0: it is where a prior of the whole circle starts"
             )
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ssv_tf.base.errors import FlagError
+from ssv_tf.base.errors import SettingError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Part:
     """Settings of one component; every field is made by `setting`.
 
     Raises:
-      FlagError: a value of the wrong type or out of its range, or values that do not go together.
+      SettingError: a value of the wrong type or out of its range, or ones that do not go together.
     """
 
     def __post_init__(self) -> None:
@@ -52,11 +52,11 @@ class Part:
         self.check_together()
 
     def check_together(self) -> None:
-        """Raises FlagError where values do not go together."""
+        """Raises SettingError where values do not go together."""
 
 
 def check(name: str, wanted: Any, rule: Rule, value: Any) -> None:
-    """Raises FlagError where `value` is not one the setting `name` may have.
+    """Raises SettingError where `value` is not one the setting `name` may have.
 
     Args:
       name: of the setting, as its flag.
@@ -68,12 +68,12 @@ def check(name: str, wanted: Any, rule: Rule, value: Any) -> None:
         except OverflowError:
             value = math.inf
     if type(value) is not wanted:
-        raise FlagError(f"--{name} must be {wanted.__name__}, got {value!r}")
+        raise SettingError(f"`{name}` must be {wanted.__name__}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise FlagError(f"--{name} must be finite, got {value}")
+        raise SettingError(f"`{name}` must be finite, got {value}")
     if rule.choices and value not in rule.choices:
-        raise FlagError(f"--{name} must be one of {rule.choices}, got {value!r}")
+        raise SettingError(f"`{name}` must be one of {rule.choices}, got {value!r}")
     if rule.low is not None and value < rule.low:
-        raise FlagError(f"--{name} must be at least {rule.low}, got {value}")
+        raise SettingError(f"`{name}` must be at least {rule.low}, got {value}")
     if rule.high is not None and value > rule.high:
-        raise FlagError(f"--{name} must be at most {rule.high}, got {value}")
+        raise SettingError(f"`{name}` must be at most {rule.high}, got {value}")
