@@ -17,7 +17,7 @@ from ssv_tf.training import config
 _COMMONEST = 5
 # Settings that tell a reader how the run was trained.
 _SETTINGS = (
-    "resolution", "steps", "batch_size", "seed", "crop", "padding", "analysis_trunk",
+    "resolution", "steps", "batch_size", "seed", "crop", "padding", "objective",
     "analysis_width", "synthesis_width", "precision",
 )  # fmt: skip
 
@@ -39,7 +39,7 @@ def markdown(
         "Inputs and outputs": _ends(about, tflite, saved_model=len(tflite) < len(paths)),
         "Operations": _operations(tflite),
         "Training data": [about.data],
-        "Training": [f"- `--{name}={getattr(options, name)}`" for name in _SETTINGS],
+        "Training": [f"- `--{name}={options.flat()[name]}`" for name in _SETTINGS],
         "Licence": [about.licence, "", f"Author: {about.author}"],
         "Score": [
             *about.score_lines, "",

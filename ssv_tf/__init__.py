@@ -6,7 +6,7 @@
     views = model.predict(["a.jpg", "photos/"])    # files, folders, globs, PIL images, arrays
     views.azimuth_deg, views.confidence            # NumPy, one number a picture
 
-    run = ssv_tf.train("my_photos", recipe="object", steps=2000)    # reads no label
+    run = ssv_tf.train("my_photos", steps=8000)    # reads no label
 
 Importing the package imports neither TensorFlow nor Keras; what needs them brings them.
 """

@@ -81,7 +81,7 @@ def test_addons_is_no_dependency():
 def test_wheel_holds_the_packages_and_their_data(tmp_path):
     source = tmp_path / "source"
     junk = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("ssv_tf", "export", "tools"):
+    for name in ("ssv_tf", "export", "configs", "tools"):
         shutil.copytree(ROOT / name, source / name, ignore=junk, symlinks=True)
     for name in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -96,5 +96,7 @@ def test_wheel_holds_the_packages_and_their_data(tmp_path):
     modules |= {Path("ssv_tf", p.relative_to(source)) for p in (source / "export").rglob("*.py")}
     assert {str(module) for module in modules} <= names
     assert "ssv_tf/presets/some/weights.bin" in names
+    recipes = {f"ssv_tf/configs/{path.name}" for path in (ROOT / "configs").glob("*.flags")}
+    assert recipes and recipes <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "export/", "tools/")) for name in names)

@@ -102,6 +102,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
         (["train", "--steps=0"], 2, "--steps must be at least 1"),
         (["train", "--no_such_flag=1"], 2, "no_such_flag"),
         (["train", "--flagfile=absent.flags"], 2, "no such file: absent.flags"),
+        (["train", "--flagfile=configs/demo.flags", "--steps=0"], 2, "--steps must be at least 1"),
         (["train", "surplus"], 2, "train takes flags only"),
         (["train", "--data=absent", "--run_dir=new"], 1, "absent"),
         (["synthesize", "--run=absent"], 1, "no such run folder"),
