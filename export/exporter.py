@@ -145,10 +145,10 @@ def _write_all(run, known, stage: Path, settings: Settings, pictures, say: Say):
         paths[name] = _write(folded, name, stage, pictures, run.options, known, settings)
 
     def keras_degrees(images):
-        return calibration.apply(inference.predict(analysis, images))
+        return inference.decode(inference.predict(analysis, images), calibration).degrees
 
     def keras_confidence(images):
-        return calibration.confidence_of(inference.predict(analysis, images))
+        return inference.decode(inference.predict(analysis, images), calibration).confidence
 
     confidence = keras_confidence if calibration.confidence else None
     rows = parity.parity_table(keras_degrees, paths, pictures.compared, confidence)

@@ -16,7 +16,6 @@ from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, labelled
-from ssv_tf.models.decoding import RawPrediction
 from ssv_tf.training import run_folder
 
 

@@ -24,6 +24,7 @@ from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration as calibrations
 from ssv_tf.evaluation import drawing, labelled, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import inference
 from ssv_tf.training import config, run_folder, turntable
 
 if TYPE_CHECKING:
@@ -407,8 +408,8 @@ class ViewpointModel:
     def _answers(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Calibrated degrees [n, 3] and confidence [n] of squares."""
         fitted = self.calibration or Calibration.identity()
-        raw = self._raw(images)
-        return fitted.apply(raw), fitted.confidence_of(raw)
+        views = inference.decode(self._raw(images), fitted)
+        return views.degrees, views.confidence
 
     def _how_to_score(self, split: labelled.Split, mirror_average: bool) -> dict[str, Any]:
         """Calibrated on the split's pictures if it has any for that, else as the model is."""

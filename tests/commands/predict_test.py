@@ -18,7 +18,6 @@ from ssv_tf.api import pictures, results
 from ssv_tf.data import folder
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
-from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder
 
 
