@@ -106,7 +106,7 @@ def test_the_recipe_of_photos_fits_the_preset_it_starts_from():
     given = run_folder.find(options.run.init_from)
     own, its = networks.build_networks(options), (given.analysis(), given.synthesis())
     for network, other in zip(own, its, strict=True):
-        assert [v.shape for v in network.variables] == [v.shape for v in other.variables]
+        assert [w.shape for w in network.weights] == [w.shape for w in other.weights]
     assert own[1].camera_distance == its[1].camera_distance
     for same in ("volume_width", "volume_height"):
         assert getattr(options.synthesis, same) == getattr(given.options.synthesis, same)
