@@ -1,6 +1,5 @@
 """Nothing is lost: killed processes, damaged and foreign checkpoints, full and read-only disks."""
 
-import dataclasses
 import importlib
 import json
 import os
@@ -18,6 +17,7 @@ from places import HELPERS, ROOT
 from ssv_tf.base import files
 from ssv_tf.base.errors import TrainingDiverged, UserError
 from ssv_tf.training import checkpoints, engines, loop, run_folder, step
+from ssv_tf.training.config import SETTINGS
 
 train = importlib.import_module("ssv_tf.train")  # `ssv_tf.train` itself is the function
 
@@ -245,9 +245,9 @@ def mount(*words):
 def ended(options, capsys):
     """Exit code and error line of the command for a run of the toy."""
     words = [
-        f"--{f.name}={getattr(options, f.name)}"
-        for f in dataclasses.fields(options)
-        if getattr(options, f.name) != f.default
+        f"--{name}={value}"
+        for name, value in options.flat().items()
+        if value != SETTINGS[name].rule.default
     ]
     capsys.readouterr()
     code = in_process.run_command(train, *words, "--quiet")
