@@ -11,6 +11,7 @@ from absl import flags
 from ssv_tf import __version__
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import sources
+from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation import cards
 from ssv_tf.training import config, run_folder
 
@@ -32,6 +33,7 @@ class About:
       author, licence: whose it is, and under which conditions weights and data may be used.
       introduction: what it is for.
       prepared: how a picture must look.
+      framing: the same for an app; None: not known.
       calibration: on what the angles were calibrated.
       data: what it was trained on.
       score: how good it is, in one line.
@@ -45,6 +47,7 @@ class About:
     licence: str = _NOT_STATED
     introduction: str = "Predicts azimuth, elevation and tilt of a picture."
     prepared: str = "RGB, the object in the middle."
+    framing: Framing | None = None
     calibration: str = _NOT_CALIBRATED
     data: str = _NOT_STATED
     score: str = "not measured on labelled pictures"
@@ -90,6 +93,7 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
         licence=said["licence"] or cards.section(card, "Licence") or _NOT_STATED,
         introduction=cards.introduction(run.options, run.student),
         prepared=cards.prepared(run.options),
+        framing=run.options.framing,
         calibration=_calibration(run),
         data=_data(run.options, said["data"], cards.section(card, "Training data")),
         **_scored(run, said["score"], own_limits, bool(card)),

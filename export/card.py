@@ -5,6 +5,7 @@ Sections follow Mitchell et al., Model Cards for Model Reporting (2019), as
 """
 
 import collections
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def _files(rows: list[dict]) -> list[str]:
 def _ends(about: About, tflite: Mapping[str, Path], saved_model: bool) -> list[str]:
     lines = [
         f"- Input `{INPUT}`: {about.prepared} Values 0 to 255, not normalised.",
+        *([f"- Framing: `{json.dumps(about.framing.to_dict())}`"] if about.framing else []),
         f"- Output `{OUTPUT}`: {CONVENTION}. {about.calibration}",
     ]
     if any(CONFIDENCE in litert.Predictor(path).answers for path in tflite.values()):

@@ -7,11 +7,15 @@ is what Android Studio, Netron, tflite-support and MediaPipe show of a file:
     print(metadata.MetadataDisplayer.with_model_file("model_int8.tflite").get_metadata_json())
 """
 
+import json
+from typing import Any
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import metadata_schema_generated as schema
 from ssv_tf.export.about import About
@@ -19,6 +23,8 @@ from ssv_tf.export.litert import ExportError
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
 
 ENTRY = "TFLITE_METADATA"
+# Of the last line of the input's description.
+FRAMING_MARK = "Framing: "
 _IDENTIFIER = b"M001"
 # No field that came with a later version of the schema is written.
 _MIN_PARSER_VERSION = "1.0.0"
@@ -82,6 +88,16 @@ def read(content: bytes) -> schema.ModelMetadataT | None:
     return None
 
 
+def framing(content: bytes) -> Framing | None:
+    """How pictures must be framed for a TFLite file, from its metadata; None if it does not say."""
+    found: Any = read(content)
+    if found is None:
+        return None
+    (tensor,) = found.subgraphMetadata[0].inputTensorMetadata
+    _, mark, text = tensor.description.decode().partition(f"\n{FRAMING_MARK}")
+    return Framing.from_dict(json.loads(text)) if mark else None
+
+
 def _packed(described: schema.ModelMetadataT) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(described.Pack(builder), _IDENTIFIER)
@@ -131,11 +147,10 @@ def _picture(side: int, about: About) -> schema.TensorMetadataT:
     properties.colorSpace = schema.ColorSpaceType.RGB
     properties.defaultSize = schema.ImageSizeT()
     properties.defaultSize.width = properties.defaultSize.height = side
-    found = _tensor(
-        INPUT,
-        f"Picture: {about.prepared} Values 0 to 255 as they come; the model normalises them.",
-        ([0.0], [255.0]),
-    )
+    described = f"Picture: {about.prepared} Values 0 to 255; the model normalises them."
+    if about.framing:  # what follows the mark is JSON, for apps
+        described += f"\n{FRAMING_MARK}{json.dumps(about.framing.to_dict())}"
+    found = _tensor(INPUT, described, ([0.0], [255.0]))
     found.content = _content(schema.ContentProperties.ImageProperties, properties)
     found.processUnits = [_no_normalisation()]
     return found

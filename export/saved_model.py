@@ -15,6 +15,7 @@ from ssv_tf.base.errors import UserError
 from ssv_tf.data.framing import Framing
 from ssv_tf.data.reading import MID_GREY
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
+from ssv_tf.export.graph_framing import fit_square
 
 JPEG_INPUT = "jpeg_bytes"
 _MID_GREY = float(MID_GREY)
@@ -140,80 +141,6 @@ def _declared_pixels(content: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
         return pixels
 
     return tf.cond(is_jpeg, of_jpeg, of_others)
-
-
-def fit_square(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
-    """`Framing.fit` in the graph: float32 [h, w, 3] -> [r, r, 3], whole numbers 0..255."""
-    resolution = framing.resolution
-    picture = _shrink(picture, framing)
-    height, width = _size(picture)
-    side = _square_side(height, width, framing)
-    rows, columns = (
-        tf.cast(tf.maximum(tf.math.ceil((side - length) / 2), 0), tf.int32)
-        for length in (height, width)
-    )
-    padded = _pad(_pad(picture, rows, 0, framing.padding), columns, 1, framing.padding)
-    # The square is cut out exactly, with fractions of a pixel, as the box of Pillow's resize.
-    scale = resolution / side
-    corner = (tf.stack(_size(padded)) - side) / 2
-    square = tf.raw_ops.ScaleAndTranslate(
-        images=padded[None],
-        size=(resolution, resolution),
-        scale=tf.stack([scale, scale]),
-        translation=-corner * scale,
-        kernel_type="lanczos3",
-        antialias=True,
-    )[0]
-    square = tf.ensure_shape(square, (resolution, resolution, 3))
-    return tf.round(tf.clip_by_value(square, 0.0, 255.0))
-
-
-def _size(picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    height, width = tf.unstack(tf.cast(tf.shape(picture)[:2], tf.float32))
-    return height, width
-
-
-def _square_side(height: tf.Tensor, width: tf.Tensor, framing: Framing) -> tf.Tensor:
-    longest = framing.crop == "longest"
-    return tf.maximum(height, width) if longest else framing.canvas_heights * height
-
-
-def _shrink(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
-    """Box average of a picture whose square is far larger than the result, as Pillow's BOX."""
-    height, width = _size(picture)
-    scale = framing.shortest / _square_side(height, width, framing)
-
-    def shrunk():
-        across = tf.round(tf.einsum("ox,hxc->hoc", _box_weights(width, scale), picture))
-        return tf.round(tf.einsum("oy,ywc->owc", _box_weights(height, scale), across))
-
-    return tf.cond(scale >= 1, lambda: picture, shrunk)
-
-
-def _box_weights(length: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """[new length, length]: row o averages the pixels whose centres lie within new pixel o."""
-    new_length = tf.maximum(tf.round(length * scale), 1)
-    centres = (tf.range(new_length) + 0.5) * (length / new_length)
-    away = (tf.range(length)[None] + 0.5 - centres[:, None]) * (new_length / length)
-    inside = tf.cast(tf.logical_and(away > -0.5, away <= 0.5), tf.float32)
-    return inside / tf.reduce_sum(inside, axis=1, keepdims=True)
-
-
-def _pad(picture: tf.Tensor, count: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
-    """Adds `count` rows (axis 0) or columns (axis 1) at both ends."""
-    length = tf.shape(picture)[axis]
-    place = tf.range(-count, length + count)
-    if padding == "reflect":
-        period = tf.maximum(2 * (length - 1), 1)
-        turned = tf.math.floormod(place, period)
-        source = tf.minimum(turned, period - turned)
-    else:
-        source = tf.clip_by_value(place, 0, length - 1)
-    padded = tf.gather(picture, tf.clip_by_value(source, 0, length - 1), axis=axis)
-    if padding != "constant":
-        return padded
-    inside = tf.logical_and(place >= 0, place < length)
-    return tf.where(tf.reshape(inside, (-1, 1, 1) if axis == 0 else (1, -1, 1)), padded, _MID_GREY)
 
 
 class Predictor:

@@ -18,6 +18,12 @@ from ssv_tf.data.reading import MID_GREY, read_picture
 
 CROPS = ("longest", "height")
 PADDINGS = ("constant", "edge", "reflect", "blur")
+_PADDING_WORDS = {
+    "constant": f"grey ({MID_GREY})",
+    "edge": "the border of the picture, repeated",
+    "reflect": "the picture, mirrored",
+    "blur": "the border of the picture, repeated and blurred (deviation 1/16 of the longest side)",
+}
 # A picture much larger than the result is first shrunk cheaply to this multiple of it.
 WORKING_MULTIPLE = 4
 # The border of a padded picture is blurred with a deviation of this share of its longest side.
@@ -94,6 +100,16 @@ class Framing:
     def _side(self, picture: np.ndarray) -> float:
         height, width = picture.shape[:2]
         return float(max(height, width)) if self.crop == "longest" else self.canvas_heights * height
+
+    def words(self) -> str:
+        """How a picture must look, for cards and for whoever writes an app."""
+        scaled = "the longest side"
+        if self.crop == "height":
+            scaled = f"its box's height (the square is {self.canvas_heights:g} of it wide)"
+        return (
+            f"RGB, {self.resolution} x {self.resolution} px, the object in the middle, scaled by "
+            f"{scaled}; beside it {_PADDING_WORDS[self.padding]}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` reads it."""

@@ -102,11 +102,7 @@ def _files(teacher: str | None) -> str:
 
 def prepared(options: config.Options) -> str:
     """How a picture must look for the model."""
-    scaled = "the longest side"
-    if options.framing.crop == "height":
-        scaled = f"its box's height (the square is {options.framing.canvas_heights:g} of it wide)"
-    side = options.framing.resolution
-    return f"RGB, {side} x {side} px, the object in the middle, scaled by {scaled}."
+    return options.framing.words()
 
 
 def training_data(options: config.Options, data: str) -> str:

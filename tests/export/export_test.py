@@ -18,7 +18,7 @@ from ssv_tf.data import folder
 from ssv_tf.data.framing import Framing, to_network
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
-from ssv_tf.export import exporter, fold, parity, sample, saved_model, tflite
+from ssv_tf.export import exporter, fold, graph_framing, parity, sample, saved_model, tflite
 from ssv_tf.export.formats import Settings
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
@@ -259,10 +259,19 @@ def test_saved_model_signatures(exported, reference):
     assert _apart(served["viewpoint_deg"], answer["viewpoint_deg"]).max() < 0.01
 
 
-@pytest.mark.parametrize("shape", [(200, 90), (37, 210), (33, 32), (20, 11), (1, 50), (900, 700)])
+@pytest.mark.parametrize(
+    "shape", [(200, 90), (37, 210), (33, 32), (20, 11), (1, 50), (900, 700), (50, 900)]
+)
 @pytest.mark.parametrize(
     ("crop", "padding"),
-    [("longest", "constant"), ("height", "constant"), ("longest", "edge"), ("height", "reflect")],
+    [
+        ("longest", "constant"),
+        ("height", "constant"),
+        ("longest", "edge"),
+        ("height", "reflect"),
+        ("longest", "blur"),
+        ("height", "blur"),
+    ],
 )
 def test_fitting_in_the_graph_is_that_of_folders(shape, crop, padding):
     side = max(shape)
@@ -270,7 +279,7 @@ def test_fitting_in_the_graph_is_that_of_folders(shape, crop, padding):
     smooth = _pictures(1, side)[0, : shape[0], : shape[1]]
     picture = np.clip(smooth + noise, 0, 255).astype(np.uint8)
     framing = Framing(SIZE, crop, 2.4, padding)
-    ours = saved_model.fit_square(tf.constant(picture, tf.float32), framing).numpy()
+    ours = graph_framing.fit_square(tf.constant(picture, tf.float32), framing).numpy()
     wanted = framing.fit(picture).astype(np.float32)
     difference = np.abs(ours - wanted)
     # Pillow rounds between its two passes: one grey level here and there.
@@ -285,6 +294,19 @@ def test_jpegs_of_odd_sizes_are_answered_in_one_batch(exported, reference):
     answers = loaded.signatures["serving_jpeg"](jpeg_bytes=tf.constant(contents))["viewpoint_deg"]
     fitted = np.stack([folder.fit_square(folder.read_picture(c), SIZE) for c in contents])
     assert np.median(_apart(answers, reference(fitted)), axis=0).max() < 0.5
+
+
+def test_a_blurred_padding_is_served_as_it_is_predicted(folded, reference, tmp_path):
+    framing = Framing(SIZE, "height", 2.4, "blur")
+    loaded = tf.saved_model.load(str(saved_model.write(folded, tmp_path / "model", framing)))
+    pictures = [_pictures(1, side, seed=side)[0, : side // 2] for side in (60, 90, 150, 400)]
+    contents = [_encoded(np.ascontiguousarray(p)) for p in pictures]
+    answers = loaded.signatures["serving_jpeg"](jpeg_bytes=tf.constant(contents))["viewpoint_deg"]
+    squares = np.stack([framing.read(content) for content in contents])
+    apart = _apart(answers, reference(squares))
+    edge = np.stack([Framing(SIZE, "height", 2.4, "edge").read(c) for c in contents])
+    assert np.median(apart, axis=0).max() < 0.5, apart
+    assert np.abs(edge.astype(int) - squares).mean() > 5, "the two paddings differ"
 
 
 def test_jpegs_are_decoded_to_the_very_pixels_of_folders():

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 from ssv_tf.base.errors import UserError
+from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation import cards, metrics
 from ssv_tf.evaluation.calibration import CONVENTION, Calibration
 from ssv_tf.export import about, card, litert, metadata, parity, tflite
@@ -22,6 +23,7 @@ ABOUT = about.About(
     name="cars", version="1.2+abc", author="Ada", licence="Free to use.", data="Ten cars.",
     score="azimuth, median error 6.0 deg", limits=("Cars only.",), prepared="RGB, 32 x 32 px.",
     calibration="Calibrated on 100 labelled pictures.",
+    framing=Framing(32, "height", 2.4, "blur"),
 )  # fmt: skip
 
 
@@ -59,6 +61,17 @@ def test_files_say_what_and_whose_they_are(written, kind):
     assert found.MinParserVersion() == b"1.0.0"
     for words in (CONVENTION, "Ten cars.", "median error 6.0 deg", "Cars only.", "100 labelled"):
         assert words in found.Description().decode()
+
+
+def test_an_app_reads_from_the_file_how_to_frame_a_picture(written):
+    content = written["fp32"].read_bytes()
+    assert metadata.framing(content) == ABOUT.framing
+    [graph] = metadata.read(content).subgraphMetadata
+    *_, last = graph.inputTensorMetadata[0].description.decode().splitlines()
+    assert json.loads(last.removeprefix("Framing: ")) == {
+        "resolution": 32, "crop": "height", "canvas_heights": 2.4, "padding": "blur",
+    }  # fmt: skip
+    assert metadata.framing(metadata.attach(content, about.UNKNOWN, "fp32")) is None
 
 
 def test_the_input_is_a_picture_that_goes_in_as_it_is(written):
@@ -202,7 +215,8 @@ def test_a_run_tells_its_name_figures_and_nothing_private(run):
     assert f"azimuth, median error {median:.1f} deg (best constant" in found.score
     assert any("20% of the azimuths" in limit for limit in found.limits)
     assert "No label was read in training." in found.data
-    assert "2.4 of it wide" in found.prepared
+    assert "2.4 of it wide" in found.prepared and found.framing == run.options.framing
+    assert "repeated and blurred" in found.prepared
     assert "somebody" not in str(found) and "Not stated" in found.licence
 
 
@@ -265,7 +279,7 @@ def test_the_card_of_an_export_tells_the_run_and_the_files(run, written):
     for kind, path in written.items():
         assert f"- {kind}: `{path.name}`, {path.stat().st_size:,} bytes" in text
         assert f"- {kind}: {len(litert.operations(path.read_bytes()))} operations" in text
-    for line in (*found.score_lines, CONVENTION, found.data, found.licence, "- `--steps=12000`"):
+    for line in (*found.score_lines, CONVENTION, found.data, found.licence, "- `--steps=8000`"):
         assert line in text
     assert "confidence" not in text and "SavedModel:" not in text and "somebody" not in text
 
