@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from ssv_tf import __version__
+from ssv_tf.base import markdown
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import sources
 from ssv_tf.data.framing import Framing
@@ -85,17 +86,17 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
     """
     said = {name: getattr(values, name, None) or "" for name in FLAGS}
     card = _text(run.path / "README.md") if run.preset else ""
-    own_limits = (*_bullets(cards.section(card, "Limits")), *filter(None, [said["limits"]]))
+    own_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [said["limits"]]))
     return About(
         name=said["model_name"] or run.preset or run.path.resolve().name,
         version=said["model_version"] or _version(run),
         author=said["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
-        licence=said["licence"] or cards.section(card, "Licence") or _NOT_STATED,
+        licence=said["licence"] or markdown.section(card, "Licence") or _NOT_STATED,
         introduction=cards.introduction(run.options, run.student),
         prepared=cards.prepared(run.options),
         framing=run.options.framing,
         calibration=_calibration(run),
-        data=_data(run.options, said["data"], cards.section(card, "Training data")),
+        data=_data(run.options, said["data"], markdown.section(card, "Training data")),
         **_scored(run, said["score"], own_limits, bool(card)),
     )
 

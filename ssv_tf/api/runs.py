@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from ssv_tf.base import markdown
 from ssv_tf.base import recipes as recipe_files
 from ssv_tf.base.errors import FlagError, SettingError, UserError
 from ssv_tf.training import config, run_folder
@@ -38,10 +39,8 @@ def presets() -> dict[str, str]:
     >>> sorted(ssv_tf.presets())
     ['cars', 'cars_phone', 'cars_photos']
     """
-    from ssv_tf.evaluation import cards
-
     return {
-        name: cards.section(run_folder.preset_card(name), "Training data").split("\n")[0]
+        name: markdown.section(run_folder.preset_card(name), "Training data").split("\n")[0]
         for name in run_folder.presets()
     }
 

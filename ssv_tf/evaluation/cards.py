@@ -3,7 +3,6 @@
 Sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 """
 
-import re
 from typing import Any
 
 from ssv_tf import viewpoint
@@ -195,12 +194,6 @@ def score_sentence(score: dict[str, Any]) -> str:
         for title, angle, key, shape in _measured(score)
     )
     return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
-
-
-def section(card: str, title: str) -> str:
-    """The text below the heading `title` of a card; empty where there is none."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
-    return found.group(1).strip() if found else ""
 
 
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:

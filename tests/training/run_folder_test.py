@@ -52,7 +52,7 @@ def _same_weights(first, second):
 
 @pytest.mark.parametrize("given", [{}, {"path": "a", "preset": "b"}, {"path": ""}])
 def test_a_run_is_a_folder_or_a_preset(given):
-    error = _refused(lambda: run_folder.load(**given), "--run", "--preset")
+    error = _refused(lambda: run_folder.load(**given), "`run=FOLDER`", "`preset=NAME`")
     assert isinstance(error, SettingError)
 
 
@@ -79,7 +79,7 @@ def test_damaged_options_are_named(tmp_path, text):
 
 @pytest.mark.parametrize("name", ["unheard_of", "../runs", "."])
 def test_an_unknown_preset_is_named(name):
-    error = _refused(lambda: run_folder.load(preset=name), f"--preset={name}")
+    error = _refused(lambda: run_folder.load(preset=name), f"`preset={name}`")
     assert isinstance(error, SettingError)
 
 
