@@ -47,6 +47,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, FlagError, UnicodeError, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except RecursionError:  # absl looks for names like a very long unknown one
+        print("error: a flag of that length is not known", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _expanded(argv: Sequence[str]) -> list[str]:

@@ -110,7 +110,7 @@ def test_any_condition_is_read_or_refused_and_decides_any_cell(text, cell):
 
 # Flags and settings
 
-NAMES = [field.name for field in dataclasses.fields(config.Options)]
+NAMES = list(config.SETTINGS)
 WORD = st.one_of(
     st.tuples(st.sampled_from(NAMES), TEXT).map("=".join).map("--{}".format),
     st.sampled_from(NAMES).map("--no{}".format),
@@ -134,6 +134,9 @@ def test_any_flags_are_settings_or_one_clear_error(words):
         options = config.from_flags(values)
     except (flags.Error, SettingError) as error:
         assert str(error)
+        return
+    except RecursionError:  # absl's, of a very long unknown flag; the command makes it one line
+        assert run_command(train, *words) == 2
         return
     assert config.from_json(options.to_json()) == options
 
