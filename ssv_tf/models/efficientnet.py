@@ -67,7 +67,9 @@ def efficientnet_lite0(
 
 
 def _convolution(x, filters: int, kernel: int, stride: int, name: str):
-    convolution = layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv")
+    convolution = layers.Conv2D(
+        filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv"
+    )
     return layers.ReLU(6.0, name=f"{name}_relu")(_norm(convolution(x), f"{name}_norm"))
 
 
@@ -97,4 +99,6 @@ def _load(model: keras.Model) -> None:
         for layer in model.layers:
             names = [weight.path.rsplit("/", 1)[1] for weight in layer.weights]
             if names:
-                layer.set_weights([stored[f"{layer.name}/{name}"].astype("float32") for name in names])
+                layer.set_weights(
+                    [stored[f"{layer.name}/{name}"].astype("float32") for name in names]
+                )

@@ -1,4 +1,4 @@
-"""A student of V for phones: picture -> viewpoint and how sure it is, in a few MMAC."""
+"""A student of V for phones: picture -> viewpoint and confidence, in a few MMAC."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,10 @@ import keras
 from keras import ops
 
 from ssv_tf.models import encoding
+from ssv_tf.models.efficientnet import efficientnet_lite0
 
+MOBILENET, EFFICIENTNET = "mobilenet_v3_small", "efficientnet_lite0"
+BACKBONES = (MOBILENET, EFFICIENTNET)
 _HIDDEN = 128
 # MobileNet's own 0.999 needs ten thousand steps to forget where it began.
 _NORM_MOMENTUM = 0.98
@@ -14,12 +17,13 @@ _NORM_MOMENTUM = 0.98
 
 @keras.saving.register_keras_serializable("ssv_tf")
 class StudentNetwork(keras.Model):
-    """MobileNetV3-small without its sigmoids, then heads for viewpoint and confidence.
+    """A small backbone, then heads for viewpoint and confidence.
 
     Shapes, at resolution 64: [b, 64, 64, 3] -> MobileNetV3-small (Howard et al. 2019; minimalistic:
     3x3 kernels, ReLU, no squeeze and excitation, which quantise well) -> [b, 2, 2, c] -> flat ->
     hidden layer -> linear heads. Batch normalisation alone, which folds into the convolutions; no
-    answer depends on the other pictures of a batch.
+    answer depends on the other pictures of a batch. EfficientNet-Lite0 takes MobileNet's place
+    where the student is to start from ImageNet features (`models.efficientnet`): c is 320 then.
 
     It answers in V's own angles and code, so that V's calibration fits it as well.
 
@@ -27,6 +31,10 @@ class StudentNetwork(keras.Model):
       resolution: side of the picture, from 32.
       width: multiplies MobileNetV3-small's channels.
       dropout: rate before the heads.
+      backbone: "mobilenet_v3_small" or "efficientnet_lite0"; the latter has one width, 1, and a
+        resolution that is a multiple of 32.
+      weights: "imagenet" starts EfficientNet-Lite0 from ImageNet's; None from nothing, or from a
+        file that is loaded afterwards.
       centre_rad, stretch: the encoding.Encoding of its angles, V's own.
     """
 
@@ -36,6 +44,8 @@ class StudentNetwork(keras.Model):
         resolution: int = 64,
         width: float = 1.0,
         dropout: float = 0.1,
+        backbone: str = MOBILENET,
+        weights: str | None = None,
         centre_rad: Sequence[float] = (0.0, 0.0, 0.0),
         stretch: Sequence[float] = (1.0, 1.0, 1.0),
         **kwargs,
@@ -43,13 +53,8 @@ class StudentNetwork(keras.Model):
         super().__init__(**kwargs)
         self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))  # type: ignore[arg-type]
         self.resolution, self.width, self.dropout_rate = resolution, width, dropout
-        self.backbone = keras.applications.MobileNetV3Small(
-            input_shape=(resolution, resolution, 3), alpha=width, minimalistic=True,
-            include_top=False, weights=None, include_preprocessing=False, name="backbone",
-        )  # fmt: skip
-        for layer in self.backbone.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = _NORM_MOMENTUM
+        self.backbone_name = backbone
+        self.backbone = _backbone(backbone, resolution, width, weights)
         self.flat = keras.layers.Flatten(name="flat")
         self.hidden = keras.layers.Dense(_HIDDEN, activation="relu", name="hidden")
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
@@ -101,6 +106,26 @@ class StudentNetwork(keras.Model):
             "resolution": self.resolution,
             "width": self.width,
             "dropout": self.dropout_rate,
+            "backbone": self.backbone_name,
             "centre_rad": self.encoding.centre_rad,
             "stretch": self.encoding.stretch,
         }
+
+
+def _backbone(name: str, resolution: int, width: float, weights: str | None) -> keras.Model:
+    if name not in BACKBONES:
+        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {name!r}")
+    if name == EFFICIENTNET:
+        if width != 1.0:
+            raise ValueError(f"{name} has one width, 1, got {width}")
+        return efficientnet_lite0(resolution, weights)
+    if weights:
+        raise ValueError(f"{name} comes without weights, got {weights!r}")
+    backbone = keras.applications.MobileNetV3Small(
+        input_shape=(resolution, resolution, 3), alpha=width, minimalistic=True,
+        include_top=False, weights=None, include_preprocessing=False, name="backbone",
+    )  # fmt: skip
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _NORM_MOMENTUM
+    return backbone

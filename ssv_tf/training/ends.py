@@ -1,0 +1,231 @@
+"""Learns front from rear without a label, where V knows it for slanting views alone.
+
+V has the ends of three-quarter views right: S draws one rigid object, whose front and rear differ
+in outline there. Seen end-on the two outlines agree, and V tosses a coin. A network with ImageNet
+features learns the ends on V's three-quarter views from random windows of the picture, which hold
+lamps, plates and glass and not the outline, and carries them to the end-on views. Then it teaches
+itself in rounds (self-training): of the end-on views it is surest of, as many for either end, join
+its training pictures.
+
+Which of the two ends is the front stays V's word; calibration settles it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from PIL import Image
+
+from ssv_tf.data import cutouts, framing
+from ssv_tf.models.efficientnet import efficientnet_lite0
+
+_SIDE = 64  # pixels of a window, as the network sees it
+_FROZEN = 5  # inverted bottlenecks that keep their ImageNet weights
+_WEIGHT_DECAY = 1e-4
+_SLANT_DEG = (25.0, 65.0)  # from the mirror plane: V's three-quarter views
+_END_ON_DEG = 22.0  # below it a view is end-on
+_BINS = 8  # of the slant, in which both ends weigh the same
+_SURE = 0.25  # distance of V's front probability from a half
+_WIDTHS = ((0.25, 0.8), (0.4, 1.0))  # of a window, in the first round and later, shares
+_HEIGHTS = (0.6, 1.05)
+_ASKED_WIDTHS, _WINDOWS_ASKED = (0.7, 1.0), 4
+_SHARES = (0.3, 0.4, 0.45)  # of the end-on views that join for each end, by round
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the ends are learnt.
+
+    Attributes:
+      rounds: of training; the first on three-quarter views alone.
+      steps: of each round.
+      batch_size: windows a step.
+      rate: AdamW's learning rate.
+      seed: of everything random.
+    """
+
+    rounds: int = 4
+    steps: int = 500
+    batch_size: int = 32
+    rate: float = 5e-4
+    seed: int = 0
+
+
+def learn_ends(
+    layers: np.ndarray,
+    slant_deg: np.ndarray,
+    front: np.ndarray,
+    behind: np.ndarray,
+    settings: Settings = Settings(),
+    say=lambda text: None,
+) -> np.ndarray:
+    """Probabilities that pictures show the end V calls the front.
+
+    Args:
+      layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
+      slant_deg: V's angle from the mirror plane, 0 (end-on) to 90 (side-on), [n].
+      front: V's probability of the front half, [n].
+      behind: pictures put behind cut-outs, uint8 [m, S, S, 3].
+      settings: how.
+      say: gets a line after each round.
+
+    Returns:
+      float64 [n]: the network's for end-on views, V's own for all others where it is sure, and
+      else the network's.
+
+    Raises:
+      ValueError: V is sure of too few three-quarter views of either end to begin with.
+    """
+    rng = np.random.default_rng(settings.seed)
+    keras.utils.set_random_seed(settings.seed)
+    boxes = cutouts.box(layers)
+    weights, wanted = three_quarter(slant_deg, front)
+    end_on = np.flatnonzero(slant_deg < _END_ON_DEG)
+    scores = np.zeros(len(end_on))
+    network = None
+    for number in range(settings.rounds):
+        share = 0.0 if not number else _SHARES[min(number, len(_SHARES)) - 1]
+        own_weights, own_wanted = _with_end_on(weights, wanted, end_on, scores, share)
+        network = _network(settings)
+        feed = _windows(
+            layers, boxes, behind, own_weights, own_wanted, _WIDTHS[min(number, 1)], settings, rng
+        )
+        history = network.fit(
+            feed, steps_per_epoch=settings.steps, epochs=1, shuffle=False, verbose=0
+        )
+        scores = _ask(network, layers[end_on], boxes[end_on], rng)
+        loss = history.history["loss"][-1]
+        say(f"ends, round {number + 1} of {settings.rounds}: loss {loss:.3f}")
+    answers = np.array(front, np.float64)
+    unsure = np.flatnonzero((np.abs(front - 0.5) <= _SURE) & (slant_deg >= _END_ON_DEG))
+    # Both ends are as frequent among end-on views as the middle of the scores makes them.
+    middle = np.median(scores) if len(scores) else 0.0
+    answers[end_on] = _sigmoid(scores - middle)
+    if len(unsure):
+        answers[unsure] = _sigmoid(_ask(network, layers[unsure], boxes[unsure], rng))
+    return answers
+
+
+def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V's three-quarter views, weighed so that the slant says nothing about the end.
+
+    Returns:
+      sampling weights [n] that sum to 1, 0 for what is not used; wanted ends [n], True: front.
+
+    Raises:
+      ValueError: fewer than 50 sure views of either end.
+    """
+    low, high = _SLANT_DEG
+    used = (slant_deg > low) & (slant_deg < high) & (np.abs(front - 0.5) > _SURE)
+    wanted = front > 0.5
+    counts = int((used & wanted).sum()), int((used & ~wanted).sum())
+    if min(counts) < 50:
+        raise ValueError(
+            f"need 50 three-quarter views of either end that V is sure of, got {counts[0]} fronts "
+            f"and {counts[1]} rears"
+        )
+    edges = np.linspace(low, high, _BINS + 1)[1:-1]
+    which = np.digitize(slant_deg, edges)
+    weights = np.zeros(len(slant_deg))
+    for number in range(_BINS):
+        here = used & (which == number)
+        ends = [here & wanted, here & ~wanted]
+        if min(end.sum() for end in ends) < 5:
+            continue
+        for end in ends:
+            weights[end] = here.sum() / 2 / end.sum()
+    return weights / weights.sum(), wanted
+
+
+def _with_end_on(weights, wanted, end_on, scores, share):
+    """Adds the surest end-on views, `share` of them for each end, with half of the weight."""
+    if not share or len(end_on) < 20:
+        return weights, wanted
+    weights, wanted = weights.copy(), wanted.copy()
+    low, high = np.quantile(scores, [share, 1.0 - share])
+    rears, fronts = end_on[scores <= low], end_on[scores >= high]
+    weights *= 0.5
+    for chosen, is_front in ((fronts, True), (rears, False)):
+        weights[chosen] = 0.25 / len(chosen)
+        wanted[chosen] = is_front
+    return weights / weights.sum(), wanted
+
+
+def _network(settings: Settings) -> keras.Model:
+    backbone = efficientnet_lite0(_SIDE)
+    trainable = False
+    for layer in backbone.layers:
+        trainable = trainable or layer.name.startswith(f"block_{_FROZEN}_")
+        layer.trainable = trainable
+    x = keras.layers.GlobalAveragePooling2D()(backbone.output)
+    x = keras.layers.Dropout(0.3, seed=settings.seed)(x)
+    network = keras.Model(backbone.input, keras.layers.Dense(1, name="front")(x))
+    warm_up = max(1, settings.steps // 16)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, settings.steps, warmup_target=settings.rate, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+    return network
+
+
+def _windows(layers, boxes, behind, weights, wanted, widths, settings, rng) -> Iterator[tuple]:
+    """Endless batches of random windows and their ends."""
+    chosen = np.flatnonzero(weights)
+    odds = weights[chosen] / weights[chosen].sum()
+    while True:
+        which = rng.choice(chosen, settings.batch_size, p=odds)
+        other = behind[rng.integers(0, len(behind), len(which))]
+        other = np.where(rng.random((len(which), 1, 1, 1)) < 0.3, 0, other).astype(np.uint8)
+        squares = cutouts.over(layers[which], other)
+        pictures = _cut(squares, _draw_boxes(boxes[which], widths, rng))
+        mirrored = rng.random(len(which)) < 0.5
+        pictures[mirrored] = pictures[mirrored, :, ::-1]
+        yield _relit(pictures, rng), wanted[which].astype(np.float32)[:, None]
+
+
+def _draw_boxes(boxes: np.ndarray, widths: tuple[float, float], rng) -> np.ndarray:
+    """Windows within the object's box, [n, 4]."""
+    n = len(boxes)
+    height, width = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    tall, wide = height * rng.uniform(*_HEIGHTS, n), width * rng.uniform(*widths, n)
+    top = boxes[:, 0] + (height - tall) * rng.random(n)
+    left = boxes[:, 1] + (width - wide) * rng.random(n)
+    return np.stack([top, left, top + tall, left + wide], axis=1)
+
+
+def _cut(squares: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Windows of pictures, stretched to squares: float32 [n, 64, 64, 3] in [-1, 1]."""
+    side = squares.shape[1]
+    cut = np.empty((len(squares), _SIDE, _SIDE, 3), np.uint8)
+    for i, (square, window) in enumerate(zip(squares, np.clip(windows, 0, side), strict=True)):
+        top, left, bottom, right = (float(edge) for edge in window)
+        box = left, top, max(right, left + 1.0), max(bottom, top + 1.0)
+        size = (_SIDE, _SIDE)
+        cut[i] = Image.fromarray(square).resize(size, Image.Resampling.BILINEAR, box)
+    return framing.to_network(cut)
+
+
+def _relit(pictures: np.ndarray, rng) -> np.ndarray:
+    """Contrast, brightness and a tint of its own for every picture."""
+    n = len(pictures)
+    contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
+    light = rng.normal(0.0, 0.15, (n, 1, 1, 1)) + rng.normal(0.0, 0.08, (n, 1, 1, 3))
+    return np.clip(pictures * contrast + light, -1.0, 1.0).astype(np.float32)
+
+
+def _ask(network: keras.Model, layers: np.ndarray, boxes: np.ndarray, rng) -> np.ndarray:
+    """Logits of the front [n], each the mean of several windows on black."""
+    scores = np.zeros(len(layers))
+    for start in range(0, len(layers), 256):
+        part = slice(start, start + 256)
+        squares = cutouts.over(layers[part], np.zeros_like(layers[part, ..., :3]))
+        for _ in range(_WINDOWS_ASKED):
+            windows = _cut(squares, _draw_boxes(boxes[part], _ASKED_WIDTHS, rng))
+            scores[part] += network.predict(windows, batch_size=64, verbose=0)[:, 0]
+    return scores / _WINDOWS_ASKED
+
+
+def _sigmoid(logits):
+    return 1.0 / (1.0 + np.exp(-logits))

@@ -1,0 +1,221 @@
+"""A student with ImageNet features learns V's answers as pseudo-labels, on changed backgrounds.
+
+V answers the pictures as they are, each with its mirror image; the student looks at larger
+ones, moved, zoomed, relit, and with other pictures behind what was cut out on black. So it keeps
+V's angles and not its habits of black. Where V covers the full circle, `training.ends` first
+settles which end of the object a picture shows.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from ssv_tf import viewpoint
+from ssv_tf.data import cutouts, framing
+from ssv_tf.models import inference
+from ssv_tf.training import losses
+
+_FRONT = np.array(viewpoint.QUADRANT_SIGNS)[:, 0] > 0
+_LEFT = np.array(viewpoint.QUADRANT_SIGNS)[:, 1] > 0
+# Quadrant of the mirrored picture: azimuth and tilt change the sign of sin, elevation stays.
+_FLIPPED = np.array([viewpoint.QUADRANT_SIGNS.index((c, -s)) for c, s in viewpoint.QUADRANT_SIGNS])
+_ZOOM, _SHIFT = (0.85, 1.25), 0.06
+_MARGIN = 0.25  # of the side, around a picture that is moved
+_PLAIN, _GREY = 0.2, 0.3  # shares of pictures left as they are, and put on mid-grey
+_MID_GREY = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoLabels:
+    """V's answers to pictures as probabilities.
+
+    Attributes:
+      magnitudes: (cos^2, sin^2) of each angle, [n, 3, 2].
+      quadrants: of each angle, [n, 3, 4].
+    """
+
+    magnitudes: np.ndarray
+    quadrants: np.ndarray
+
+    @property
+    def slant_deg(self) -> np.ndarray:
+        """Azimuth's angle from the mirror plane, 0 (end-on) to 90 (side-on), [n]."""
+        cosine, sine = np.sqrt(self.magnitudes[:, 0]).T
+        return np.degrees(np.arctan2(sine, cosine))
+
+    @property
+    def front(self) -> np.ndarray:
+        """Probability of the half that V calls the front, [n]."""
+        return self.quadrants[:, 0, _FRONT].sum(axis=1)
+
+    def with_front(self, front: np.ndarray) -> "PseudoLabels":
+        """The same, with other probabilities [n] of the front half; left and right stay."""
+        left = self.quadrants[:, 0, _LEFT].sum(axis=1)
+        quadrants = self.quadrants.copy()
+        for i in range(4):
+            end = front if _FRONT[i] else 1.0 - front
+            quadrants[:, 0, i] = end * (left if _LEFT[i] else 1.0 - left)
+        return PseudoLabels(self.magnitudes, quadrants)
+
+    def mirrored(self) -> "PseudoLabels":
+        """Of the mirrored pictures: (azimuth, elevation, tilt) -> (-azimuth, elevation, -tilt)."""
+        quadrants = self.quadrants.copy()
+        for i in (0, 2):
+            quadrants[:, i] = self.quadrants[:, i][:, _FLIPPED]
+        return PseudoLabels(self.magnitudes, quadrants)
+
+    def azimuth_rad(self) -> np.ndarray:
+        """The likeliest azimuth in V's own angle, [n]."""
+        roots = np.sqrt(self.magnitudes[:, 0])
+        signs = np.array(viewpoint.QUADRANT_SIGNS)[self.quadrants[:, 0].argmax(axis=1)]
+        return np.arctan2(roots[:, 1] * signs[:, 1], roots[:, 0] * signs[:, 0])
+
+
+def pseudo_labels(network: Any, pictures: np.ndarray, mirror: bool = True) -> PseudoLabels:
+    """V's answers to pictures, each averaged with the mirror image's if `mirror`.
+
+    Args:
+      network: AnalysisNetwork.
+      pictures: uint8 [n, r, r, 3] at its resolution.
+      mirror: whether a mirrored object is an object of the kind.
+    """
+    labels = _answers(network, pictures)
+    if not mirror:
+        return labels
+    other = _answers(network, pictures[:, :, ::-1]).mirrored()
+    return PseudoLabels(
+        (labels.magnitudes + other.magnitudes) / 2, (labels.quadrants + other.quadrants) / 2
+    )
+
+
+def _answers(network: Any, pictures: np.ndarray) -> PseudoLabels:
+    raw = inference.predict(network, pictures)
+    return PseudoLabels(_softmax(raw.magnitude_logits), _softmax(raw.quadrant_logits))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+class SelfTraining(keras.Model):
+    """The student with its loss; fit with `batches`.
+
+    Args:
+      student: StudentNetwork.
+      within_deg: an azimuth as near to the pseudo-label counts as right, for the confidence.
+    """
+
+    def __init__(self, student: keras.Model, within_deg: float):
+        super().__init__(name="self_training")
+        self.student = student
+        self.within_rad = float(np.radians(within_deg))
+        self.means = {name: keras.metrics.Mean(name=name) for name in ("viewpoint", "within")}
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """The student's answers to `inputs["pictures"]`, [b, r, r, 3] in [-1, 1]."""
+        return self.student(inputs["pictures"], training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Soft cross-entropy of the viewpoint code, and of the confidence."""
+        code = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
+        azimuth = ops.stop_gradient(self.student.angles_rad(y_pred))[:, 0]
+        apart = azimuth - x["azimuth_rad"]
+        apart = ops.abs(ops.arctan2(ops.sin(apart), ops.cos(apart)))
+        right = ops.cast(apart <= self.within_rad, "float32")
+        logit = y_pred["confidence_logit"][:, 0]
+        confidence = ops.mean(ops.softplus(logit) - right * logit)
+        self.means["viewpoint"].update_state(code)
+        self.means["within"].update_state(ops.mean(right))
+        return code + confidence
+
+    @property
+    def metrics(self):
+        return list(self.means.values())
+
+
+def batches(
+    layers: np.ndarray,
+    labels: PseudoLabels,
+    behind: np.ndarray,
+    resolution: int,
+    batch_size: int,
+    mirror: bool,
+    seed: int,
+    step: int = 0,
+) -> Iterator[tuple[dict[str, np.ndarray]]]:
+    """Endless batches of changed pictures with their pseudo-labels.
+
+    Args:
+      layers: uint8 [n, S, S, 4], of `data.cutouts.layer`.
+      labels: of the same pictures.
+      behind: pictures to put behind cut-outs, uint8 [m, S, S, 3].
+      resolution: side of the student's pictures.
+      batch_size: pictures a step.
+      mirror: half of the pictures are mirrored.
+      seed, step: every batch is a function of the two; `step` is the first one's number.
+
+    Yields:
+      ({"pictures" [b, r, r, 3] in [-1, 1], "magnitudes", "quadrants", "azimuth_rad"},).
+    """
+    flipped = labels.mirrored()
+    azimuths = labels.azimuth_rad(), flipped.azimuth_rad()
+    while True:
+        rng = np.random.default_rng((seed, step))
+        chosen = rng.integers(0, len(layers), batch_size)
+        turned = (rng.random(batch_size) < 0.5) if mirror else np.zeros(batch_size, bool)
+        pictures = _changed(layers[chosen], behind, resolution, rng)
+        pictures[turned] = pictures[turned, :, ::-1]
+        pairs = (
+            ("magnitudes", labels.magnitudes, flipped.magnitudes),
+            ("quadrants", labels.quadrants, flipped.quadrants),
+            ("azimuth_rad", *azimuths),
+        )
+        targets = {
+            name: np.where(
+                turned.reshape(-1, *[1] * (own.ndim - 1)), other[chosen], own[chosen]
+            ).astype(np.float32)
+            for name, own, other in pairs
+        }
+        yield ({"pictures": pictures} | targets,)
+        step += 1
+
+
+def _changed(layers: np.ndarray, behind: np.ndarray, resolution: int, rng) -> np.ndarray:
+    """Moved, zoomed, on other backgrounds, relit and noisy: float32 [b, r, r, 3]."""
+    n, side = len(layers), layers.shape[1]
+    margin = round(side * _MARGIN)
+    padded = np.pad(layers, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    sizes = side * rng.uniform(*_ZOOM, n)
+    middles = side / 2 + margin + side * rng.uniform(-_SHIFT, _SHIFT, (n, 2))
+    front = _resized(padded, middles, sizes, resolution)
+    spread = rng.uniform(0.3, 0.9, n) * side
+    free = (side - spread)[:, None] * rng.random((n, 2)) + spread[:, None] / 2
+    back = _resized(behind[rng.integers(0, len(behind), n)], free, spread, resolution)
+    kind = rng.random(n)
+    back[kind < _PLAIN] = 0
+    back[(kind >= _PLAIN) & (kind < _PLAIN + _GREY)] = _MID_GREY
+    pictures = framing.to_network(cutouts.over(front, back))
+    contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
+    light = rng.normal(0.0, 0.12, (n, 1, 1, 1)) + rng.normal(0.0, 0.06, (n, 1, 1, 3))
+    noise = np.abs(rng.normal(0.0, 0.05, (n, 1, 1, 1))) * rng.standard_normal(pictures.shape)
+    return np.clip(pictures * contrast + light + noise, -1.0, 1.0).astype(np.float32)
+
+
+def _resized(squares: np.ndarray, middles: np.ndarray, sizes: np.ndarray, side: int) -> np.ndarray:
+    """Square windows of pictures by middle (row, column) and size: uint8 [n, side, side, c]."""
+    cut = np.empty((len(squares), side, side, squares.shape[-1]), np.uint8)
+    limit = squares.shape[1]
+    for i, (square, (row, column), size) in enumerate(zip(squares, middles, sizes, strict=True)):
+        left, top = column - size / 2, row - size / 2
+        box = (max(0.0, left), max(0.0, top), min(limit, left + size), min(limit, top + size))
+        cut[i] = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR, box)
+    return cut

@@ -1,0 +1,63 @@
+"""EfficientNet-Lite0 against the features that PyTorch computed from the published weights."""
+
+import keras
+import numpy as np
+import pytest
+from places import ROOT
+
+from ssv_tf.models.efficientnet import WEIGHTS, efficientnet_lite0
+from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
+
+
+def test_features_are_those_of_the_published_weights():
+    """The golden file: the top's features in float32, of pictures drawn from seed 0."""
+    with np.load(ROOT / "tests/golden/efficientnet_lite0.npz", allow_pickle=False) as golden:
+        wanted = golden["features"]
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    features = efficientnet_lite0(64, top=True).predict(pictures, verbose=0)
+    assert features.shape == (2, 2, 2, 1280)
+    # The weights lie on disk in half precision.
+    assert np.abs(features - wanted).max() < 0.06
+    assert np.abs(features - wanted).mean() < 0.01 * np.abs(wanted).mean()
+
+
+def test_weights_are_small_and_without_pickles():
+    assert WEIGHTS.stat().st_size < 7_000_000
+    with np.load(WEIGHTS, allow_pickle=False) as stored:
+        assert all(np.isfinite(stored[name]).all() for name in stored.files)
+
+
+def test_without_weights_it_starts_anew():
+    one, other = efficientnet_lite0(32, weights=None), efficientnet_lite0(32)
+    kernels = [model.get_layer("stem_conv").get_weights()[0] for model in (one, other)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+    assert one.output_shape == (None, 1, 1, 320)
+    assert efficientnet_lite0(96).output_shape == (None, 3, 3, 320)
+
+
+@pytest.mark.parametrize("wrong", [dict(resolution=48), dict(resolution=0), dict(weights="mine")])
+def test_wrong_arguments_are_refused(wrong):
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        efficientnet_lite0(**{"resolution": 32} | wrong)
+
+
+def test_student_with_it_is_saved_and_loaded(tmp_path):
+    student = StudentNetwork(resolution=32, backbone=EFFICIENTNET, weights="imagenet")
+    student.build()
+    student.save(tmp_path / "student.keras")
+    again = keras.saving.load_model(tmp_path / "student.keras", compile=False)
+    pictures = np.random.default_rng(1).uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
+    for name, answer in student(pictures).items():
+        np.testing.assert_allclose(again(pictures)[name], answer, atol=1e-6)
+    stem = student.backbone.get_layer("stem_conv").get_weights()[0]
+    np.testing.assert_array_equal(
+        stem, efficientnet_lite0(32).get_layer("stem_conv").get_weights()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(backbone="resnet"), dict(backbone=EFFICIENTNET, width=0.5), dict(weights="mine")]
+)
+def test_student_refuses_wrong_backbones(wrong):
+    with pytest.raises(ValueError, match=str(next(reversed(wrong.values())))):
+        StudentNetwork(resolution=32, **wrong)

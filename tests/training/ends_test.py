@@ -1,0 +1,80 @@
+"""Front and rear learnt from V's slanting views and carried to end-on ones."""
+
+import numpy as np
+import pytest
+
+from ssv_tf.training import ends
+
+
+def _views(count, seed=0):
+    """Slants and V's front probabilities: right when slanting, a coin toss end-on."""
+    rng = np.random.default_rng(seed)
+    slant = rng.uniform(0, 90, count)
+    is_front = rng.random(count) < 0.5
+    sure = np.where(is_front, 0.95, 0.05)
+    coin = np.where(rng.random(count) < 0.5, 0.9, 0.1)
+    return slant, is_front, np.where(slant < ends._END_ON_DEG, coin, sure)
+
+
+def test_three_quarter_views_of_one_slant_weigh_the_same_for_either_end():
+    rng = np.random.default_rng(1)
+    slant = np.concatenate([rng.uniform(25, 45, 300), rng.uniform(35, 65, 300)])
+    front = np.repeat([0.9, 0.1], 300)  # fronts are seen nearer to end-on than rears
+    weights, wanted = ends.three_quarter(slant, front)
+    assert weights.sum() == pytest.approx(1.0)
+    used = weights > 0
+    assert weights[used & wanted].sum() == pytest.approx(0.5)
+    mean = [np.average(slant[used & end], weights=weights[used & end]) for end in (wanted, ~wanted)]
+    assert abs(mean[0] - mean[1]) < 1.5
+    assert slant[used].min() >= 35 - 5 and slant[used].max() <= 45 + 5
+
+
+def test_unsure_end_on_and_side_views_are_left_out():
+    slant, _, front = _views(2000)
+    front[:1000] = 0.6
+    weights, _ = ends.three_quarter(slant, front)
+    assert not weights[:1000].any()
+    assert not weights[(slant < 25) | (slant > 65)].any()
+
+
+def test_too_few_views_of_an_end_are_refused():
+    slant, _, front = _views(400)
+    with pytest.raises(ValueError, match="0 rears"):
+        ends.three_quarter(slant, np.maximum(front, 0.9))
+
+
+def test_end_on_views_join_in_equal_numbers_by_rank():
+    weights, wanted = np.full(100, 0.01), np.ones(100, bool)
+    weights[50:] = 0
+    weights /= weights.sum()
+    end_on = np.arange(50, 100)
+    new_weights, new_wanted = ends._with_end_on(weights, wanted, end_on, np.arange(50.0), 0.3)
+    assert new_weights.sum() == pytest.approx(1.0)
+    assert new_weights[:50].sum() == pytest.approx(0.5)
+    joined = np.flatnonzero(new_weights[50:])
+    assert (joined < 25).sum() == (joined >= 25).sum() == 15
+    assert not new_wanted[50:65].any() and new_wanted[85:].all()
+
+
+@pytest.mark.slow
+def test_ends_are_carried_from_slanting_views_to_end_on_ones():
+    """Boxes with a bright stripe at the front; V is right about slanting ones alone."""
+    slant, is_front, front = _views(600)
+    rng = np.random.default_rng(2)
+    layers = np.zeros((600, 64, 64, 4), np.uint8)
+    for i in range(600):
+        width = int(20 + 0.4 * slant[i])
+        left = (64 - width) // 2
+        layers[i, 20:44, left : left + width] = (*rng.integers(60, 180, 3), 255)
+        stripe = (250, 250, 60) if is_front[i] else (200, 20, 20)
+        layers[i, 30:36, left + 2 : left + width - 2, :3] = stripe
+    behind = rng.integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
+    told = []
+    answers = ends.learn_ends(
+        layers, slant, front, behind, ends.Settings(rounds=2, steps=30, batch_size=16), told.append
+    )
+    end_on = slant < ends._END_ON_DEG
+    assert ((front > 0.5) == is_front)[end_on].mean() < 0.65
+    assert ((answers > 0.5) == is_front)[end_on].mean() > 0.9
+    np.testing.assert_array_equal(answers[~end_on], front[~end_on])
+    assert len(told) == 2

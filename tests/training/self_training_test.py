@@ -1,0 +1,101 @@
+"""Pseudo-labels and the batches that a student with ImageNet features learns from."""
+
+import numpy as np
+import pytest
+
+from ssv_tf import viewpoint
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.student import StudentNetwork
+from ssv_tf.training import self_training
+from ssv_tf.training.self_training import PseudoLabels
+
+
+def _labels(azimuth_deg):
+    azimuth = np.radians(np.asarray(azimuth_deg, float))
+    angles = np.stack([azimuth, np.full_like(azimuth, 0.2), np.full_like(azimuth, -0.1)], axis=1)
+    magnitudes = np.stack([np.cos(angles) ** 2, np.sin(angles) ** 2], axis=-1)
+    signs = np.stack([np.cos(angles) >= 0, np.sin(angles) >= 0], axis=-1) * 2 - 1
+    table = np.array(viewpoint.QUADRANT_SIGNS)
+    quadrants = (signs[:, :, None] == table).all(-1).astype(float)
+    return PseudoLabels(magnitudes, quadrants)
+
+
+def test_slant_front_and_azimuth_of_known_angles():
+    labels = _labels([0, 40, 90, 135, 180, -120])
+    np.testing.assert_allclose(labels.slant_deg, [0, 40, 90, 45, 0, 60], atol=1e-4)
+    np.testing.assert_array_equal(labels.front, [1, 1, 1, 0, 0, 0])
+    expected = [0, 40, 90, 135, 180, -120]
+    np.testing.assert_allclose(np.degrees(labels.azimuth_rad()), expected, atol=1e-4)
+
+
+def test_mirroring_negates_azimuth_and_tilt():
+    mirrored = _labels([30, 150]).mirrored()
+    np.testing.assert_allclose(np.degrees(mirrored.azimuth_rad()), [-30, -150], atol=1e-4)
+    np.testing.assert_array_equal(mirrored.quadrants[:, 1], _labels([30, 150]).quadrants[:, 1])
+    assert mirrored.quadrants[0, 2].argmax() == 0  # tilt above 0 now
+
+
+def test_another_end_turns_the_azimuth_to_the_other_side_of_side_on():
+    turned = _labels([10, 170, -20]).with_front(np.array([0.0, 1.0, 0.1]))
+    np.testing.assert_allclose(np.degrees(turned.azimuth_rad()), [170, 10, -160], atol=1e-4)
+    np.testing.assert_allclose(turned.quadrants.sum(axis=-1), 1.0)
+    np.testing.assert_allclose(turned.front, [0.0, 1.0, 0.1])
+
+
+def test_pseudo_labels_of_a_picture_and_its_mirror_image_agree():
+    network = AnalysisNetwork(resolution=32, width=0.05, style_size=8)
+    network.build()
+    pictures = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
+    labels = self_training.pseudo_labels(network, pictures)
+    other = self_training.pseudo_labels(network, pictures[:, :, ::-1]).mirrored()
+    np.testing.assert_allclose(labels.quadrants, other.quadrants, atol=1e-5)
+    np.testing.assert_allclose(labels.magnitudes, other.magnitudes, atol=1e-5)
+    alone = self_training.pseudo_labels(network, pictures, mirror=False)
+    assert np.abs(alone.quadrants - labels.quadrants).max() > 1e-4
+
+
+def _batches(mirror, step=0, seed=3):
+    layers = np.zeros((6, 48, 48, 4), np.uint8)
+    layers[:, 12:36, 8:40] = (200, 90, 40, 255)
+    layers[:, 12:36, 8:16, :3] = 255  # the left is bright
+    behind = np.full((2, 48, 48, 3), 60, np.uint8)
+    labels = _labels([40] * 6)
+    return self_training.batches(layers, labels, behind, 32, 8, mirror, seed, step)
+
+
+def test_batches_mirror_pictures_together_with_their_labels():
+    (batch,) = next(_batches(mirror=True))
+    pictures, azimuth = batch["pictures"], np.degrees(batch["azimuth_rad"])
+    assert pictures.shape == (8, 32, 32, 3) and np.abs(pictures).max() <= 1.0
+    bright_left = pictures[:, 10:22, 4:11].mean((1, 2, 3)) > pictures[:, 10:22, 21:28].mean(
+        (1, 2, 3)
+    )
+    np.testing.assert_array_equal(bright_left, azimuth > 0)
+    assert 0 < bright_left.sum() < 8
+    (straight,) = next(_batches(mirror=False))
+    assert (straight["azimuth_rad"] > 0).all()
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    feed = _batches(mirror=True)
+    next(feed)
+    (second,), (again,) = next(feed), next(_batches(mirror=True, step=1))
+    (other,) = next(_batches(mirror=True, step=1, seed=4))
+    for name, values in second.items():
+        np.testing.assert_array_equal(values, again[name])
+    assert np.abs(second["pictures"] - other["pictures"]).max() > 0.1
+
+
+@pytest.mark.slow
+def test_a_student_learns_its_pseudo_labels():
+    import keras
+
+    student = StudentNetwork(resolution=32)
+    student.build()
+    model = self_training.SelfTraining(student, within_deg=30.0)
+    model.build()
+    model.compile(keras.optimizers.Adam(3e-3))
+    history = model.fit(_batches(mirror=True), steps_per_epoch=25, epochs=2, verbose=0)
+    first, last = history.history["viewpoint"]
+    assert last < 0.6 * first
+    assert history.history["within"][-1] > 0.7
