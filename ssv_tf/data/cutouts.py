@@ -73,17 +73,18 @@ def layer(source: str | os.PathLike | np.ndarray, side: int) -> np.ndarray:
     square = np.zeros((side, side, 4), np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     place = square[top : top + height, left : left + width]
-    place[..., :3] = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
-    place[..., 3] = Image.fromarray(opacity).resize((width, height), Image.Resampling.BOX)
+    parts: tuple[tuple[slice | int, np.ndarray], ...] = ((slice(3), picture), (3, opacity))
+    for channels, values in parts:
+        small = Image.fromarray(values).resize((width, height), Image.Resampling.BOX)
+        place[..., channels] = np.asarray(small)
     return square
 
 
 def box(layers: np.ndarray) -> np.ndarray:
     """Where the object lies: [n, S, S, 4] -> float32 [n, 4], top, left, bottom, right in pixels."""
-    opaque = layers[..., 3] > 127
-    return np.stack([_extent(opaque.any(axis=2)), _extent(opaque.any(axis=1))], axis=-1).reshape(
-        len(layers), 4
-    )
+    opaque: np.ndarray = layers[..., 3] > 127
+    rows, columns = (_extent(np.any(opaque, axis=axis)) for axis in (2, 1))
+    return np.stack([rows, columns], axis=-1).reshape(len(layers), 4)
 
 
 def _extent(occupied: np.ndarray) -> np.ndarray:

@@ -69,11 +69,20 @@ class PseudoLabels:
             quadrants[:, i] = self.quadrants[:, i][:, _FLIPPED]
         return PseudoLabels(self.magnitudes, quadrants)
 
+    def coded_rad(self) -> np.ndarray:
+        """The angle that each code stands for, before an Encoding's range is undone, [n, 3]."""
+        roots = np.sqrt(self.magnitudes)
+        signs = np.array(viewpoint.QUADRANT_SIGNS)[self.quadrants.argmax(axis=2)]
+        return np.arctan2(roots[..., 1] * signs[..., 1], roots[..., 0] * signs[..., 0])
+
     def azimuth_rad(self) -> np.ndarray:
-        """The likeliest azimuth in V's own angle, [n]."""
-        roots = np.sqrt(self.magnitudes[:, 0])
-        signs = np.array(viewpoint.QUADRANT_SIGNS)[self.quadrants[:, 0].argmax(axis=1)]
-        return np.arctan2(roots[:, 1] * signs[:, 1], roots[:, 0] * signs[:, 0])
+        """The likeliest azimuth in V's own angle where the full circle is encoded, [n]."""
+        return self.coded_rad()[:, 0]
+
+    def angles_deg(self, encoding: Any) -> np.ndarray:
+        """The likeliest angles in degrees, [n, 3], by V's models.encoding.Encoding."""
+        stretched = self.coded_rad() / np.asarray(encoding.stretch)
+        return np.degrees(stretched + np.asarray(encoding.centre_rad))
 
 
 def pseudo_labels(network: Any, pictures: np.ndarray, mirror: bool = True) -> PseudoLabels:
@@ -128,7 +137,7 @@ class SelfTraining(keras.Model):
         """Soft cross-entropy of the viewpoint code, and of the confidence."""
         code = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
         azimuth = ops.stop_gradient(self.student.angles_rad(y_pred))[:, 0]
-        apart = azimuth - x["azimuth_rad"]
+        apart = azimuth - x["azimuth_rad"] / self.student.encoding.stretch[0]
         apart = ops.abs(ops.arctan2(ops.sin(apart), ops.cos(apart)))
         right = ops.cast(apart <= self.within_rad, "float32")
         logit = y_pred["confidence_logit"][:, 0]
@@ -217,5 +226,6 @@ def _resized(squares: np.ndarray, middles: np.ndarray, sizes: np.ndarray, side: 
     for i, (square, (row, column), size) in enumerate(zip(squares, middles, sizes, strict=True)):
         left, top = column - size / 2, row - size / 2
         box = (max(0.0, left), max(0.0, top), min(limit, left + size), min(limit, top + size))
-        cut[i] = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR, box)
+        window = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR, box)
+        cut[i] = np.asarray(window)
     return cut

@@ -20,8 +20,8 @@ RECORD = "distill.json"
 IN_MEMORY = "pictures in memory"
 RESOLUTIONS = (32, 64, 128)
 
-_STEPS_AN_EPOCH = 100
-_HELD_OUT, _HELD_OUT_SHARE = 500, 0.1
+STEPS_AN_EPOCH = 100
+HELD_OUT, HELD_OUT_SHARE = 500, 0.1
 _WARM_UP_SHARE = 0.05
 _WEIGHT_DECAY = 1e-4
 _UNFINISHED = ".unfinished"
@@ -86,7 +86,7 @@ def distill(
     teacher = run.analysis()
     synthesis = _synthesis(run, settings)
     made_with = {"teacher": run.preset or run.path.name, **dataclasses.asdict(settings)}
-    _check_folder(out, made_with, overwrite)
+    check_folder(out, made_with, overwrite)
     options = _student_options(run.options, settings, source)
     if images is not None:
         options = options.replace(data=IN_MEMORY, where="", labels="")
@@ -98,7 +98,7 @@ def distill(
         "parameters": student.count_params(),
         "teacher_distance": _distance(student, teacher, held_out),
     }
-    _write_run(run, out, student, options, record)
+    write_run(run, out, student, options, record)
     return record
 
 
@@ -127,7 +127,8 @@ def _synthesis(run: run_folder.Run, settings: Settings):
     return run.synthesis() if settings.drawn_share and not run.options.pictures.supervised else None
 
 
-def _check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
+def check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
+    """SettingError unless `out` is free, or a student to go on with or to replace."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     ours = (out / RECORD).is_file() or (out / _UNFINISHED / RECORD).is_file()
@@ -175,7 +176,7 @@ def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures to learn on, and some to compare on."""
     if len(images) < 2:
         raise UserError("one picture is too few to learn on")
-    apart = max(1, min(_HELD_OUT, int(len(images) * _HELD_OUT_SHARE)))
+    apart = max(1, min(HELD_OUT, int(len(images) * HELD_OUT_SHARE)))
     order = np.random.default_rng(seed).permutation(len(images))
     return images[np.sort(order[apart:])], images[np.sort(order[:apart])]
 
@@ -213,19 +214,19 @@ def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite,
         seed=settings.seed,
     )
     distiller.build()
-    distiller.compile(optimizer=_optimizer(settings))
-    epochs = -(-settings.steps // _STEPS_AN_EPOCH)
+    distiller.compile(optimizer=optimizer(settings.steps, settings.rate))
+    epochs = -(-settings.steps // STEPS_AN_EPOCH)
     try:
-        kept = _prepare(out, made_with, overwrite)
-        done = _epochs_done(kept)
+        kept = prepare(out, made_with, overwrite)
+        done = epochs_done(kept)
         feed = batches.training_batches(
-            images, settings.batch_size, settings.seed, done * _STEPS_AN_EPOCH, mirror=False
+            images, settings.batch_size, settings.seed, done * STEPS_AN_EPOCH, mirror=False
         )
         distiller.fit(
             ((pictures,) for pictures in feed),
             epochs=epochs,
             shuffle=False,
-            steps_per_epoch=min(_STEPS_AN_EPOCH, settings.steps),
+            steps_per_epoch=min(STEPS_AN_EPOCH, settings.steps),
             verbose=0 if quiet else 2,
             callbacks=_callbacks(kept, distiller, settings.seed),
         )
@@ -250,19 +251,20 @@ def _callbacks(kept: Path, distiller, seed: int) -> list:
     ]
 
 
-def _optimizer(settings: Settings):
+def optimizer(steps: int, highest_rate: float):
+    """AdamW with a warm-up and a cosine to 0 over `steps`."""
     import keras
 
-    warm_up = max(1, int(settings.steps * _WARM_UP_SHARE))
+    warm_up = max(1, int(steps * _WARM_UP_SHARE))
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, settings.steps - warm_up), warmup_target=settings.rate, warmup_steps=warm_up
+        0.0, max(1, steps - warm_up), warmup_target=highest_rate, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
-def _prepare(out: Path, made_with: dict, overwrite: bool) -> Path:
+def prepare(out: Path, made_with: dict, overwrite: bool) -> Path:
     """The folder of the unfinished training; with `overwrite`, out of nothing."""
     if overwrite:
         shutil.rmtree(out, ignore_errors=True)
@@ -272,7 +274,7 @@ def _prepare(out: Path, made_with: dict, overwrite: bool) -> Path:
     return kept
 
 
-def _epochs_done(kept: Path) -> int:
+def epochs_done(kept: Path) -> int:
     """Where the callback will go on, so that the pictures go on there as well."""
     try:
         return int(json.loads((kept / "training_metadata.json").read_text())["epoch"])
@@ -300,7 +302,8 @@ def _distance(student, teacher, images: np.ndarray) -> dict:
     return found
 
 
-def _write_run(run: run_folder.Run, out: Path, student, options, record: dict) -> None:
+def write_run(run: run_folder.Run, out: Path, student, options, record: dict) -> None:
+    """Writes the student's run folder and removes what an unfinished training left."""
     calibration = run.calibration()
     if calibration is not None:
         # The teacher's confidence is not the student's: `calibrate` fits that anew.

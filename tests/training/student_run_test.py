@@ -225,7 +225,7 @@ def test_student_folder_is_a_run(student_folder):
 
 
 def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch, eager):
-    monkeypatch.setattr(student_run, "_STEPS_AN_EPOCH", 2)
+    monkeypatch.setattr(student_run, "STEPS_AN_EPOCH", 2)
     run, out = run_folder.load(teacher_run), tmp_path / "phone"
     settings = student_run.Settings(32, 0.25, 6, 4)
     whole = student_run.distill(run, tmp_path / "whole", settings, quiet=True)

@@ -1,0 +1,239 @@
+"""Trains a student that starts from ImageNet features, and writes its run folder.
+
+    V's pseudo-labels -> which end is seen (full circle) -> student on changed backgrounds
+
+No label is read. What an interrupted call of the same settings left is gone on with.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.data import cutouts, folder, read_policy
+from ssv_tf.data.reading import BadPicture
+from ssv_tf.evaluation import calibration, confidence
+from ssv_tf.training import ends, run_folder, self_training, student_run
+
+RESOLUTIONS = (64, 96, 128)
+_ENDS = "ends.npy"
+_MOST_BEHIND = 2000  # pictures kept to be put behind cut-outs
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the student is made.
+
+    Attributes:
+      resolution: side of its pictures in pixels.
+      steps: of the student, above a hundred rounded up to whole hundreds.
+      batch_size: pictures a step.
+      rate: AdamW's highest learning rate.
+      seed: of everything random.
+      ends: how front and rear are learnt first; `rounds=0` leaves them as V has them.
+    """
+
+    resolution: int = 64
+    steps: int = 1200
+    batch_size: int = 32
+    rate: float = 1e-3
+    seed: int = 0
+    ends: ends.Settings = dataclasses.field(default_factory=ends.Settings)
+
+
+def distill(
+    run: run_folder.Run,
+    out: Path,
+    settings: Settings,
+    data_dir: str,
+    backgrounds: str = "",
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Trains the student and writes its run folder.
+
+    Args:
+      run: the teacher's.
+      out: the folder.
+      settings: how.
+      data_dir: folder of unlabelled pictures, as the teacher was trained on.
+      backgrounds: folder of any pictures to put behind cut-outs; empty: the collection's own.
+      overwrite: remove what `out` holds first.
+      quiet: no progress.
+
+    Returns:
+      what `distill.json` holds, as `student_run.distill`.
+
+    Raises:
+      UserError: settings that do not fit the run, bad data, a folder of something else.
+    """
+    _check(run, settings, data_dir)
+    made_with = {
+        "teacher": run.preset or run.path.name,
+        "backbone": "efficientnet_lite0",
+        **dataclasses.asdict(settings),
+    }
+    student_run.check_folder(out, made_with, overwrite)
+    pictures = _load(run, settings, data_dir)
+    behind = _behind(backgrounds, pictures.layers)
+    teacher = run.analysis()
+    labels = self_training.pseudo_labels(
+        teacher, pictures.squares, run.options.pictures.mirror_data
+    )
+    try:
+        kept = student_run.prepare(out, made_with, overwrite)
+        labels = _with_ends(run, labels, pictures.layers, behind, settings.ends, kept, quiet)
+        train, held_out = _split(len(pictures.layers), settings.seed)
+        student = _fit(run, teacher, settings, pictures.layers, labels, train, behind, kept, quiet)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+    record = made_with | {
+        "pictures": len(train),
+        "parameters": student.count_params(),
+        "teacher_distance": _distance(student, labels, pictures.layers, held_out),
+    }
+    framing = cutouts.framing(settings.resolution).to_dict()
+    options = run.options.replace(data=data_dir, where="", labels="", **framing)
+    student_run.write_run(run, out, student, options, record)
+    return record
+
+
+def _check(run: run_folder.Run, settings: Settings, data_dir: str) -> None:
+    if settings.resolution not in RESOLUTIONS:
+        raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
+    if run.student:
+        raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
+    if not data_dir:
+        raise SettingError("`data_dir=FOLDER` is needed: the pictures are read at two sizes")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pictures:
+    """The same pictures as the teacher sees them, and as layers for the student."""
+
+    squares: np.ndarray  # uint8 [n, r, r, 3]
+    layers: np.ndarray  # uint8 [n, 2 R, 2 R, 4]
+
+
+def _load(run: run_folder.Run, settings: Settings, data_dir: str) -> _Pictures:
+    """Reads every picture once, for teacher and student; names and counts what cannot be read."""
+    framing = run.options.framing
+    paths = folder.find_pictures(data_dir)
+    skipped: list[tuple[str, str]] = []
+    squares: list[np.ndarray] = []
+    layers: list[np.ndarray] = []
+
+    def read(path: Path) -> tuple[np.ndarray, np.ndarray] | BadPicture:
+        try:
+            return framing.read(path), cutouts.layer(path, 2 * settings.resolution)
+        except BadPicture as error:
+            return error
+
+    for path, loaded in zip(paths, folder.in_threads(read, paths, None), strict=True):
+        if isinstance(loaded, BadPicture):
+            skipped.append((str(path), str(loaded)))
+        else:
+            squares.append(loaded[0])
+            layers.append(loaded[1])
+    read_policy.report_skipped(skipped, data_dir, len(layers))
+    if len(layers) < 2:
+        raise UserError(f"{data_dir} has {len(layers)} usable pictures; a student needs two")
+    return _Pictures(np.stack(squares), np.stack(layers))
+
+
+def _behind(backgrounds: str, layers: np.ndarray) -> np.ndarray:
+    """Pictures to put behind cut-outs, uint8 [m, S, S, 3]."""
+    if not backgrounds:
+        return np.ascontiguousarray(layers[:_MOST_BEHIND, ..., :3])
+    side = layers.shape[1]
+    found = folder.load_folder(
+        backgrounds, side, crop="height", canvas_heights=1.0, limit=_MOST_BEHIND
+    )
+    return found.images
+
+
+def _with_ends(run, labels, layers, behind, settings, kept, quiet):
+    """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
+    limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
+    if limited or not settings.rounds:
+        return labels
+    path = kept / _ENDS
+    if path.is_file():
+        front = np.load(path, allow_pickle=False)
+        if front.shape == (len(layers),):
+            return labels.with_front(front)
+    say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
+    try:
+        front = ends.learn_ends(layers, labels.slant_deg, labels.front, behind, settings, say)
+    except ValueError as error:
+        print(f"warning: front and rear stay as the teacher has them: {error}", flush=True)
+        return labels
+    np.save(path, front, allow_pickle=False)
+    return labels.with_front(front)
+
+
+def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    apart = max(1, min(student_run.HELD_OUT, int(count * student_run.HELD_OUT_SHARE)))
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[apart:]), np.sort(order[:apart])
+
+
+def _fit(run, teacher, settings, layers, labels, train, behind, kept, quiet):
+    import keras
+
+    from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
+
+    keras.utils.set_random_seed(settings.seed)
+    student = StudentNetwork(
+        resolution=settings.resolution,
+        backbone=EFFICIENTNET,
+        weights="imagenet",
+        centre_rad=teacher.encoding.centre_rad,
+        stretch=teacher.encoding.stretch,
+    )
+    student.build()
+    ends.freeze_first_blocks(student.backbone)
+    limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
+    model = self_training.SelfTraining(student, confidence.within_deg(limited))
+    model.build()
+    model.compile(optimizer=student_run.optimizer(settings.steps, settings.rate))
+    done = student_run.epochs_done(kept) * student_run.STEPS_AN_EPOCH
+    chosen = self_training.PseudoLabels(labels.magnitudes[train], labels.quadrants[train])
+    feed = self_training.batches(
+        layers[train], chosen, behind, settings.resolution, settings.batch_size,
+        run.options.pictures.mirror_data, settings.seed, done,
+    )  # fmt: skip
+    model.fit(
+        feed,
+        epochs=-(-settings.steps // student_run.STEPS_AN_EPOCH),
+        steps_per_epoch=min(student_run.STEPS_AN_EPOCH, settings.steps),
+        shuffle=False,
+        verbose=0 if quiet else 2,
+        callbacks=[keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False)],
+    )
+    student.backbone.trainable = True
+    return student
+
+
+def _distance(student: Any, labels, layers: np.ndarray, held_out: np.ndarray) -> dict:
+    """How far the student answers from its pseudo-labels on pictures it did not learn from."""
+    from ssv_tf.models import inference
+
+    shown = layers[held_out]
+    grey = np.full_like(shown[..., :3], 128)
+    half = shown.shape[1] // 2
+    blocks = cutouts.over(shown, grey).reshape(len(shown), half, 2, half, 2, 3)
+    squares = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    views = inference.decode(inference.predict(student, squares)).degrees
+    wanted = labels.angles_deg(student.encoding)[held_out]
+    apart = np.abs(viewpoint.wrap_deg(views - wanted))
+    found: dict = {"pictures": len(shown)}
+    for i, name in enumerate(viewpoint.ANGLES):
+        found[name] = {
+            "median_deg": float(np.median(apart[:, i])),
+            "p95_deg": float(np.percentile(apart[:, i], 95)),
+        }
+    return found
