@@ -73,7 +73,7 @@ CONSOLE_SCRIPTS = [
 ]
 
 PACKAGE_DATA = {
-    "ssv_tf": ["py.typed", "presets/**/*", "configs/*.flags"],
+    "ssv_tf": ["py.typed", "models/weights/*.npz", "presets/**/*", "configs/*.flags"],
     # TFDS reads these beside a dataset builder when the builder is made.
     "ssv_tf.data": ["**/*.tsv", "**/*.txt", "**/*.bib", "**/*.md"],
     "ssv_tf.export": ["web/**/*", "serving/**/*", "android/**/*"],

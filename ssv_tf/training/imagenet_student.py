@@ -33,7 +33,7 @@ class Settings:
       batch_size: pictures a step.
       rate: AdamW's highest learning rate.
       seed: of everything random.
-      ends: how front and rear are learnt first; `rounds=0` leaves them as V has them.
+      end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
     """
 
     resolution: int = 64
@@ -41,7 +41,7 @@ class Settings:
     batch_size: int = 32
     rate: float = 1e-3
     seed: int = 0
-    ends: ends.Settings = dataclasses.field(default_factory=ends.Settings)
+    end_learning: ends.Settings = dataclasses.field(default_factory=ends.Settings)
 
 
 def distill(
@@ -85,7 +85,9 @@ def distill(
     )
     try:
         kept = student_run.prepare(out, made_with, overwrite)
-        labels = _with_ends(run, labels, pictures.layers, behind, settings.ends, kept, quiet)
+        labels = _with_ends(
+            run, labels, pictures.layers, behind, settings.end_learning, kept, quiet
+        )
         train, held_out = _split(len(pictures.layers), settings.seed)
         student = _fit(run, teacher, settings, pictures.layers, labels, train, behind, kept, quiet)
     except OSError as error:

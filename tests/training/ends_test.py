@@ -54,27 +54,3 @@ def test_end_on_views_join_in_equal_numbers_by_rank():
     joined = np.flatnonzero(new_weights[50:])
     assert (joined < 25).sum() == (joined >= 25).sum() == 15
     assert not new_wanted[50:65].any() and new_wanted[85:].all()
-
-
-@pytest.mark.slow
-def test_ends_are_carried_from_slanting_views_to_end_on_ones():
-    """Boxes with a bright stripe at the front; V is right about slanting ones alone."""
-    slant, is_front, front = _views(600)
-    rng = np.random.default_rng(2)
-    layers = np.zeros((600, 64, 64, 4), np.uint8)
-    for i in range(600):
-        width = int(20 + 0.4 * slant[i])
-        left = (64 - width) // 2
-        layers[i, 20:44, left : left + width] = (*rng.integers(60, 180, 3), 255)
-        stripe = (250, 250, 60) if is_front[i] else (200, 20, 20)
-        layers[i, 30:36, left + 2 : left + width - 2, :3] = stripe
-    behind = rng.integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
-    told = []
-    answers = ends.learn_ends(
-        layers, slant, front, behind, ends.Settings(rounds=2, steps=30, batch_size=16), told.append
-    )
-    end_on = slant < ends._END_ON_DEG
-    assert ((front > 0.5) == is_front)[end_on].mean() < 0.65
-    assert ((answers > 0.5) == is_front)[end_on].mean() > 0.9
-    np.testing.assert_array_equal(answers[~end_on], front[~end_on])
-    assert len(told) == 2

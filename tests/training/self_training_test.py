@@ -1,11 +1,9 @@
 """Pseudo-labels and the batches that a student with ImageNet features learns from."""
 
 import numpy as np
-import pytest
 
 from ssv_tf import viewpoint
 from ssv_tf.models.analysis import AnalysisNetwork
-from ssv_tf.models.student import StudentNetwork
 from ssv_tf.training import self_training
 from ssv_tf.training.self_training import PseudoLabels
 
@@ -84,18 +82,3 @@ def test_a_batch_is_a_function_of_seed_and_step():
     for name, values in second.items():
         np.testing.assert_array_equal(values, again[name])
     assert np.abs(second["pictures"] - other["pictures"]).max() > 0.1
-
-
-@pytest.mark.slow
-def test_a_student_learns_its_pseudo_labels():
-    import keras
-
-    student = StudentNetwork(resolution=32)
-    student.build()
-    model = self_training.SelfTraining(student, within_deg=30.0)
-    model.build()
-    model.compile(keras.optimizers.Adam(3e-3))
-    history = model.fit(_batches(mirror=True), steps_per_epoch=25, epochs=2, verbose=0)
-    first, last = history.history["viewpoint"]
-    assert last < 0.6 * first
-    assert history.history["within"][-1] > 0.7

@@ -1,0 +1,77 @@
+"""The whole way of a student with ImageNet features, on a few pictures and two steps."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import inference
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
+from ssv_tf.training import config, ends, imagenet_student, run_folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    analysis = AnalysisNetwork(resolution=32, width=0.03, style_size=8)
+    synthesis = SynthesisNetwork(resolution=32, width=0.03, mapping_layers=1, volume_size=8)
+    analysis.build()
+    synthesis.build()
+    run_folder.save_models(folder / "models", analysis, synthesis)
+    (folder / "options.json").write_text(config.Options.of(data="photos").to_json())
+    Calibration((1.0, 1.0, 1.0), (180.0, 0.0, 0.0), pictures=30).save(folder / "calibration.json")
+    return run_folder.load(folder)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        picture = np.zeros((40, 60, 3), np.uint8)
+        picture[8:32, 6:54] = rng.integers(60, 255, 3)
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys):
+    settings = imagenet_student.Settings(steps=2, batch_size=4)
+    out = tmp_path / "student"
+    record = imagenet_student.distill(run, out, settings, str(pictures), quiet=True)
+    assert "front and rear stay as the teacher has them" in capsys.readouterr().out
+    assert record["pictures"] == 11 and record["teacher_distance"]["pictures"] == 1
+    student = run_folder.load(out)
+    assert student.student == "run" and student.options.framing.crop == "longest"
+    assert student.options.framing.resolution == 64
+    squares = np.zeros((2, 64, 64, 3), np.uint8)
+    degrees = inference.decode(inference.predict(student.analysis(), squares)).degrees
+    assert degrees.shape == (2, 3) and np.isfinite(degrees).all()
+    assert json.loads((out / "distill.json").read_text())["backbone"] == "efficientnet_lite0"
+    assert not (out / ".unfinished").exists()
+    with pytest.raises(SettingError, match="holds a student"):
+        imagenet_student.distill(run, out, settings, str(pictures), quiet=True)
+    with pytest.raises(UserError, match="is a student itself"):
+        imagenet_student.distill(student, tmp_path / "other", settings, str(pictures))
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_other_sizes_are_refused(run, pictures, tmp_path, size):
+    with pytest.raises(SettingError, match=f"resolution={size}"):
+        imagenet_student.distill(
+            run, tmp_path / "s", imagenet_student.Settings(resolution=size), str(pictures)
+        )
+
+
+def test_what_cannot_be_read_leaves_nothing_behind(run, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    settings = imagenet_student.Settings(end_learning=ends.Settings(rounds=0))
+    with pytest.raises(UserError, match="empty"):
+        imagenet_student.distill(run, tmp_path / "s", settings, str(empty))
+    assert not (tmp_path / "s").exists()
