@@ -15,7 +15,8 @@ def test_a_file_that_is_there_comes_before_the_packages(tmp_path, monkeypatch):
     (tmp_path / "configs" / "cars.flags").write_text("--steps=1\n")
     assert list(recipes.expanded(["--flagfile=configs/cars.flags"])) == ["--steps=1"]
     assert recipes.find("cars") == packaged
-    for name in ("elsewhere/cars.flags", "cars.txt", "no_such", "configs"):
+    wrong = ("elsewhere/cars.flags", "cars.txt", "no_such", "configs", "", "configs/", "x" * 5000)
+    for name in wrong:
         with pytest.raises(FlagError, match="no such file"):
             recipes.find(name)
 

@@ -38,14 +38,13 @@ def find(path: str | os.PathLike) -> Path:
     Raises:
       FlagError: there is none.
     """
-    path = Path(path)
-    packaged = FOLDER / path.with_suffix(SUFFIX).name
-    inside = str(path.parent) in (".", "configs") and path.suffix in ("", SUFFIX)
-    if path.is_file() or not (inside and packaged.is_file()):
-        if not path.is_file():
-            raise FlagError(f"no such file: {path}")
-        return path
-    return packaged
+    if os.path.isfile(path):
+        return Path(path)
+    place, name = os.path.split(path)
+    packaged = FOLDER / (name if name.endswith(SUFFIX) else name + SUFFIX)
+    if place in ("", "configs") and packaged.stem in names():
+        return packaged
+    raise FlagError(f"no such file: {os.fspath(path)}")
 
 
 def expanded(words: Sequence[str], depth: int = 0) -> Iterator[str]:

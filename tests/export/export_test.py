@@ -486,7 +486,9 @@ def test_pictures_for_ranges_and_for_comparison_are_different_ones(run_folder):
 def test_a_run_whose_pictures_are_gone_is_measured_on_its_own_drawings(analysis, tmp_path):
     options = config.Options.of(data="/no/such/folder", resolution=SIZE)
     files.write_atomically(tmp_path / "options.json", options.to_json())
-    synthesis = SynthesisNetwork(SIZE, 0.03, code_size=4, mapping_layers=1, volume_size=8)
+    synthesis = SynthesisNetwork(
+        resolution=SIZE, width=0.03, code_size=4, mapping_layers=1, volume_size=8
+    )
     synthesis.build()
     runs.save_models(tmp_path / "models", analysis, synthesis)
     found = sample.of_run(runs.load(tmp_path), (3, 4), 0, "skip")
