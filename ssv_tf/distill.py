@@ -1,12 +1,15 @@
-"""Makes a phone-size student of a run: a run folder of its own, for every other command.
+"""Makes a student of a run: a run folder of its own, for every other command.
 
   python -m ssv_tf.distill --run=RUN --out=runs/phone
+  python -m ssv_tf.distill --run=RUN --out=runs/mine --backbone=efficientnet_lite0 --data_dir=FOLDER
   python -m ssv_tf.calibrate --run=runs/phone --overwrite ...   # also makes it tell how sure it is
   python -m ssv_tf.export --run=runs/phone --out=exported
 
-No label is read: V teaches on unlabelled pictures, and S draws more with known viewpoints. The
-run's calibration is copied, as the student answers in V's own angles. Ctrl-C loses nothing but the
-last hundred steps: the same command goes on.
+No label is read: V teaches on unlabelled pictures, and S draws more with known viewpoints. With
+--backbone=efficientnet_lite0 the student starts from ImageNet features, learns front and rear of
+end-on views anew and sees every picture on changed backgrounds, so that it fits other photos too.
+The run's calibration is copied, as a student answers in V's own angles. Ctrl-C loses nothing but
+the last hundred steps: the same command goes on.
 """
 
 import dataclasses
@@ -20,7 +23,8 @@ from ssv_tf import viewpoint
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError
-from ssv_tf.training import run_folder, student_run
+from ssv_tf.models.student import BACKBONES, EFFICIENTNET, MOBILENET
+from ssv_tf.training import imagenet_student, run_folder, student_run
 
 
 def define_flags() -> None:
@@ -37,20 +41,32 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "resolution",
         str(default.resolution),
-        list(map(str, student_run.RESOLUTIONS)),
+        sorted(
+            {*map(str, student_run.RESOLUTIONS), *map(str, imagenet_student.RESOLUTIONS)}, key=int
+        ),
         "Picture side in pixels.",
     )
+    flags.DEFINE_enum(
+        "backbone", MOBILENET, BACKBONES,
+        f"Network: {MOBILENET} for phones; {EFFICIENTNET} from ImageNet features.",
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "backgrounds", "", "Folder of any pictures to put behind objects cut out on black; empty: "
+        f"the collection's own. For --backbone={EFFICIENTNET}.",
+    )  # fmt: skip
     flags.DEFINE_float(
-        "width", default.width, "Times MobileNetV3-small's channels.", lower_bound=0.1,
+        "width", None, f"Times MobileNetV3-small's channels; {default.width}.", lower_bound=0.1,
         upper_bound=4.0,
     )  # fmt: skip
     flags.DEFINE_integer(
-        "steps", default.steps, "Training steps, above a hundred rounded up to whole hundreds.",
+        "steps", None, "Training steps, above a hundred rounded up to whole hundreds; "
+        f"{default.steps}, or {imagenet_student.Settings.steps} for {EFFICIENTNET}.",
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)
     flags.DEFINE_float(
-        "drawn_share", default.drawn_share, "Pictures S draws, as a share of the real ones.",
+        "drawn_share", None,
+        f"Pictures S draws, as a share of the real ones; {default.drawn_share}.",
         lower_bound=0.0, upper_bound=4.0,
     )  # fmt: skip
     flags.DEFINE_integer("seed", default.seed, "Seed of everything random.", lower_bound=0)
@@ -69,13 +85,36 @@ def main(argv: Sequence[str]) -> None:
         raise FlagError("--where needs --data_dir")
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     source = student_run.Source(values.data_dir, values.where, values.limit)
-    names = [field.name for field in dataclasses.fields(student_run.Settings)]
-    asked: dict[str, Any] = {name: values[name].value for name in names if name in values}
-    asked["resolution"] = int(values.resolution)
     out = Path(values.out)
-    model.distill(source, out, overwrite=values.overwrite, quiet=values.quiet, **asked)
+    model.distill(
+        source,
+        out,
+        backbone=values.backbone,
+        backgrounds=values.backgrounds,
+        overwrite=values.overwrite,
+        quiet=values.quiet,
+        **_settings(values),
+    )
     print(table(student_run.read_record(out)))
     print(f"run folder: {out}")
+
+
+def _settings(values: Any) -> dict[str, Any]:
+    """What was asked for, or has a flag's default; FlagError for what the network has not."""
+    from_imagenet = values.backbone == EFFICIENTNET
+    if values.backgrounds and not from_imagenet:
+        raise FlagError(f"--backgrounds is for --backbone={EFFICIENTNET}")
+    kind = imagenet_student.Settings if from_imagenet else student_run.Settings
+    names = {field.name for field in dataclasses.fields(kind)}
+    asked: dict[str, Any] = {"resolution": int(values.resolution)}
+    for name in ("steps", "batch_size", "seed", "width", "drawn_share"):
+        value = values[name].value
+        if value is None:
+            continue
+        if name not in names:
+            raise FlagError(f"--{name} is not for --backbone={values.backbone}")
+        asked[name] = value
+    return asked
 
 
 def table(record: dict) -> str:

@@ -349,11 +349,13 @@ class ViewpointModel:
         pictures: "Pictures | Source | None" = None,
         out: str | os.PathLike | None = None,
         *,
+        backbone: str = "mobilenet_v3_small",
+        backgrounds: str | os.PathLike = "",
         overwrite: bool = False,
         quiet: bool = False,
         **settings: Any,
     ) -> "ViewpointModel":
-        """Trains a phone-size student on unlabelled pictures; reads no label.
+        """Trains a student on unlabelled pictures; reads no label.
 
             student = model.distill("photos/", out="runs/phone", steps=4000)
             student.calibrate(labelled_pictures, angles)    # gives it a confidence of its own
@@ -362,35 +364,31 @@ class ViewpointModel:
           pictures: as `predict` takes them, or a `training.student_run.Source`; None: what the run
             was trained on.
           out: run folder of the student; None: runs/NAME_student.
+          backbone: "mobilenet_v3_small", for phones, imitates this model and its synthesis
+            network's drawings. "efficientnet_lite0" starts from ImageNet features, learns front
+            and rear anew and looks at changed backgrounds (`training.imagenet_student`); its
+            pictures are a folder.
+          backgrounds: a folder of any pictures to put behind objects that are cut out on black;
+            for "efficientnet_lite0".
           overwrite: remove what the folder holds first. Else an interrupted call goes on, and
             one that is finished is an error.
           quiet: no progress bar.
-          settings: of `training.student_run.Settings`: resolution, width, steps, batch_size, ...
+          settings: of `training.student_run.Settings` or `training.imagenet_student.Settings`:
+            resolution, steps, batch_size, ...
 
         Returns:
           the student, with this model's calibration.
 
         Raises:
           UserError: pictures that cannot be used, or a folder of something else.
-          ValueError: an unknown setting.
+          ValueError: an unknown backbone or setting.
         """
-        from ssv_tf.training import student_run
+        from ssv_tf.api import distilling
 
-        chosen = student_run.Settings(**_known(settings, student_run.Settings))
         target = Path(out or f"runs/{self.name}_student")
-        source, images = student_run.Source(), None
-        if isinstance(pictures, student_run.Source):
-            source = pictures
-        elif isinstance(pictures, (str, os.PathLike)) and os.path.isdir(pictures):
-            source = student_run.Source(os.fspath(pictures))
-        elif pictures is not None:
-            images = self._reader.at(chosen.resolution).squares(pictures)
-        student_run.distill(
-            self._current_run(), target, chosen, source, overwrite, quiet, images=images
-        )
+        request = distilling.Request(backbone, os.fspath(backgrounds), overwrite, quiet)
+        distilling.distill(self._current_run(), target, pictures, request, settings, self._reader)
         return ViewpointModel(run_folder.load(target))
-
-    # --- Within ---------------------------------------------------------------------------------
 
     @functools.cached_property
     def _raw(self) -> labelled.Predict:
@@ -446,12 +444,3 @@ class ViewpointModel:
                 ViewpointWarning,
                 stacklevel=3,
             )
-
-
-def _known(settings: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """The settings, all of which the dataclass has; ValueError where it has one not."""
-    names = [field.name for field in dataclasses.fields(kind)]
-    unknown = sorted(set(settings) - set(names))
-    if unknown:
-        raise ValueError(f"unknown setting {', '.join(unknown)}; there are {', '.join(names)}")
-    return dict(settings)

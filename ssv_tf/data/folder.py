@@ -102,7 +102,7 @@ def load_folder(
     """
     framing = Framing(resolution, crop, canvas_heights, padding)
     read_policy.check_policy(bad_pictures)
-    paths, skipped = _chosen_paths(folder, only, limit, seed)
+    paths, skipped = choose_paths(folder, only, limit, seed)
     if skipped and bad_pictures == read_policy.STOP:
         read_policy.stop_at(*skipped[0])
 
@@ -127,10 +127,20 @@ def load_folder(
     return PictureSet(good, images[: len(good)], None, skipped)
 
 
-def _chosen_paths(
-    folder: str | os.PathLike, only: Collection[str] | None, limit: int | None, seed: int
+def choose_paths(
+    folder: str | os.PathLike,
+    only: Collection[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> tuple[dict[str, Path], list[tuple[str, str]]]:
-    """(name -> path of the pictures to read, sorted by name; (name, reason) of those not there)."""
+    """The pictures that `load_folder` would read with the same arguments.
+
+    Returns:
+      {name: path}, sorted by name; (name, reason) of each that is not there.
+
+    Raises:
+      UserError: no such folder, or no picture chosen.
+    """
     found = find_pictures(folder)
     if not found:
         raise UserError(f"no picture below {folder} (looked for {', '.join(sorted(SUFFIXES))})")

@@ -99,7 +99,7 @@ def load_collection(
         raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
     of_labels = None if where_table else where
     angles = labels_table.read_labels(labels, of_labels, bad_rows) if labels else None
-    only = _selected(spec, labels, where, where_table, bad_rows)
+    only = selected_names(spec, where, where_table or labels, bad_rows)
     if labelled_only:
         if angles is None:
             raise SettingError("labelled_only needs labels")
@@ -117,10 +117,29 @@ def _check_limit(limit: int | None) -> None:
         raise SettingError(f"limit is at least 1, not {limit}")
 
 
-def _selected(spec, labels, where, where_table, bad_rows) -> set[str] | None:
+def selected_names(
+    folder: str | os.PathLike,
+    where: str | None,
+    table: str | os.PathLike | None = None,
+    bad_rows: str = read_policy.STOP,
+) -> set[str] | None:
+    """Filenames that a condition chooses; no angle is read.
+
+    Args:
+      folder: of pictures.
+      where: condition on a column of the table (`labels.parse_condition`); empty: all pictures.
+      table: CSV; None: labels.csv in the folder.
+      bad_rows: see `labels.read_labels`.
+
+    Returns:
+      the names, or None for all pictures.
+
+    Raises:
+      UserError: it chooses none, or the table cannot be read.
+    """
     if not where:
         return None
-    table = where_table or labels or os.path.join(spec, "labels.csv")
+    table = table or os.path.join(folder, "labels.csv")
     selected = labels_table.select_filenames(table, where, bad_rows)
     if not selected:
         raise UserError(f"{where} chooses no row of {table}")

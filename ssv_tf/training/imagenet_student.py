@@ -13,10 +13,11 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import cutouts, folder, read_policy
+from ssv_tf.data import cutouts, folder, read_policy, sources
 from ssv_tf.data.reading import BadPicture
 from ssv_tf.evaluation import calibration, confidence
 from ssv_tf.training import ends, run_folder, self_training, student_run
+from ssv_tf.training.student_run import Source
 
 RESOLUTIONS = (64, 96, 128)
 _ENDS = "ends.npy"
@@ -48,7 +49,7 @@ def distill(
     run: run_folder.Run,
     out: Path,
     settings: Settings,
-    data_dir: str,
+    source: Source,
     backgrounds: str = "",
     overwrite: bool = False,
     quiet: bool = False,
@@ -59,7 +60,7 @@ def distill(
       run: the teacher's.
       out: the folder.
       settings: how.
-      data_dir: folder of unlabelled pictures, as the teacher was trained on.
+      source: a folder of unlabelled pictures, such as the teacher was trained on.
       backgrounds: folder of any pictures to put behind cut-outs; empty: the collection's own.
       overwrite: remove what `out` holds first.
       quiet: no progress.
@@ -70,14 +71,14 @@ def distill(
     Raises:
       UserError: settings that do not fit the run, bad data, a folder of something else.
     """
-    _check(run, settings, data_dir)
+    source = _check(run, settings, source)
     made_with = {
         "teacher": run.preset or run.path.name,
         "backbone": "efficientnet_lite0",
         **dataclasses.asdict(settings),
     }
     student_run.check_folder(out, made_with, overwrite)
-    pictures = _load(run, settings, data_dir)
+    pictures = _load(run, settings, source)
     behind = _behind(backgrounds, pictures.layers)
     teacher = run.analysis()
     labels = self_training.pseudo_labels(
@@ -98,18 +99,28 @@ def distill(
         "teacher_distance": _distance(student, labels, pictures.layers, held_out),
     }
     framing = cutouts.framing(settings.resolution).to_dict()
-    options = run.options.replace(data=data_dir, where="", labels="", **framing)
+    options = run.options.replace(
+        data=source.data_dir, where=source.where, limit=source.limit, labels="", **framing
+    )
     student_run.write_run(run, out, student, options, record)
     return record
 
 
-def _check(run: run_folder.Run, settings: Settings, data_dir: str) -> None:
+def _check(run: run_folder.Run, settings: Settings, source: Source) -> Source:
+    """The source, with the run's own folder where none is given; an error for what cannot be."""
     if settings.resolution not in RESOLUTIONS:
         raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
     if run.student:
         raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
-    if not data_dir:
-        raise SettingError("`data_dir=FOLDER` is needed: the pictures are read at two sizes")
+    if source.data_dir:
+        return source
+    asked = run.options.pictures
+    if not Path(asked.data).is_dir():
+        raise SettingError(
+            f"{asked.data} is no folder of pictures; give one with `data_dir=FOLDER`: they are "
+            "read at two sizes"
+        )
+    return Source(asked.data, asked.where, asked.limit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +131,14 @@ class _Pictures:
     layers: np.ndarray  # uint8 [n, 2 R, 2 R, 4]
 
 
-def _load(run: run_folder.Run, settings: Settings, data_dir: str) -> _Pictures:
+def _load(run: run_folder.Run, settings: Settings, source: Source) -> _Pictures:
     """Reads every picture once, for teacher and student; names and counts what cannot be read."""
     framing = run.options.framing
-    paths = folder.find_pictures(data_dir)
-    skipped: list[tuple[str, str]] = []
+    data_dir = source.data_dir
+    asked = run.options.pictures
+    table = asked.labels if data_dir == asked.data else ""
+    only = sources.selected_names(data_dir, source.where, table)
+    paths, skipped = folder.choose_paths(data_dir, only, source.limit or None)
     squares: list[np.ndarray] = []
     layers: list[np.ndarray] = []
 
@@ -134,9 +148,10 @@ def _load(run: run_folder.Run, settings: Settings, data_dir: str) -> _Pictures:
         except BadPicture as error:
             return error
 
-    for path, loaded in zip(paths, folder.in_threads(read, paths, None), strict=True):
+    results = folder.in_threads(read, paths.values(), None)
+    for name, loaded in zip(paths, results, strict=True):
         if isinstance(loaded, BadPicture):
-            skipped.append((str(path), str(loaded)))
+            skipped.append((name, str(loaded)))
         else:
             squares.append(loaded[0])
             layers.append(loaded[1])

@@ -4,14 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from in_process import run_command
 from PIL import Image
 
+import ssv_tf
+from ssv_tf import distill
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import config, ends, imagenet_student, run_folder
+from ssv_tf.training.student_run import Source
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def pictures(tmp_path):
 def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys):
     settings = imagenet_student.Settings(steps=2, batch_size=4)
     out = tmp_path / "student"
-    record = imagenet_student.distill(run, out, settings, str(pictures), quiet=True)
+    record = imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
     assert "front and rear stay as the teacher has them" in capsys.readouterr().out
     assert record["pictures"] == 11 and record["teacher_distance"]["pictures"] == 1
     student = run_folder.load(out)
@@ -55,16 +59,16 @@ def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, cap
     assert json.loads((out / "distill.json").read_text())["backbone"] == "efficientnet_lite0"
     assert not (out / ".unfinished").exists()
     with pytest.raises(SettingError, match="holds a student"):
-        imagenet_student.distill(run, out, settings, str(pictures), quiet=True)
+        imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
     with pytest.raises(UserError, match="is a student itself"):
-        imagenet_student.distill(student, tmp_path / "other", settings, str(pictures))
+        imagenet_student.distill(student, tmp_path / "other", settings, Source(str(pictures)))
 
 
 @pytest.mark.parametrize("size", [32, 48])
 def test_other_sizes_are_refused(run, pictures, tmp_path, size):
     with pytest.raises(SettingError, match=f"resolution={size}"):
         imagenet_student.distill(
-            run, tmp_path / "s", imagenet_student.Settings(resolution=size), str(pictures)
+            run, tmp_path / "s", imagenet_student.Settings(resolution=size), Source(str(pictures))
         )
 
 
@@ -73,5 +77,48 @@ def test_what_cannot_be_read_leaves_nothing_behind(run, tmp_path):
     empty.mkdir()
     settings = imagenet_student.Settings(end_learning=ends.Settings(rounds=0))
     with pytest.raises(UserError, match="empty"):
-        imagenet_student.distill(run, tmp_path / "s", settings, str(empty))
+        imagenet_student.distill(run, tmp_path / "s", settings, Source(str(empty)))
     assert not (tmp_path / "s").exists()
+
+
+def test_pictures_are_chosen_by_a_condition_and_the_runs_own_folder_is_the_default(
+    run, pictures, tmp_path, capsys
+):
+    rows = [f"{i}.png,{i % 2}" for i in range(12)]
+    (pictures / "labels.csv").write_text("\n".join(["filename,class_id", *rows]) + "\n")
+    settings = imagenet_student.Settings(steps=1, batch_size=2)
+    chosen = Source(str(pictures), "class_id%2==1")
+    record = imagenet_student.distill(run, tmp_path / "s", settings, chosen, quiet=True)
+    assert record["pictures"] == 5 and record["teacher_distance"]["pictures"] == 1
+    with pytest.raises(SettingError, match="photos is no folder of pictures"):
+        imagenet_student.distill(run, tmp_path / "t", settings, Source())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "more", "expected"),
+    [
+        ("resnet", {}, "backbone is one of"),
+        ("mobilenet_v3_small", {"backgrounds": "photos"}, "backgrounds are for"),
+        ("efficientnet_lite0", {"width": 2.0}, "unknown setting width"),
+        ("efficientnet_lite0", {"pictures": np.zeros((2, 8, 8, 3), np.uint8)}, "reads a folder"),
+    ],
+)
+def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbone, more, expected):
+    model = ssv_tf.load(run.path)
+    pictures = more.pop("pictures", None)
+    with pytest.raises(ValueError, match=expected):
+        model.distill(pictures, tmp_path / "s", backbone=backbone, **more)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--backgrounds=photos"], "--backgrounds is for --backbone=efficientnet_lite0"),
+        (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
+        (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
+    ],
+)
+def test_the_command_refuses_it_in_one_line(run, tmp_path, capsys, flags, expected):
+    assert run_command(distill, f"--run={run.path}", f"--out={tmp_path / 's'}", *flags) != 0
+    error = capsys.readouterr().err
+    assert expected in error and "Traceback" not in error
