@@ -37,11 +37,13 @@ EXTRAS = {
         *SERVING,
         "dill>=0.3.8",
         "hypothesis>=6.100",
+        "import-linter>=2.3",
         "mtcnn>=1.0",
         "mypy>=1.15",
         "playwright>=1.50",  # drives the browser that is there, and brings none
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "pyyaml>=6",
         "ruff>=0.9",
     ],

@@ -8,13 +8,13 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf import __version__
+from ssv_tf import __version__, config
 from ssv_tf.base import markdown
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import sources
 from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation import cards
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
 _NOT_STATED = "Not stated by whoever exported the model."

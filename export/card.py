@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ssv_tf import config
 from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import litert, parity
 from ssv_tf.export.about import About
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
-from ssv_tf.training import config
 
 _COMMONEST = 5
 # Settings that tell a reader how the run was trained.

@@ -19,10 +19,10 @@ from pathlib import Path
 from absl import flags
 from PIL import Image
 
-from ssv_tf.api.pictures import Ledger, expand
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, reading
+from ssv_tf.data.inputs import Ledger, expand
 from ssv_tf.export.serving import calls
 from ssv_tf.export.serving.names import DEFAULT_MODEL
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf.base import cli
+from ssv_tf import config
+from ssv_tf.base import cli, presets
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import sources
 from ssv_tf.evaluation import cards
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 # Settings that name folders and files of whoever trained.
 _PRIVATE = ("run_dir", "labels", "score_data", "score_labels")
@@ -110,7 +111,7 @@ def public_options(options: config.Options) -> config.Options:
     hidden = {name: config.SETTINGS[name].rule.default for name in _PRIVATE}
     if options.pictures.data != sources.EMBEDDED:
         hidden["data"] = _OWN_DATA
-    if options.run.init_from not in run_folder.presets():
+    if options.run.init_from not in presets.names():
         hidden["init_from"] = ""
     return options.replace(**hidden)
 

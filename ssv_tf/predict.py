@@ -14,11 +14,11 @@ from pathlib import Path
 from absl import flags
 
 from ssv_tf.api.model import ViewpointModel
-from ssv_tf.api.pictures import Ledger, expand
 from ssv_tf.api.results import Views, png
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data import read_policy
+from ssv_tf.data.inputs import Ledger, expand
 from ssv_tf.training import run_folder
 
 _LONGEST_STEM = 200  # bytes; a file's name has at most 255

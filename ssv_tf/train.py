@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError
-from ssv_tf.training import config
 
 
 def define_flags() -> None:

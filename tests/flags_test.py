@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from places import ROOT
 
-from ssv_tf.training import config
+from ssv_tf import config
 
 SETTINGS = """
 accumulate analysis_rate analysis_width azimuth_range_deg bad_pictures bad_rows batch_size

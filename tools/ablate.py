@@ -25,9 +25,10 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 from tools import ablation_table
 
 BASE = "base"
@@ -208,7 +209,7 @@ def score_run(run_dir: Path) -> dict[str, Any]:
     run = run_folder.load(run_dir)
     asked = types.SimpleNamespace(calibrate_on=ablation_table.CALIBRATE_ON, data_dir="", seed=0)
     outcome = scoring.evaluate(
-        labelled.predictor(run),
+        labelled.predictor(run.analysis()),
         labelled.load_split(run.options, asked),
         azimuth=calibration.azimuth_kind(run.options),
     )

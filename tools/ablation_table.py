@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ssv_tf import config
 from ssv_tf.evaluation import report
-from ssv_tf.training import config
 
 HEADING = "# Ablations"
 CALIBRATE_ON = 100

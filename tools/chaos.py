@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.training import checkpoints, config
+from ssv_tf.training import checkpoints
 
 _WATCH_S = 0.003
 _MOMENTS = {"starting": 0.4, "after a checkpoint": 0.35, "writing a checkpoint": 0.25}

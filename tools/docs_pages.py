@@ -166,7 +166,7 @@ def commands_text() -> str:
 
 def settings_text() -> str:
     """Every setting of a training run, as flags, by the part that owns it."""
-    config = importlib.import_module("ssv_tf.training.config")
+    config = importlib.import_module("ssv_tf.config")
     by_name, lines = {flag.name: flag for flag in _settings()}, []
     for part in dict.fromkeys(setting.part for setting in config.SETTINGS.values()):
         own = [by_name[name] for name, s in config.SETTINGS.items() if s.part == part]
@@ -198,7 +198,7 @@ FILLED_IN = {
 
 
 def _settings() -> list[flags.Flag]:
-    config = importlib.import_module("ssv_tf.training.config")
+    config = importlib.import_module("ssv_tf.config")
     return flags_of(config.define_flags)
 
 

@@ -208,7 +208,7 @@ def _with_interval(numbers, key, form):
 
 def _fitted_predictor(run: run_folder.Run) -> labelled.Predict:
     """What V says of square pictures of any size, fitted as its training pictures were."""
-    framing, predict = run.options.framing, labelled.predictor(run)
+    framing, predict = run.options.framing, labelled.predictor(run.analysis())
 
     def fitted(images):
         return predict(np.stack([framing.fit(image) for image in images]))

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base import cli, files, stderr
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.training import config
 
 _KINDS_SHOWN = 16
 _PEAK_SIDES = (1024, 2048, 3072)

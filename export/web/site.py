@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import folder
-from ssv_tf.training import config
 
 BUILT = Path(__file__).parent / "dist"
 BUILT_FILES = (

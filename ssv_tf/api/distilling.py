@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssv_tf.api.pictures import Pictures
 from ssv_tf.api.reader import PictureReader
+from ssv_tf.data.inputs import Pictures
 from ssv_tf.models.student import BACKBONES, EFFICIENTNET
 from ssv_tf.training import imagenet_student, run_folder, student_run
 from ssv_tf.training.student_run import Source

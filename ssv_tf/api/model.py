@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ssv_tf import viewpoint
-from ssv_tf.api import pictures as pictures_of
+from ssv_tf import config, viewpoint
 from ssv_tf.api.angles import Angles
-from ssv_tf.api.pictures import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.api.reader import PictureReader
 from ssv_tf.api.results import CalibrationResult, Score, Turntable, Views
 from ssv_tf.base import backend  # noqa: F401  (before anything else loads Keras)
 from ssv_tf.base.errors import UserError, ViewpointWarning
-from ssv_tf.data import folder, read_policy
+from ssv_tf.data import folder, inputs, read_policy
 from ssv_tf.data.collection import PictureSet
+from ssv_tf.data.inputs import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.evaluation import calibration as calibrations
 from ssv_tf.evaluation import drawing, labelled, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
-from ssv_tf.training import config, run_folder, turntable
+from ssv_tf.training import run_folder, turntable
 
 if TYPE_CHECKING:
     from ssv_tf.export.formats import Exported
@@ -110,12 +109,12 @@ class ViewpointModel:
           ValueError: something that is no picture.
         """
         ledger = Ledger(bad_pictures, on_skip)
-        items = pictures_of.expand(pictures, ledger)
+        items = inputs.expand(pictures, ledger)
         self._warn_if_uncalibrated()
         read: list[Item] = []
         degrees: list[np.ndarray] = []
         confidence: list[np.ndarray] = []
-        for good, images in pictures_of.read_squares(items, self._reader.square, ledger):
+        for good, images in inputs.read_squares(items, self._reader.square, ledger):
             read += good
             part, probability = self._answers(images)
             degrees.append(part)
@@ -249,9 +248,9 @@ class ViewpointModel:
         Raises:
           UserError: it cannot be read.
         """
-        item = pictures_of.one(picture)
+        item = inputs.one(picture)
         try:
-            shown = pictures_of.read(item.source, shortest=640)
+            shown = inputs.read(item.source, shortest=640)
         except folder.BadPicture as error:
             raise UserError(f"{item.name}: {error}") from error
         if angles_deg is None:
@@ -393,7 +392,7 @@ class ViewpointModel:
     @functools.cached_property
     def _raw(self) -> labelled.Predict:
         """uint8 [n, R, R, 3] -> the network's own answers."""
-        return labelled.predictor(self.run)
+        return labelled.predictor(self.run.analysis())
 
     @functools.cached_property
     def _reader(self) -> PictureReader:

@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 
 from ssv_tf.api import angles as angles_of
-from ssv_tf.api import pictures as pictures_of
 from ssv_tf.api.angles import Angles
-from ssv_tf.api.pictures import Item, Ledger, Pictures
 from ssv_tf.base.errors import UserError
-from ssv_tf.data import read_policy
+from ssv_tf.data import inputs, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.framing import Framing
+from ssv_tf.data.inputs import Item, Ledger, Pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,7 @@ class PictureReader:
 
     def square(self, item: Item) -> np.ndarray:
         """One picture, uint8 [R, R, 3]; `reading.BadPicture` where it cannot be read."""
-        return self.framing.fit(pictures_of.read(item.source, self.framing.shortest))
+        return self.framing.fit(inputs.read(item.source, self.framing.shortest))
 
     def squares(self, pictures: Pictures, bad_pictures: str = read_policy.SKIP) -> np.ndarray:
         """All pictures, uint8 [n, R, R, 3].
@@ -36,8 +35,8 @@ class PictureReader:
           ValueError: something that is no picture.
         """
         ledger = Ledger(bad_pictures)
-        items = pictures_of.expand(pictures, ledger)
-        parts = [part for _, part in pictures_of.read_squares(items, self.square, ledger)]
+        items = inputs.expand(pictures, ledger)
+        parts = [part for _, part in inputs.read_squares(items, self.square, ledger)]
         if not parts:
             raise UserError(ledger.none_read())
         return np.concatenate(parts)
@@ -66,13 +65,13 @@ class PictureReader:
         if angles is None:
             raise ValueError("angles are missing; " + angles_of.FORMS)
         ledger = Ledger(bad_pictures)
-        items = pictures_of.expand(pictures, ledger)
+        items = inputs.expand(pictures, ledger)
         degrees = angles_of.of_pictures(angles, [item.name for item in items])
         known = dict(zip([item.name for item in items], degrees, strict=True))
         wanted = [item for item in items if np.isfinite(known[item.name]).any()]
         good: list[Item] = []
         parts = []
-        for read, images in pictures_of.read_squares(wanted, self.square, ledger):
+        for read, images in inputs.read_squares(wanted, self.square, ledger):
             good += read
             parts.append(images)
         if not parts:

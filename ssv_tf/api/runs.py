@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base import markdown
+from ssv_tf.base import presets as preset_files
 from ssv_tf.base import recipes as recipe_files
 from ssv_tf.base.errors import FlagError, SettingError, UserError
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 if TYPE_CHECKING:
     from ssv_tf.api.model import ViewpointModel
@@ -40,8 +42,8 @@ def presets() -> dict[str, str]:
     ['cars', 'cars_phone', 'cars_photos']
     """
     return {
-        name: markdown.section(run_folder.preset_card(name), "Training data").split("\n")[0]
-        for name in run_folder.presets()
+        name: markdown.section(preset_files.card(name), "Training data").split("\n")[0]
+        for name in preset_files.names()
     }
 
 

@@ -5,10 +5,10 @@ Sections follow Mitchell et al., Model Cards for Model Reporting (2019).
 
 from typing import Any
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
+from ssv_tf.base import presets
 from ssv_tf.evaluation import confidence, ends, metrics
 from ssv_tf.evaluation.calibration import CONVENTION
-from ssv_tf.training import config, run_folder
 
 _SCORES = (
     ("azimuth, median error", "azimuth", "median_error_deg", "{:.1f} deg"),
@@ -108,7 +108,7 @@ def training_data(options: config.Options, data: str) -> str:
     """The sentence `data`, whose networks training began from, and whether a label was read."""
     sentences = [data]
     if options.run.init_from:
-        known = options.run.init_from in run_folder.presets()
+        known = options.run.init_from in presets.names()
         origin = f"the preset {options.run.init_from}" if known else "another run"
         sentences.append(f"V and S began as those of {origin}.")
     if not options.pictures.supervised:

@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import read_policy, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.models import inference
 from ssv_tf.models.decoding import RawPrediction
-from ssv_tf.training import config, run_folder
 
 # uint8 [pictures, R, R, 3] -> what V says of them, as `inference.predict`.
 Predict = Callable[[np.ndarray], RawPrediction]
@@ -58,9 +59,9 @@ def check_flags(argv, values) -> None:
         raise SettingError("`where` needs `labels`, the CSV whose rows it picks")
 
 
-def predictor(run: run_folder.Run) -> Predict:
-    """V's predictions, uncalibrated."""
-    return functools.partial(inference.predict, run.analysis())
+def predictor(network: Any) -> Predict:
+    """Uncalibrated predictions of an AnalysisNetwork or StudentNetwork."""
+    return functools.partial(inference.predict, network)
 
 
 def folder_pictures(options: config.Options, values) -> PictureSet:

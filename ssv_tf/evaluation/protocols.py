@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import conventions, sources
 from ssv_tf.data.align_faces import geometry
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import labelled, metrics
-from ssv_tf.training import config
 
 _ROTATION = "rotation_deg"  # by how much a builder turned a picture upright
 _BIWI_FLIP = np.diag([1.0, -1.0, -1.0])

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.evaluation import calibration, confidence, drawing, ends, metrics, plots
-from ssv_tf.training import config
 
 _PICTURE_SIDE = 160  # pixels; the pictures may be private, so no more than V saw is shown
 _LARGEST_TURNTABLE = 8_000_000  # bytes

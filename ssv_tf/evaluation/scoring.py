@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base.errors import UserError, ViewpointWarning
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, confidence, ends, labelled, metrics, protocols
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
-from ssv_tf.training import config
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.config import parts
 from ssv_tf.models import encoding
 from ssv_tf.training import augment, losses
-from ssv_tf.training.config import parts
 from ssv_tf.training.objective import viewpoint_range_rad
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 
 from ssv_tf import viewpoint
+from ssv_tf.config import parts
 from ssv_tf.data.framing import to_network
 from ssv_tf.models import inference
 from ssv_tf.training import augment, losses
-from ssv_tf.training.config import parts
 from ssv_tf.training.objective import viewpoint_range_rad
 
 SAMPLE = 128  # real pictures looked at, and pictures drawn

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.data import records, sources
@@ -21,7 +22,6 @@ from ssv_tf.models import inference
 from ssv_tf.training import (
     checkpoints,
     cluster,
-    config,
     engines,
     health,
     monitor,

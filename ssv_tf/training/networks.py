@@ -6,20 +6,21 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from ssv_tf import config
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import SettingError
-from ssv_tf.models import perceptual
-from ssv_tf.models.analysis import AnalysisNetwork
-from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, prior
-from ssv_tf.training.config import parts
-from ssv_tf.training.method import (
+from ssv_tf.config import parts
+from ssv_tf.config.method import (
     ADAM_BETAS,
     DECAY_SHARE,
     EMA_DECAY,
     PSEUDO_LABELS_FROM,
     R1_INTERVAL,
 )
+from ssv_tf.models import perceptual
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
+from ssv_tf.training import prior
 from ssv_tf.training.objective import Objective, angle_encoding
 
 

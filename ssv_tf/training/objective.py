@@ -10,12 +10,12 @@ from typing import Any
 
 from keras import ops
 
+from ssv_tf.config import parts
+from ssv_tf.config.method import DRIFT_WEIGHT, PSEUDO_LABEL_CONFIDENCE, R1_INTERVAL, Method
 from ssv_tf.models import encoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import augment, losses, prior
-from ssv_tf.training.config import parts
-from ssv_tf.training.method import DRIFT_WEIGHT, PSEUDO_LABEL_CONFIDENCE, R1_INTERVAL, Method
 
 
 class Objective:

@@ -19,13 +19,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssv_tf import config
+from ssv_tf.base import presets
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.training import config
 
 if TYPE_CHECKING:
     from ssv_tf.evaluation.calibration import Calibration
-
-_PRESETS = Path(__file__).parents[1] / "presets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +105,7 @@ def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Ru
     """
     if bool(path) == bool(preset):
         raise SettingError("give either `run=FOLDER` or `preset=NAME`")
-    folder = _preset_folder(preset) if preset else Path(path)  # type: ignore[arg-type]
+    folder = presets.folder(preset) if preset else Path(path)  # type: ignore[arg-type]
     if not folder.is_dir():
         raise UserError(f"no such run folder: {folder}")
     options_path = folder / "options.json"
@@ -125,23 +124,12 @@ def find(name: str) -> Run:
     Raises:
       UserError: neither.
     """
-    if name in presets() and not (Path(name) / "options.json").is_file():
+    if name in presets.names() and not (Path(name) / "options.json").is_file():
         return load(preset=name)
     if Path(name).is_dir():
         return load(name)
-    raise UserError(
-        f"{name} is neither a run folder nor a preset; presets: {', '.join(presets()) or 'none'}"
-    )
-
-
-def presets() -> list[str]:
-    """Names of the runs that came with the package."""
-    return sorted(p.name for p in _PRESETS.iterdir()) if _PRESETS.is_dir() else []
-
-
-def preset_card(name: str) -> str:
-    """The model card of a preset, Markdown; UserError where there is no such preset."""
-    return (_preset_folder(name) / "README.md").read_text(encoding="utf-8")
+    known = ", ".join(presets.names()) or "none"
+    raise UserError(f"{name} is neither a run folder nor a preset; presets: {known}")
 
 
 def say_if_supervised(options: config.Options) -> None:
@@ -151,12 +139,6 @@ def say_if_supervised(options: config.Options) -> None:
         print(f"note: the run was trained by an earlier version with {gone}", file=sys.stderr)
     if options.pictures.supervised:
         print(f"warning: the run is {options.training}, trained from labels", file=sys.stderr)
-
-
-def _preset_folder(name: str) -> Path:
-    if name not in presets():
-        raise SettingError(f"`preset={name}`: known presets: {', '.join(presets()) or 'none yet'}")
-    return _PRESETS / name
 
 
 def _load_model(path: Path, *classes):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.training import config, networks, run_folder
+from ssv_tf.training import networks, run_folder
 
 _NETWORKS = ("analysis", "synthesis")
 

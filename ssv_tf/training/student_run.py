@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import FILE_NAME as CALIBRATION
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 RECORD = "distill.json"
 IN_MEMORY = "pictures in memory"

@@ -9,9 +9,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from ssv_tf.config import parts
 from ssv_tf.training import augment, losses
 from ssv_tf.training import step as engine
-from ssv_tf.training.config import parts
 from ssv_tf.training.objective import angle_encoding
 
 

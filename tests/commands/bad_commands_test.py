@@ -19,10 +19,9 @@ from in_process import run_command
 from PIL import Image
 
 from ssv_tf import calibrate, evaluate, predict
-from ssv_tf.api import pictures
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
-from ssv_tf.data import labels, sources
+from ssv_tf.data import inputs, labels, sources
 from ssv_tf.evaluation import labelled
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder
@@ -121,8 +120,8 @@ def test_predict_names_words_that_no_file_can_have(run, tmp_path, capsys, word, 
     Image.new("RGB", (8, 8)).save(good)
     # A NUL never comes from a shell, and flags refuse it; a program may call `expand`.
     if "\0" in word:
-        ledger = pictures.Ledger()
-        assert [i.source for i in pictures.expand([word, str(good)], ledger)] == [good]
+        ledger = inputs.Ledger()
+        assert [i.source for i in inputs.expand([word, str(good)], ledger)] == [good]
         assert [name for name, _ in ledger.skipped] == [files.printable(word)]
         return
     assert run_command(predict, "--run=x", word, good) == 0

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from in_process import run_command
 
-from ssv_tf import bundle
+from ssv_tf import bundle, config
 from ssv_tf.evaluation import cards, metrics
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 SECRET = "/home/somebody/secret"
 OPTIONS = config.Options.of(

@@ -12,11 +12,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from ssv_tf import demo, synthesize
+from ssv_tf import config, demo, synthesize
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
-from ssv_tf.training import config, networks, run_folder, turntable
+from ssv_tf.training import networks, run_folder, turntable
 
 TINY = config.Options.of(**tiny.NETWORKS)
 

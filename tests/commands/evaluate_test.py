@@ -10,13 +10,13 @@ from in_process import run_command
 from PIL import Image
 from predictions import prediction_of
 
-from ssv_tf import calibrate, evaluate
+from ssv_tf import calibrate, config, evaluate
 from ssv_tf.data import sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, cards, labelled, report, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 OFFSET = 50.0
 

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from in_process import run_command
 from predictions import own_angles
 
-from ssv_tf import calibrate, evaluate, predict, synthesize
+from ssv_tf import calibrate, config, evaluate, predict, synthesize
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels
 from ssv_tf.evaluation import calibration
 from ssv_tf.export import __main__ as export
-from ssv_tf.training import config
 
 train = importlib.import_module("ssv_tf.train")  # `ssv_tf.train` itself is the function
 

@@ -14,8 +14,8 @@ from PIL import Image
 from predictions import prediction_of
 
 from ssv_tf import predict
-from ssv_tf.api import pictures, results
-from ssv_tf.data import folder
+from ssv_tf.api import results
+from ssv_tf.data import folder, inputs
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder
@@ -144,16 +144,16 @@ def test_pictures_are_drawn_one_each_and_never_over_others(run, photos, tmp_path
 
 
 def test_many_files_are_read_a_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "_AT_ONCE", 4)
-    items = [pictures.Item(str(i), tmp_path / str(i)) for i in range(10)]
+    monkeypatch.setattr(inputs, "_AT_ONCE", 4)
+    items = [inputs.Item(str(i), tmp_path / str(i)) for i in range(10)]
 
     def square(item):
         if item.name == "3":
             raise folder.BadPicture("broken")
         return np.full((2, 2, 3), int(item.name), np.uint8)
 
-    ledger = pictures.Ledger()
-    parts = list(pictures.read_squares(items, square, ledger))
+    ledger = inputs.Ledger()
+    parts = list(inputs.read_squares(items, square, ledger))
     assert [len(images) for _, images in parts] == [3, 4, 2]
     assert ledger.skipped == [("3", "broken")]
     found = [(item.name, image[0, 0, 0]) for good, images in parts

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from ssv_tf import viewpoint
+from ssv_tf.base import presets
 from ssv_tf.evaluation import labelled, metrics
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder
 
-PRESETS = sorted(path.name for path in run_folder._PRESETS.iterdir() if path.is_dir())
+PRESETS = presets.names()
 LARGEST = 20_000_000  # bytes of all files of a preset
 
 
@@ -60,7 +61,7 @@ def test_cars_score_what_the_card_says(name):
     said = json.loads((run.path / "score.json").read_text())["azimuth"]
     cars = labelled.embedded_pictures(run.options, "test")
     some = slice(0, 300)
-    raw = labelled.predictor(run)(cars.images[some])
+    raw = labelled.predictor(run.analysis())(cars.images[some])
     predicted = inference.decode(raw, run.calibration()).degrees
     error = metrics.error_deg(predicted, labelled.angles_deg(cars)[some])[:, 0]
     assert abs(np.median(error) - said["median_error_deg"]) < 1.5

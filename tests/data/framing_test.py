@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssv_tf import config
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import framing
 from ssv_tf.data.framing import Framing
-from ssv_tf.training import config
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import records, shard, sources
-from ssv_tf.training import config
 
 SIDE = 32
 
@@ -161,9 +161,9 @@ def test_a_folder_with_something_in_it_is_not_written_to(written, pictures, caps
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"stream": True}, "--stream reads TFRecord files, not --data=turntable_cars"),
-        ({"stream": True, "data": "a/*.tfrecord", "limit": 5}, "no --limit"),
-        ({"data_service": "grpc://a:1"}, "needs --stream"),
+        ({"stream": True}, "`stream` reads TFRecord files, not `data=turntable_cars`"),
+        ({"stream": True, "data": "a/*.tfrecord", "limit": 5}, "no `limit`"),
+        ({"data_service": "grpc://a:1"}, "needs `stream`"),
     ],
 )
 def test_flags_that_do_not_go_together(changes, said):

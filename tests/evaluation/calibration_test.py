@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from predictions import own_angles
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import calibration, metrics
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.training import config
 
 
 def fit(raw, true_deg, azimuth="circular"):

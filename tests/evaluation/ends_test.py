@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from ssv_tf import config
 from ssv_tf.evaluation import cards, ends, metrics, scoring
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.training import config
 
 
 def _azimuths(fronts, rears, sides=0, seed=0):

@@ -11,13 +11,13 @@ from in_process import run_command
 from PIL import Image
 from predictions import prediction_of
 
-from ssv_tf import evaluate
+from ssv_tf import config, evaluate
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import conventions, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import labelled, metrics, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 
 def test_head_pose_errors_by_hand():

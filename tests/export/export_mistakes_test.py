@@ -13,12 +13,13 @@ import pytest
 from in_process import run_command
 from PIL import Image
 
+from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.export import __main__ as command
 from ssv_tf.export import saved_model, tflite
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import folder
@@ -25,7 +25,6 @@ from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.encoding import PLAIN
 from ssv_tf.models.student import StudentNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config
 from ssv_tf.training import run_folder as runs
 
 SIZE = 32

@@ -11,13 +11,14 @@ from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
+from ssv_tf import config
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation import cards, metrics
 from ssv_tf.evaluation.calibration import CONVENTION, Calibration
 from ssv_tf.export import about, card, litert, metadata, parity, tflite
 from ssv_tf.export import metadata_schema_generated as schema
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 ABOUT = about.About(
     name="cars", version="1.2+abc", author="Ada", licence="Free to use.", data="Ten cars.",

@@ -12,12 +12,11 @@ from in_process import run_command
 from PIL import Image
 from served import SIZE, encoded, pictures
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import folder
 from ssv_tf.evaluation.confidence import Confidence
-from ssv_tf.training import config
 
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 

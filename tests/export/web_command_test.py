@@ -12,13 +12,14 @@ import pytest
 from in_process import run_command
 from PIL import Image
 
+from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.export import tflite
 from ssv_tf.export.fold import FoldedViewpoint
 from ssv_tf.export.web import __main__ as command
 from ssv_tf.export.web import build, site
 from ssv_tf.models.analysis import AnalysisNetwork
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 SIZE = 32
 LARGEST = 4_000_000  # bytes of all built files

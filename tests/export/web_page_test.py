@@ -7,9 +7,9 @@ from PIL import Image
 
 import ssv_tf
 from ssv_tf import viewpoint
-from ssv_tf.api.pictures import Item
 from ssv_tf.api.reader import PictureReader
 from ssv_tf.data import folder, turntable_cars
+from ssv_tf.data.inputs import Item
 from ssv_tf.evaluation import drawing
 from ssv_tf.export.web import site
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ssv_tf.training import method
+from ssv_tf.config import method
 
 NETWORKS = {
     "batch_size": 8,

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ssv_tf import config
 from ssv_tf.data import collection
-from ssv_tf.training import config
 
 OPTIONS = config.Options.of(
     steps=4, batch_size=8, data="pictures", supervised=True, log_interval=1, checkpoint_interval=2,

@@ -11,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 import tiny
 
+from ssv_tf import config
+from ssv_tf.config import method
 from ssv_tf.data import collection
-from ssv_tf.training import config, loop, method, networks
+from ssv_tf.training import loop, networks
 
 folder, accumulate = sys.argv[1:]
 OPTIONS = config.Options.of(

@@ -13,9 +13,9 @@ import tiny
 from in_process import run_command
 from places import ROOT
 
+from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError
-from ssv_tf.training import config
 from tools import ablate, ablation_table
 
 run_ablate = functools.partial(run_command, ablate)

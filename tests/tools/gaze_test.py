@@ -7,11 +7,11 @@ import pytest
 import tiny
 from in_process import run_command
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.data.turntable_heads import collection
 from ssv_tf.evaluation import calibration
-from ssv_tf.training import config, networks, run_folder
+from ssv_tf.training import networks, run_folder
 from tools import gaze
 
 

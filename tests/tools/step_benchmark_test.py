@@ -2,8 +2,9 @@
 
 import tiny
 
+from ssv_tf import config
 from ssv_tf.models import flops
-from ssv_tf.training import config, networks
+from ssv_tf.training import networks
 from tools import step_benchmark
 
 TINY = config.Options.of(**tiny.NETWORKS)

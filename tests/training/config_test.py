@@ -8,8 +8,8 @@ import pytest
 from absl import flags
 from places import ROOT
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.training import config
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.flags"))
 

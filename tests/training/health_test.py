@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ssv_tf.training import config, health
+from ssv_tf import config
+from ssv_tf.training import health
 
 OPTIONS = config.Options.of(azimuth_range_deg=180.0)
 SIZE = 32

@@ -8,13 +8,13 @@ from in_process import run_command
 from PIL import Image
 
 import ssv_tf
-from ssv_tf import distill
+from ssv_tf import config, distill
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, ends, imagenet_student, run_folder
+from ssv_tf.training import ends, imagenet_student, run_folder
 from ssv_tf.training.student_run import Source
 
 

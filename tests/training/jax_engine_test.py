@@ -10,8 +10,9 @@ import pytest
 import tiny
 from places import HELPERS, ROOT
 
+from ssv_tf import config
 from ssv_tf.models import inference
-from ssv_tf.training import checkpoints, config, loop, objective, run_folder, step
+from ssv_tf.training import checkpoints, loop, objective, run_folder, step
 
 pytest.importorskip("jax")
 
@@ -50,7 +51,8 @@ def run(words, environment):
 GRADIENTS = """
 import sys
 import jax, numpy as np, pytest, tiny
-from ssv_tf.training import config, jax_step, objective
+from ssv_tf import config
+from ssv_tf.training import jax_step, objective
 tiny.without_chance(pytest.MonkeyPatch())
 objective.PSEUDO_LABEL_CONFIDENCE = 0.25
 
@@ -153,7 +155,8 @@ RUNS = """
 import sys
 import numpy as np
 from ssv_tf.models import inference
-from ssv_tf.training import config, run_folder
+from ssv_tf import config
+from ssv_tf.training import run_folder
 from ssv_tf.training import loop
 
 folder = sys.argv[1]

@@ -16,8 +16,8 @@ from places import HELPERS, ROOT
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import TrainingDiverged, UserError
+from ssv_tf.config import SETTINGS
 from ssv_tf.training import checkpoints, engines, loop, run_folder, step
-from ssv_tf.training.config import SETTINGS
 
 train = importlib.import_module("ssv_tf.train")  # `ssv_tf.train` itself is the function
 

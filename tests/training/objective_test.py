@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from ssv_tf import config
 from ssv_tf.models import encoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, losses
+from ssv_tf.training import losses
 from ssv_tf.training import objective as objective_module
 from ssv_tf.training.objective import Objective, viewpoint_range_rad
 

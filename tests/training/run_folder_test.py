@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, run_folder
+from ssv_tf.training import run_folder
 
 OPTIONS = config.Options.of(analysis_width=0.03, synthesis_width=0.03, seed=9)
 

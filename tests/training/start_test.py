@@ -7,9 +7,10 @@ import pytest
 import tiny as sizes
 from places import ROOT
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import collection, sources
-from ssv_tf.training import config, engines, loop, networks, run_folder, start
+from ssv_tf.training import engines, loop, networks, run_folder, start
 
 TINY = config.Options.of(steps=2, **sizes.NETWORKS, evaluation_interval=9)
 

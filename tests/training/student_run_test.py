@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from in_process import run_command
 
-from ssv_tf import distill, viewpoint
+from ssv_tf import config, distill, viewpoint
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data.framing import to_network
 from ssv_tf.evaluation import calibration
@@ -18,7 +18,7 @@ from ssv_tf.models import encoding, inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.student import StudentNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import config, run_folder, student_run
+from ssv_tf.training import run_folder, student_run
 from ssv_tf.training.distillation import Distiller
 
 OPTIONS = config.Options.of(elevation_max_deg=20.0)

@@ -9,12 +9,12 @@ import tensorflow as tf
 import tiny
 from PIL import Image
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import collection, sources
 from ssv_tf.data.pipeline import training_dataset
 from ssv_tf.evaluation import calibration, labelled, report, scoring
-from ssv_tf.training import config, engines, loop, networks, run_folder, supervised
+from ssv_tf.training import engines, loop, networks, run_folder, supervised
 
 TINY = config.Options.of(
     supervised=True, steps=2, **tiny.NETWORKS, log_interval=1, checkpoint_interval=2,
@@ -109,7 +109,7 @@ def test_a_run_is_trained_scored_and_shown_as_the_ceiling(tmp_path, collections,
         run.synthesis()
     known, test = _picture_set(40, 1), _picture_set(30, 2)
     split = labelled.Split(known, test, known.angles_deg, "")
-    outcome = scoring.evaluate(labelled.predictor(run), split)
+    outcome = scoring.evaluate(labelled.predictor(run.analysis()), split)
     outcome.result.update(run="r", training=run.options.training)
     assert scoring.table(outcome.result).startswith(config.SUPERVISED)
     page = report.build(run.path, run.options, outcome, pictures=0)

@@ -15,9 +15,10 @@ import tensorflow as tf
 import tiny as sizes
 from places import HELPERS
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.data import collection, sources
-from ssv_tf.training import checkpoints, config, loop, networks, run_folder, step
+from ssv_tf.training import checkpoints, loop, networks, run_folder, step
 
 TINY = config.Options.of(
     steps=4,

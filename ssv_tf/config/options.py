@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.config import earlier, method, parts
+from ssv_tf.config.setting import Rule, check
 from ssv_tf.data.framing import Framing
-from ssv_tf.training import method
-from ssv_tf.training.config import earlier, parts
-from ssv_tf.training.config.setting import Rule, check
 
 SELF_SUPERVISED = "self-supervised"
 SUPERVISED = "supervised (ceiling, for reference)"

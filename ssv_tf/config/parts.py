@@ -7,10 +7,10 @@ The defaults are those of the recipe that works on photos of an unknown object; 
 import dataclasses
 
 from ssv_tf.base.errors import SettingError
+from ssv_tf.config import method
+from ssv_tf.config.setting import Part, Rule, setting
 from ssv_tf.data import read_policy
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing
-from ssv_tf.training import method
-from ssv_tf.training.config.setting import Part, Rule, setting
 
 
 @dataclasses.dataclass(frozen=True)

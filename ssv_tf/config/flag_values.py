@@ -6,8 +6,8 @@ from typing import Any
 from absl import flags
 
 from ssv_tf.base.errors import SettingError
-from ssv_tf.training.config.options import SETTINGS, Options
-from ssv_tf.training.config.setting import Rule
+from ssv_tf.config.options import SETTINGS, Options
+from ssv_tf.config.setting import Rule
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:

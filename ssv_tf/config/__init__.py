@@ -3,8 +3,8 @@
 Networks, losses and steps get their own part, or plain values, and never read a flag.
 """
 
-from ssv_tf.training.config.flag_values import define_flags, from_flag_file, from_flags
-from ssv_tf.training.config.options import (
+from ssv_tf.config.flag_values import define_flags, from_flag_file, from_flags
+from ssv_tf.config.options import (
     SELF_SUPERVISED,
     SETTINGS,
     SUPERVISED,

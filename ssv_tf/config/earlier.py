@@ -9,7 +9,7 @@ goes on from it with the version that began it alone.
 from collections.abc import Mapping
 from typing import Any
 
-from ssv_tf.training import method
+from ssv_tf.config import method
 
 _RENAMED = {"teacher_weight": "pseudo_label_weight", "picture_interval": "evaluation_interval"}
 # How often or how much was written, and where a file lay: nothing a network learnt from.
