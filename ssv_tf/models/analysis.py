@@ -1,10 +1,12 @@
 """The analysis network V: picture -> viewpoint, style codes, realness (SSV section 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import encoding, layers
 
 # Channels after the first 1x1 convolution and after each halving, at the paper's width.
@@ -43,7 +45,7 @@ class AnalysisNetwork(keras.Model):
         trunk: str = "paper",
         centre_rad: Sequence[float] = (0.0, 0.0, 0.0),
         stretch: Sequence[float] = (1.0, 1.0, 1.0),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))  # type: ignore[arg-type]
@@ -66,7 +68,7 @@ class AnalysisNetwork(keras.Model):
         hidden = max(16, round(_HIDDEN_WIDTH * width))
         self.angle_heads = [_AngleHead(hidden, dropout, name=f"angle_{i}") for i in range(3)]
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         shape = (None, self.resolution, self.resolution, 3)
         self.from_rgb.build(shape)
         shape = (*shape[:3], self.from_rgb.filters)
@@ -82,23 +84,23 @@ class AnalysisNetwork(keras.Model):
             head.build(flat)
         self.built = True
 
-    def _trunk(self, images):
+    def _trunk(self, images: Tensor) -> Tensor:
         x = layers.leaky_relu(self.from_rgb(images))
         for block in self.blocks:
             x = block(x)
         return x  # [batch, 4, 4, channels]
 
-    def _flat_top(self, x):
+    def _flat_top(self, x: Tensor) -> Tensor:
         return layers.leaky_relu(ops.reshape(self.top(x), (-1, self.top.filters)))
 
-    def _angles(self, flat, training):
+    def _angles(self, flat: Tensor, training: bool) -> dict[str, Tensor]:
         pairs = [head(flat, training=training) for head in self.angle_heads]
         return {
             "magnitude_logits": _float32(ops.stack([pair[0] for pair in pairs], axis=1)),
             "quadrant_logits": _float32(ops.stack([pair[1] for pair in pairs], axis=1)),
         }
 
-    def viewpoint(self, images, training=False):
+    def viewpoint(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """The viewpoint alone, without style, realness or any batch statistic.
 
         Args:
@@ -109,20 +111,20 @@ class AnalysisNetwork(keras.Model):
         """
         return self._angles(self._flat_top(self._trunk(images)), training)
 
-    def angles_rad(self, prediction):
+    def angles_rad(self, prediction: Mapping[str, Tensor]) -> Tensor:
         """The angles [batch, 3] of a prediction, radians; differentiable in the magnitudes."""
         logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
         return encoding.decode(*logits, self.encoding)
 
-    def realness(self, images):
+    def realness(self, images: Tensor) -> Tensor:
         """Realness scores [batch, 1], high for real; depends on the whole batch."""
         return self._realness(self._trunk(images))
 
-    def _realness(self, x):
+    def _realness(self, x: Tensor) -> Tensor:
         x = layers.leaky_relu(self.realness_top(self.batch_spread(x)))
         return _float32(self.realness_head(ops.reshape(x, (-1, self.realness_top.filters))))
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """[batch, r, r, 3] in [-1, 1] -> magnitude_logits, quadrant_logits, style, realness."""
         x = self._trunk(images)
         flat = self._flat_top(x)
@@ -132,7 +134,7 @@ class AnalysisNetwork(keras.Model):
             "realness": self._realness(x),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "resolution": self.resolution,
@@ -149,7 +151,7 @@ class AnalysisNetwork(keras.Model):
 class _HalvingBlock(keras.layers.Layer):
     """3x3 conv at full resolution, average pool, 3x3 conv; instance norm and leaky ReLU each."""
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.convs = [
@@ -157,18 +159,18 @@ class _HalvingBlock(keras.layers.Layer):
         ]
         self.norms = [layers.instance_norm(f"norm_{i}") for i in (0, 1)]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for conv, norm in zip(self.convs, self.norms, strict=True):
             conv.build(input_shape)
             input_shape = (*input_shape[:3], self.filters)
             norm.build(input_shape)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         x = layers.leaky_relu(self.norms[0](self.convs[0](x)))
         x = ops.average_pool(x, 2, strides=2)  # Keras 3.15 on JAX fails without strides
         return layers.leaky_relu(self.norms[1](self.convs[1](x)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 
@@ -176,24 +178,24 @@ class _HalvingBlock(keras.layers.Layer):
 class _StridedBlock(keras.layers.Layer):
     """3x3 conv with stride 2, 3x3 conv; leaky ReLU each, no normalisation: colour is kept."""
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.convs = [
             layers.EqualizedConv(filters, 3, strides=2 - i, name=f"conv_{i}") for i in (0, 1)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for conv in self.convs:
             conv.build(input_shape)
             input_shape = (*input_shape[:3], self.filters)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         for conv in self.convs:
             x = layers.leaky_relu(conv(x))
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 
@@ -201,7 +203,7 @@ class _StridedBlock(keras.layers.Layer):
 class _AngleHead(keras.layers.Layer):
     """Hidden layer with dropout, then magnitude logits [b, 2] and quadrant logits [b, 4]."""
 
-    def __init__(self, hidden, dropout, **kwargs):
+    def __init__(self, hidden: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_size, self.rate = hidden, dropout
         self.hidden = layers.EqualizedDense(hidden, gain=2**0.5, name="hidden")
@@ -209,18 +211,18 @@ class _AngleHead(keras.layers.Layer):
         self.magnitude = layers.EqualizedDense(2, name="magnitude")
         self.quadrant = layers.EqualizedDense(4, name="quadrant")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.hidden.build(input_shape)
         self.magnitude.build((None, self.hidden_size))
         self.quadrant.build((None, self.hidden_size))
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         x = self.dropout(layers.leaky_relu(self.hidden(x)), training=training)
         return self.magnitude(x), self.quadrant(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden": self.hidden_size, "dropout": self.rate}
 
 
-def _float32(x):
+def _float32(x: Tensor) -> Tensor:
     return ops.cast(x, "float32")

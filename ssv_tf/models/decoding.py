@@ -7,10 +7,12 @@ as `Parameters` (`evaluation.calibration.Calibration` has them).
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from keras import ops
 
+from ssv_tf.base.types import Tensor
 from ssv_tf.models import encoding
 from ssv_tf.models.encoding import PLAIN, Encoding
 
@@ -32,13 +34,13 @@ class RawPrediction:
       encoding: of the network's angles.
     """
 
-    magnitude_logits: Any
-    quadrant_logits: Any
-    confidence_logit: Any = None
+    magnitude_logits: Tensor
+    quadrant_logits: Tensor
+    confidence_logit: Tensor = None
     encoding: Encoding = PLAIN
 
     @classmethod
-    def of(cls, network: Any, answers: dict[str, Any]) -> "RawPrediction":
+    def of(cls, network: Any, answers: Mapping[str, Tensor]) -> "RawPrediction":
         """The answers of a network's `viewpoint`."""
         return cls(
             answers["magnitude_logits"],
@@ -70,24 +72,24 @@ class Viewpoints:
       confidence: [n], probability that the azimuth is right; None where nothing can tell it.
     """
 
-    degrees: Any
-    confidence: Any = None
+    degrees: Tensor
+    confidence: Tensor = None
 
     def __len__(self) -> int:
         return len(self.degrees)
 
     @property
-    def azimuth_deg(self) -> Any:
+    def azimuth_deg(self) -> Tensor:
         """[n]."""
         return self.degrees[:, 0]
 
     @property
-    def elevation_deg(self) -> Any:
+    def elevation_deg(self) -> Tensor:
         """[n]."""
         return self.degrees[:, 1]
 
     @property
-    def tilt_deg(self) -> Any:
+    def tilt_deg(self) -> Tensor:
         """[n]."""
         return self.degrees[:, 2]
 
@@ -159,7 +161,7 @@ def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoi
     return Viewpoints(calibrated_deg(angles_rad, parameters), confidence)
 
 
-def calibrated_deg(angles_rad: Any, parameters: Parameters) -> Any:
+def calibrated_deg(angles_rad: Tensor, parameters: Parameters) -> Tensor:
     """V's own angles [..., 3] in radians, in [-pi, pi] -> calibrated degrees in (-180, 180]."""
     if tuple(parameters.azimuth_warp) != NO_WARP:
         angles_rad = _warped(angles_rad, parameters.azimuth_warp)
@@ -171,7 +173,7 @@ def calibrated_deg(angles_rad: Any, parameters: Parameters) -> Any:
     return _wrapped(angles_rad * scale + offset)
 
 
-def warped_share(share: Any, first: Any, second: Any) -> Any:
+def warped_share(share: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """1 - (1 - u^a)^b of shares in 0..1: the distribution function of Kumaraswamy (1980).
 
     Of arrays or tensors; u is the way that an azimuth has gone from the mirror plane (0 or 180) to
@@ -180,7 +182,7 @@ def warped_share(share: Any, first: Any, second: Any) -> Any:
     return 1.0 - (1.0 - share**first) ** second
 
 
-def _warped(angles_rad: Any, exponents: tuple[float, float]) -> Any:
+def _warped(angles_rad: Tensor, exponents: tuple[float, float]) -> Tensor:
     """Azimuths moved along their quarter of the circle; 0, +-90 and 180 stay.
 
     Elevation and tilt go along with exponents of 1: a quantiser would take a slice for its own.
@@ -197,13 +199,13 @@ def _warped(angles_rad: Any, exponents: tuple[float, float]) -> Any:
     return ops.where(angles_rad < 0.0, -moved, moved)
 
 
-def _wrapped(degrees: Any) -> Any:
+def _wrapped(degrees: Tensor) -> Tensor:
     """In (-180, 180], as `viewpoint.wrap_deg`."""
     wrapped = 180.0 - ops.mod(180.0 - degrees, 360.0)
     return ops.where(wrapped <= -180.0, 180.0, wrapped)  # just above 180, mod rounds to 360
 
 
-def _confidence(quadrant_logits: Any, head: Any, fitted: ConfidenceParameters) -> Any:
+def _confidence(quadrant_logits: Tensor, head: Tensor, fitted: ConfidenceParameters) -> Tensor:
     """[n], of azimuth's biased logits [n, 4] and a student's own log odds [n, 1], or None."""
     log_odds = quadrant_margin(quadrant_logits) * fitted.margin_slope + fitted.offset
     if head is not None:
@@ -212,7 +214,7 @@ def _confidence(quadrant_logits: Any, head: Any, fitted: ConfidenceParameters) -
     return ops.sigmoid(log_odds)
 
 
-def quadrant_margin(logits: Any) -> Any:
+def quadrant_margin(logits: Tensor) -> Tensor:
     """Log odds of the likeliest quadrant, [n, 4] -> [n].
 
     The others are summed without the likeliest one: one minus its share would be rounding alone.

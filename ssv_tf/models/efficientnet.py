@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from ssv_tf.base.types import Tensor
+
 # Kernel, repeats, filters, expansion and stride of the first repeat, for each stage.
 _STAGES = (
     (3, 1, 16, 1, 1),
@@ -66,14 +68,16 @@ def efficientnet_lite0(
     return model
 
 
-def _convolution(x, filters: int, kernel: int, stride: int, name: str):
+def _convolution(x: Tensor, filters: int, kernel: int, stride: int, name: str) -> Tensor:
     convolution = layers.Conv2D(
         filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv"
     )
     return layers.ReLU(6.0, name=f"{name}_relu")(_norm(convolution(x), f"{name}_norm"))
 
 
-def _inverted_bottleneck(x, filters: int, kernel: int, expansion: int, stride: int, name: str):
+def _inverted_bottleneck(
+    x: Tensor, filters: int, kernel: int, expansion: int, stride: int, name: str
+) -> Tensor:
     """Widen, convolve each channel by itself, narrow (Sandler et al. 2018)."""
     y, width = x, x.shape[-1]
     if expansion > 1:
@@ -90,7 +94,7 @@ def _inverted_bottleneck(x, filters: int, kernel: int, expansion: int, stride: i
     return y
 
 
-def _norm(x, name: str):
+def _norm(x: Tensor, name: str) -> Tensor:
     return layers.BatchNormalization(epsilon=_NORM_EPSILON, momentum=_NORM_MOMENTUM, name=name)(x)
 
 

@@ -10,10 +10,12 @@ stretches the range of each angle over most of a half circle before it is encode
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from keras import ops
 
 from ssv_tf import viewpoint
+from ssv_tf.base.types import Tensor
 
 # Quadrant after mirroring: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = (2, 3, 0, 1)
@@ -37,14 +39,14 @@ class Encoding:
     centre_rad: tuple[float, float, float] = (0.0, 0.0, 0.0)
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.centre_rad[0] or self.centre_rad[2]:
             raise ValueError(f"azimuth and tilt must be centred on 0, got {self.centre_rad}")
         if min(self.stretch) < 1.0:
             raise ValueError(f"stretches must be 1 or more, got {self.stretch}")
 
     @classmethod
-    def of_range(cls, low_rad, high_rad) -> "Encoding":
+    def of_range(cls, low_rad: Sequence[float], high_rad: Sequence[float]) -> "Encoding":
         """Stretches low..high of each angle to +-75 degrees; wide ranges stay as they are."""
         centres, stretches = [], []
         for low, high in zip(low_rad, high_rad, strict=True):
@@ -58,12 +60,12 @@ class Encoding:
 PLAIN = Encoding()
 
 
-def mirror(angles):
+def mirror(angles: Tensor) -> Tensor:
     """Viewpoint of the mirrored picture: (a, e, t) -> (-a, e, -t). Shape [..., 3], any unit."""
     return angles * ops.convert_to_tensor(viewpoint.MIRROR_SIGNS, dtype=angles.dtype)
 
 
-def even_where_mirrored(values):
+def even_where_mirrored(values: Tensor) -> Tensor:
     """Values over symmetric ranges [3, n], averaged with their reverse for angles that mirroring
     negates (azimuth and tilt).
     """
@@ -71,7 +73,7 @@ def even_where_mirrored(values):
     return ops.where(signs < 0, 0.5 * (values + ops.flip(values, axis=1)), values)
 
 
-def encode(angles_rad, encoding=PLAIN):
+def encode(angles_rad: Tensor, encoding: Encoding = PLAIN) -> tuple[Tensor, Tensor]:
     """Magnitudes and quadrant of each angle (SSV section 3.1).
 
     Args:
@@ -89,7 +91,7 @@ def encode(angles_rad, encoding=PLAIN):
     return magnitudes, ops.one_hot(quadrant, 4, dtype=magnitudes.dtype)
 
 
-def decode(magnitude_logits, quadrant_logits, encoding=PLAIN):
+def decode(magnitude_logits: Tensor, quadrant_logits: Tensor, encoding: Encoding = PLAIN) -> Tensor:
     """Angles of a prediction: sign of the likeliest quadrant, root of the magnitudes, atan2.
 
     Args:
@@ -108,7 +110,7 @@ def decode(magnitude_logits, quadrant_logits, encoding=PLAIN):
     return ops.arctan2(vector[..., 1], vector[..., 0]) / stretch + centre
 
 
-def _quadrant_signs(quadrant_logits):
+def _quadrant_signs(quadrant_logits: Tensor) -> Tensor:
     """Signs of (cos, sin) of the likeliest quadrant, one of them where they tie: [n, 3, 4 -> 2].
 
     The winner of each pair by comparisons: Keras's argmax looks at the bits of -0.0, for which
@@ -120,7 +122,7 @@ def _quadrant_signs(quadrant_logits):
     return ops.stack([ops.where(side, 1.0, -1.0) for side in (right, above)], axis=-1)
 
 
-def larger(first, second):
+def larger(first: Tensor, second: Tensor | float) -> Tensor:
     """The larger of two numbers; where it is the second, up to rounding.
 
     A sum, as the sides of TFLite's MAXIMUM or SELECT share one scale of 8 bits, to which its
@@ -129,14 +131,14 @@ def larger(first, second):
     return first + ops.relu(second - first)
 
 
-def _constants(encoding, dtype):
+def _constants(encoding: Encoding, dtype: str) -> tuple[Tensor, Tensor]:
     return (
         ops.convert_to_tensor(encoding.centre_rad, dtype=dtype),
         ops.convert_to_tensor(encoding.stretch, dtype=dtype),
     )
 
 
-def mirror_prediction(magnitude_logits, quadrant_logits):
+def mirror_prediction(magnitude_logits: Tensor, quadrant_logits: Tensor) -> tuple[Tensor, Tensor]:
     """What V should predict for the mirrored picture, given its prediction for the picture.
 
     Args:
@@ -153,6 +155,6 @@ def mirror_prediction(magnitude_logits, quadrant_logits):
     return magnitude_logits, ops.stack(mirrored, axis=1)
 
 
-def mirror_azimuth_quadrants(quadrants):
+def mirror_azimuth_quadrants(quadrants: Tensor) -> Tensor:
     """Azimuth's quadrant probabilities [batch, 4] as they are for the mirrored picture."""
     return ops.take(quadrants, _FLIPPED, axis=-1)

@@ -4,14 +4,18 @@ Counted: convolutions, dense layers and the trilinear sampling of the volume, wh
 all of the arithmetic. One MAC is two FLOPs.
 """
 
+import keras
+
+from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.layers import EqualizedConv, EqualizedDense
 from ssv_tf.models.projection import CompositeProjection, FreeProjection
+from ssv_tf.models.synthesis import SynthesisNetwork
 
 # A gradient with respect to weights and inputs costs two forward passes; to inputs alone, one.
 _FORWARD, _INPUT_GRADIENT, _BOTH_GRADIENTS = 1, 1, 2
 
 
-def analysis_macs(analysis) -> int:
+def analysis_macs(analysis: AnalysisNetwork) -> int:
     """MACs of V's forward pass for one picture."""
     size, total = analysis.resolution, _conv(analysis.from_rgb, analysis.resolution, 2)
     for block in analysis.blocks:
@@ -22,7 +26,7 @@ def analysis_macs(analysis) -> int:
     return total + sum(_weights(layer) for layer in _dense_layers(analysis))
 
 
-def synthesis_macs(synthesis) -> tuple[int, int]:
+def synthesis_macs(synthesis: SynthesisNetwork) -> tuple[int, int]:
     """MACs of S for one object (mapping, volume) and for one view of it (turn, draw)."""
     make = sum(_weights(layer) for layer in _dense_layers(synthesis)) + sum(
         _weights(dense) for dense in synthesis.mapping.dense
@@ -64,8 +68,8 @@ def _free_macs(projection: FreeProjection, size: int) -> int:
 
 
 def step_macs(
-    analysis,
-    synthesis,
+    analysis: AnalysisNetwork,
+    synthesis: SynthesisNetwork,
     *,
     batch_size: int,
     image_consistency: bool = True,
@@ -102,13 +106,13 @@ def _conv(layer: EqualizedConv, size: int, rank: int) -> int:
     return size**rank * _weights(layer)
 
 
-def _weights(layer) -> int:
+def _weights(layer: EqualizedConv | EqualizedDense) -> int:
     count = 1
     for side in layer.kernel.shape:
         count *= side
     return count
 
 
-def _dense_layers(model):
+def _dense_layers(model: keras.Model) -> list[EqualizedDense]:
     layers = model._flatten_layers(include_self=False, recursive=True)
     return [layer for layer in layers if isinstance(layer, EqualizedDense)]

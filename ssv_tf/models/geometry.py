@@ -1,11 +1,15 @@
 """Turning a 3D feature volume and compositing it along the camera's rays. `keras.ops` only."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Tensor
 
-def fused(function):
+
+def fused(function: Callable) -> Callable:
     """Compiles a chain of small operations with XLA where TensorFlow would run them one by one.
 
     The turned volume, its compositing and their gradients take a third of the time that way on a
@@ -18,7 +22,7 @@ def fused(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def camera_grid(size):
+def camera_grid(size: int) -> np.ndarray:
     """Points of camera space at which a whole cube is sampled.
 
     Args:
@@ -32,7 +36,9 @@ def camera_grid(size):
     return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype("float32")
 
 
-def ball_rays(rays, distance=0.0, reach=1.0):
+def ball_rays(
+    rays: int, distance: float = 0.0, reach: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The camera's rays where they cross the unit ball.
 
     The ball looks the same from every viewpoint, so nothing outside it need be turned or drawn.
@@ -67,7 +73,9 @@ def ball_rays(rays, distance=0.0, reach=1.0):
     )
 
 
-def box_samples(rays, angles_rad, samples, extent):
+def box_samples(
+    rays: Sequence[np.ndarray], angles_rad: Tensor, samples: int, extent: Sequence[float]
+) -> tuple[Tensor, Tensor]:
     """Sample points where the turned rays cross the box that the volume fills.
 
     Where a ray enters and leaves is found by slabs (Kay and Kajiya 1986) and held fixed in the
@@ -100,7 +108,7 @@ def box_samples(rays, angles_rad, samples, extent):
     return ops.reshape(points, (-1, samples * rays[2].shape[0], 3)), piece
 
 
-def rotation_matrix(angles_rad):
+def rotation_matrix(angles_rad: Tensor) -> Tensor:
     """R = R_az . R_el . R_tilt: camera space to object space, as `viewpoint.rotation_matrix`.
 
     Args:
@@ -120,12 +128,12 @@ def rotation_matrix(angles_rad):
     return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def _centres(count):
+def _centres(count: int) -> np.ndarray:
     return (np.arange(count) + 0.5) / count * 2.0 - 1.0
 
 
 @fused
-def rotate_volume(volume, angles_rad, grid):
+def rotate_volume(volume: Tensor, angles_rad: Tensor, grid: np.ndarray) -> Tensor:
     """Turns a feature volume by the viewpoint: trilinear samples at R . grid, zero outside.
 
     Differentiable in the volume and, through the weights, in the angles.
@@ -143,7 +151,9 @@ def rotate_volume(volume, angles_rad, grid):
     return sample_volume(volume, points)
 
 
-def sample_volume(volume, points, extent=(1.0, 1.0, 1.0)):
+def sample_volume(
+    volume: Tensor, points: Tensor, extent: Sequence[float] = (1.0, 1.0, 1.0)
+) -> Tensor:
     """Trilinear samples of a volume that fills a box, zero outside.
 
     The eight neighbours of a voxel are laid side by side first, so that a sample is one
@@ -178,7 +188,7 @@ def sample_volume(volume, points, extent=(1.0, 1.0, 1.0)):
     return ops.sum(picked * _trilinear_weights(fraction)[..., None], axis=2)
 
 
-def _neighbours(volume):
+def _neighbours(volume: Tensor) -> Tensor:
     """[batch, d, h, w, c] -> [batch, d+1, h+1, w+1, 8 c]: each cell's corners, zero outside."""
     size = volume.shape[1:4]
     padded = ops.pad(volume, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
@@ -191,7 +201,7 @@ def _neighbours(volume):
     return ops.concatenate(corners, axis=-1)
 
 
-def _trilinear_weights(fraction):
+def _trilinear_weights(fraction: Tensor) -> Tensor:
     """[batch, points, 3] -> [batch, points, 8], corners in the order of `_neighbours`."""
     sides = ops.stack([1.0 - fraction, fraction], axis=-1)  # [batch, points, 3, 2]
     d, h, w = sides[:, :, 0], sides[:, :, 1], sides[:, :, 2]
@@ -200,7 +210,7 @@ def _trilinear_weights(fraction):
     return ops.reshape(cube, (-1, fraction.shape[1], 8))
 
 
-def composite(density, features):
+def composite(density: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     """Alpha compositing front to back along axis 1 (Max 1995; NeRF equation 3).
 
     Args:

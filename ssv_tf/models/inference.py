@@ -1,13 +1,14 @@
 """Predictions of V for pictures in memory."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Tensor
 from ssv_tf.data.framing import to_network
 from ssv_tf.models import decoding
 from ssv_tf.models.decoding import UNCALIBRATED, Parameters, RawPrediction, Viewpoints
@@ -61,7 +62,7 @@ def _viewpoint_of(known: Any) -> Callable:
     return lambda pictures: known.viewpoint(pictures)  # a bound method would keep the network alive
 
 
-def compiled_for(network, make):
+def compiled_for(network: Any, make: Callable[[Any], Callable]) -> Callable:
     """The function `make(network)`, compiled as the backend does it; made once."""
     if network not in _FUNCTIONS:
         function = make(weakref.proxy(network))  # the dictionary must not keep its own key alive
@@ -69,7 +70,7 @@ def compiled_for(network, make):
     return _FUNCTIONS[network]
 
 
-def compiled(function, variables):
+def compiled(function: Callable, variables: Iterable[keras.Variable]) -> Callable:
     """A function of arrays compiled as the backend does it; `variables` is all that it reads."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -81,7 +82,9 @@ def compiled(function, variables):
     import jax
 
     @jax.jit
-    def pure(values, *args):  # values as arguments: what it closes over, jit takes for constant
+    def pure(
+        values: Sequence[Tensor], *args: Tensor
+    ) -> Tensor:  # values as arguments: what it closes over, jit takes for constant
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*args)
 

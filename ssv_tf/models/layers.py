@@ -1,23 +1,28 @@
 """Layers shared by the analysis and the synthesis network. Backend-neutral: `keras.ops` only."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
+
 LEAKY_SLOPE = 0.2
 
 
-def scaled(channels, width):
+def scaled(channels: int, width: float) -> int:
     """`channels` of the paper times a width multiplier, at least 8."""
     return max(8, round(channels * width))
 
 
-def leaky_relu(x):
+def leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU with the paper's slope 0.2."""
     return ops.leaky_relu(x, LEAKY_SLOPE)
 
 
-def standard_normal(shape, dtype=None):
+def standard_normal(shape: Shape, dtype: str | None = None) -> Tensor:
     """Initial weights N(0, 1).
 
     NumPy draws them for JAX, which would compile a program of half a second for every shape.
@@ -47,23 +52,23 @@ class EqualizedConv(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        rank=2,
-        use_bias=True,
-        gain=2**0.5,
-        padding="same",
-        bias_start=0.0,
-        strides=1,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: int = 3,
+        rank: int = 2,
+        use_bias: bool = True,
+        gain: float = 2**0.5,
+        padding: str = "same",
+        bias_start: float = 0.0,
+        strides: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.strides = strides
         self.filters, self.kernel_size, self.rank = filters, kernel_size, rank
         self.use_bias, self.gain, self.padding = use_bias, gain, padding
         self.bias_start = bias_start
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         window = (self.kernel_size,) * self.rank
         fan_in = self.kernel_size**self.rank * input_shape[-1]
         self.scale = self.gain / fan_in**0.5
@@ -76,11 +81,11 @@ class EqualizedConv(keras.layers.Layer):
             start = keras.initializers.Constant(self.bias_start)
             self.bias = self.add_weight(shape=(self.filters,), initializer=start, name="bias")
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         out = ops.conv(x, self.kernel * self.scale, self.strides, padding=self.padding)
         return out + self.bias if self.use_bias else out
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = (
             "filters", "kernel_size", "rank", "use_bias", "gain", "padding", "bias_start",
             "strides",
@@ -92,11 +97,13 @@ class EqualizedConv(keras.layers.Layer):
 class EqualizedDense(keras.layers.Layer):
     """Dense layer with equalised learning rate: [batch, n] -> [batch, units]."""
 
-    def __init__(self, units, gain=1.0, bias_start=0.0, **kwargs):
+    def __init__(
+        self, units: int, gain: float = 1.0, bias_start: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.units, self.gain, self.bias_start = units, gain, bias_start
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.scale = self.gain / input_shape[-1] ** 0.5
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.units),
@@ -106,15 +113,15 @@ class EqualizedDense(keras.layers.Layer):
         start = keras.initializers.Constant(self.bias_start)
         self.bias = self.add_weight(shape=(self.units,), initializer=start, name="bias")
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.matmul(x, self.kernel * self.scale) + self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"units": self.units, "gain": self.gain, "bias_start": self.bias_start}
         return {**super().get_config(), **own}
 
 
-def instance_norm(name=None):
+def instance_norm(name: str | None = None) -> "GroupNormalization":
     """Instance normalisation with scale and offset, as tfa's layer (tests hold it to tfa)."""
     return GroupNormalization(groups=-1, epsilon=1e-3, name=name)
 
@@ -128,7 +135,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
     wrong for second ones. The class keeps its name, by which weights are found in a file.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         wide, axes = ops.cast(x, "float32"), tuple(range(1, len(x.shape) - 1))
         mean = ops.mean(wide, axes, keepdims=True)
         variance = ops.mean(ops.square(wide - mean), axes, keepdims=True)
@@ -144,15 +151,15 @@ class AdaptiveInstanceNorm(keras.layers.Layer):
     Call with [x, style]: x [batch, ..., channels] of any rank, style [batch, n].
     """
 
-    def __init__(self, channels, epsilon=1e-5, **kwargs):
+    def __init__(self, channels: int, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels, self.epsilon = channels, epsilon
         self.affine = EqualizedDense(2 * channels, name="affine")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         self.affine.build(input_shape[1])
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, style = inputs
         axes = tuple(range(1, len(x.shape) - 1))
         scale, offset = ops.split(self.affine(style), 2, axis=-1)
@@ -161,7 +168,7 @@ class AdaptiveInstanceNorm(keras.layers.Layer):
         factor = (1.0 + ops.reshape(scale, shape)) * ops.rsqrt(variance + self.epsilon)
         return x * factor + (ops.reshape(offset, shape) - mean * factor)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "epsilon": self.epsilon}
 
 
@@ -169,21 +176,21 @@ class AdaptiveInstanceNorm(keras.layers.Layer):
 class StyledConv(keras.layers.Layer):
     """Convolution, AdaIN, leaky ReLU. Call with [x, style]."""
 
-    def __init__(self, filters, rank, kernel_size=3, **kwargs):
+    def __init__(self, filters: int, rank: int, kernel_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters, self.rank, self.kernel_size = filters, rank, kernel_size
         self.conv = EqualizedConv(filters, kernel_size, rank, use_bias=False, name="conv")
         self.norm = AdaptiveInstanceNorm(filters, name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         self.conv.build(input_shape[0])
         self.norm.build([(*input_shape[0][:-1], self.filters), input_shape[1]])
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, style = inputs
         return leaky_relu(self.norm([self.conv(x), style]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"filters": self.filters, "rank": self.rank, "kernel_size": self.kernel_size}
         return {**super().get_config(), **own}
 
@@ -197,7 +204,7 @@ class MinibatchStandardDeviation(keras.layers.Layer):
     depend on others, so it may feed the realness head in training and nothing else.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         batch = x.shape[0] or 1
         group = next(size for size in (4, 2, 1) if batch % size == 0)
         grouped = ops.reshape(x, (-1, group, *x.shape[1:]))
@@ -207,12 +214,12 @@ class MinibatchStandardDeviation(keras.layers.Layer):
         return ops.concatenate([x, plane], axis=-1)
 
 
-def pixel_norm(x):
+def pixel_norm(x: Tensor) -> Tensor:
     """Each vector over its root mean square (Karras et al. 2018, section 4.2)."""
     return x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
-def upsample(x):
+def upsample(x: Tensor) -> Tensor:
     """Doubles every spatial axis by linear interpolation (bilinear or trilinear).
 
     Separable, half-pixel centres, edges repeated: the same numbers as UpSampling2D's bilinear.
@@ -230,7 +237,7 @@ def upsample(x):
     return x
 
 
-def _doubling_matrix(size):
+def _doubling_matrix(size: int) -> np.ndarray:
     """Linear interpolation from `size` to 2 `size` points, float32 [2 size, size]."""
     source = np.clip((np.arange(2 * size) + 0.5) / 2.0 - 0.5, 0.0, size - 1.0)
     return np.maximum(0.0, 1.0 - np.abs(source[:, None] - np.arange(size))).astype("float32")

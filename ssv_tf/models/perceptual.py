@@ -9,13 +9,15 @@ block counts for more because it has more entries.
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.types import Tensor
 from ssv_tf.data import framing
 
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -26,7 +28,9 @@ _CONTRAST_FLOOR = 0.1  # contrast, of 1 at most, below which edges fade instead 
 _BLOCK_FLOOR = 0.02  # root mean square below which a block fades instead of being lifted
 
 
-def perceptual_features(name: str, resolution: int, weights: str | None = None):
+def perceptual_features(
+    name: str, resolution: int, weights: str | None = None
+) -> "GaborFeatures | BackboneFeatures":
     """The frozen features called `name`.
 
     Args:
@@ -74,7 +78,9 @@ class GaborFeatures(keras.layers.Layer):
       wavelength: of the filters on each scale's own grid, pixels.
     """
 
-    def __init__(self, resolution=32, orientations=8, wavelength=4.0, **kwargs):
+    def __init__(
+        self, resolution: int = 32, orientations: int = 8, wavelength: float = 4.0, **kwargs: Any
+    ) -> None:
         kwargs = {"name": "gabor", "trainable": False, **kwargs, "dtype": "float32"}
         super().__init__(**kwargs)
         if resolution < 16 or resolution & (resolution - 1):
@@ -84,7 +90,7 @@ class GaborFeatures(keras.layers.Layer):
         self.scales = resolution.bit_length() - 3  # down to 8 x 8
         self._kernels = gabor_kernels(orientations, wavelength)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         colours = ops.matmul(ops.cast(images, "float32"), ops.convert_to_tensor(_OPPONENTS))
         blocks = [_block(m) for m in self._edges(colours[..., 2:])]
         blurred = _pool(colours, self.resolution // 8)  # [b, 8, 8, 3]
@@ -92,7 +98,7 @@ class GaborFeatures(keras.layers.Layer):
         blocks.append(_block(ops.concatenate([blurred[..., :2], luminance], axis=-1)))
         return ops.concatenate(blocks, axis=-1)
 
-    def magnitudes(self, images):
+    def magnitudes(self, images: Tensor) -> list[Tensor]:
         """Edge energy per scale before normalisation: list of [b, r / 2^i, r / 2^i, orientations].
 
         A grating of amplitude 1, of the filters' wavelength and orientation, gives about 1.
@@ -100,12 +106,12 @@ class GaborFeatures(keras.layers.Layer):
         luminance = ops.convert_to_tensor(np.array(_LUMINANCE, "float32"))
         return self._magnitudes(ops.sum(images * luminance, axis=-1, keepdims=True))
 
-    def _edges(self, luminance):
+    def _edges(self, luminance: Tensor) -> Iterator[Tensor]:
         for energy in self._magnitudes(luminance):
             edges = _pool(_contrast_normalised(energy), 2)
             yield edges - ops.mean(edges, axis=(1, 2), keepdims=True)
 
-    def _magnitudes(self, luminance):
+    def _magnitudes(self, luminance: Tensor) -> list[Tensor]:
         kernels, found = ops.convert_to_tensor(self._kernels), []
         for scale in range(self.scales):
             if scale:
@@ -117,7 +123,7 @@ class GaborFeatures(keras.layers.Layer):
             found.append(ops.sqrt(energy) - _MAGNITUDE_FLOOR)
         return found
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("resolution", "orientations", "wavelength")}
         return {**super().get_config(), **own}
 
@@ -148,22 +154,22 @@ def gabor_kernels(orientations: int, wavelength: float) -> np.ndarray:
     return np.concatenate([even, odd], axis=-1)[:, :, None].astype("float32")
 
 
-def _contrast_normalised(energy):
+def _contrast_normalised(energy: Tensor) -> Tensor:
     """Energy over the root mean square of all orientations in the 5 x 5 pixels around it."""
     around = ops.mean(ops.square(energy), axis=-1, keepdims=True)
     around = ops.average_pool(_reflected(around, 2), 5, strides=1)
     return energy / ops.sqrt(around + _CONTRAST_FLOOR**2)
 
 
-def _pool(maps, factor):
+def _pool(maps: Tensor, factor: int) -> Tensor:
     return ops.average_pool(maps, factor, strides=factor) if factor > 1 else maps
 
 
-def _reflected(maps, border):
+def _reflected(maps: Tensor, border: int) -> Tensor:
     return ops.pad(maps, [[0, 0], [border, border], [border, border], [0, 0]], mode="reflect")
 
 
-def _block(maps):
+def _block(maps: Tensor) -> Tensor:
     """[b, ...] -> [b, n] of unit length, or less where there is next to nothing."""
     size = int(np.prod(maps.shape[1:]))
     flat = ops.reshape(maps, (-1, size))
@@ -209,7 +215,7 @@ class BackboneFeatures(keras.Model):
       resolution: side of the picture, from 32.
     """
 
-    def __init__(self, backbone="vgg16", resolution=32, **kwargs):
+    def __init__(self, backbone: str = "vgg16", resolution: int = 32, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.backbone, self.resolution = backbone, resolution
         self._description = _BACKBONES[backbone]
@@ -246,7 +252,7 @@ class BackboneFeatures(keras.Model):
             ) from error
         self.network.set_weights(trained.get_weights())
 
-    def _load_file(self, path):
+    def _load_file(self, path: str) -> None:
         if not path.endswith((".h5", ".keras")):
             raise UserError(f"weights {path} must end in .h5 or .keras")
         try:
@@ -262,18 +268,18 @@ class BackboneFeatures(keras.Model):
                 f"({self._description.file}): {_first_line(error)}"
             ) from error
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         pixels = framing.denormalise(ops.cast(images, "float32"))
         maps = self.maps(self._description.preprocess(pixels), training=False)
         return ops.concatenate([_block(m) for m in maps], axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"backbone": self.backbone, "resolution": self.resolution}
         return {**super().get_config(), **own}
 
 
 @contextlib.contextmanager
-def _float32_policy():
+def _float32_policy() -> Iterator[None]:
     """Makes keras.applications build in float32 under any global policy."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")

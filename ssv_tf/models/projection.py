@@ -1,9 +1,13 @@
 """From the volume to the picture: the two projections of S (SSV section 3.2)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import geometry, layers
 
 _WIDTHS_TURNED = (128, 64)  # plain 3D convolutions after the rotation
@@ -20,7 +24,7 @@ _BACKGROUND_SIZE = 4
 class FreeProjection(keras.layers.Layer):
     """The paper's projection: turned volume -> 3D convs -> depth into channels -> 2D blocks."""
 
-    def __init__(self, *, resolution: int, width: float, volume_size: int, **kwargs) -> None:
+    def __init__(self, *, resolution: int, width: float, volume_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
         self.turned_convs = [
@@ -36,7 +40,7 @@ class FreeProjection(keras.layers.Layer):
         ]
         self.to_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="to_rgb")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         volume, style = input_shape[:2]
         size = volume[1]
         self.grid = geometry.camera_grid(size)
@@ -50,10 +54,10 @@ class FreeProjection(keras.layers.Layer):
             shape = (None, size, size, block.filters)
         self.to_rgb.build(shape)
 
-    def prepare(self, volume):
+    def prepare(self, volume: Tensor) -> Tensor:
         return volume
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         volume, _, style2, angles_rad = inputs
         size, channels = volume.shape[1], volume.shape[4]
         x = geometry.rotate_volume(volume, angles_rad, self.grid)
@@ -67,7 +71,7 @@ class FreeProjection(keras.layers.Layer):
             x = block([layers.upsample(x) if level else x, style2])
         return self.to_rgb(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"resolution": self.resolution, "width": self.width, "volume_size": self.volume_size}
         return {**super().get_config(), **own}
 
@@ -92,7 +96,7 @@ class CompositeProjection(keras.layers.Layer):
         volume_width: float = 1.0,
         picture_reach: float = 1.0,
         volume_height: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.resolution, self.width, self.volume_size = resolution, width, volume_size
@@ -113,7 +117,7 @@ class CompositeProjection(keras.layers.Layer):
         ]
         self.background_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="background_rgb")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         volume, style = input_shape[:2]
         *self.chords, self.pixel = geometry.ball_rays(
             self.rays, self.camera_distance, self.picture_reach
@@ -133,13 +137,13 @@ class CompositeProjection(keras.layers.Layer):
             block.build([start, style])
         self.background_rgb.build(start)
 
-    def prepare(self, volume):
+    def prepare(self, volume: Tensor) -> Tensor:
         voxels = self.voxel_head(volume)
         if self.symmetric:
             voxels = 0.5 * (voxels + ops.flip(voxels, axis=3))
         return voxels
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         voxels, style1, style2, angles_rad = inputs
         x, opacity = self._render(voxels, angles_rad)
         for level, block in enumerate(self.object_blocks):
@@ -148,22 +152,22 @@ class CompositeProjection(keras.layers.Layer):
             x = block([x, style1])
         return opacity * self.object_rgb(x) + (1.0 - opacity) * self._background(style2)
 
-    def opacity(self, voxels, angles_rad):
+    def opacity(self, voxels: Tensor, angles_rad: Tensor) -> Tensor:
         """Silhouettes [batch, rays, rays, 1] in [0, 1] of what `prepare` returned."""
         return self._render(voxels, angles_rad)[1]
 
-    def _render(self, voxels, angles_rad):
+    def _render(self, voxels: Tensor, angles_rad: Tensor) -> tuple[Tensor, Tensor]:
         extent = (self.volume_width, self.volume_height, 1.0)
         return _render(voxels, angles_rad, self.chords, self.pixel, self.samples, extent)
 
-    def _background(self, style2):
+    def _background(self, style2: Tensor) -> Tensor:
         start = ops.cast(self.background_start, style2.dtype)
         x = ops.tile(start, (ops.shape(style2)[0], 1, 1, 1))
         for block in self.background_blocks:
             x = block([layers.upsample(x), style2])
         return self.background_rgb(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {
             "resolution": self.resolution,
             "width": self.width,
@@ -179,7 +183,14 @@ class CompositeProjection(keras.layers.Layer):
 
 
 @geometry.fused
-def _render(voxels, angles_rad, chords, pixel, samples, extent):
+def _render(
+    voxels: Tensor,
+    angles_rad: Tensor,
+    chords: Sequence[np.ndarray],
+    pixel: np.ndarray,
+    samples: int,
+    extent: Sequence[float],
+) -> tuple[Tensor, Tensor]:
     """Turns and composites voxels [b, d, h, w, 1 + f]: features [b, r, r, f], opacity.
 
     In float32 under any policy: optical depths add up along a ray, and XLA's CPU code is twice

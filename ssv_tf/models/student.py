@@ -1,10 +1,12 @@
 """A student of V for phones: picture -> viewpoint and confidence, in a few MMAC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import encoding
 from ssv_tf.models.efficientnet import efficientnet_lite0
 
@@ -48,7 +50,7 @@ class StudentNetwork(keras.Model):
         weights: str | None = None,
         centre_rad: Sequence[float] = (0.0, 0.0, 0.0),
         stretch: Sequence[float] = (1.0, 1.0, 1.0),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.encoding = encoding.Encoding(tuple(centre_rad), tuple(stretch))  # type: ignore[arg-type]
@@ -62,7 +64,7 @@ class StudentNetwork(keras.Model):
         self.quadrant = keras.layers.Dense(12, name="quadrant")
         self.confidence = keras.layers.Dense(1, name="confidence")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         features = self.backbone.output_shape
         self.flat.build(features)
         flat = (None, features[1] * features[2] * features[3])
@@ -71,7 +73,7 @@ class StudentNetwork(keras.Model):
             head.build((None, _HIDDEN))
         self.built = True
 
-    def viewpoint(self, images, training=False):
+    def viewpoint(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """The viewpoint in V's code, and how sure it is.
 
         Args:
@@ -91,16 +93,16 @@ class StudentNetwork(keras.Model):
             "confidence_logit": self.confidence(ops.stop_gradient(x)),
         }
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """As `viewpoint`."""
         return self.viewpoint(images, training)
 
-    def angles_rad(self, prediction):
+    def angles_rad(self, prediction: Mapping[str, Tensor]) -> Tensor:
         """The angles [batch, 3] of a prediction, radians, V's own."""
         logits = prediction["magnitude_logits"], prediction["quadrant_logits"]
         return encoding.decode(*logits, self.encoding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "resolution": self.resolution,

@@ -1,8 +1,12 @@
 """The synthesis network S: style codes and a viewpoint -> picture (SSV section 3.2)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import layers
 from ssv_tf.models import projection as projection_layers
 
@@ -60,7 +64,7 @@ class SynthesisNetwork(keras.Model):
         volume_width: float = 1.0,
         picture_reach: float = 1.0,
         volume_height: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.volume_width, self.volume_height = volume_width, volume_height
@@ -91,18 +95,18 @@ class SynthesisNetwork(keras.Model):
                 name="projection",
             )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Sequence[Shape] | None = None) -> None:
         self.mapping.build((None, self.code_size))
         style = (None, self.mapping.units)
         self.volume.build(style)
         self.projection.build([self.volume.output_shape_of_volume(), style, style])
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Sequence[Tensor], training: bool = False) -> Tensor:
         z1, z2, angles_rad = inputs
         return self.draw(self.make(z1, z2), angles_rad)
 
-    def make(self, z1, z2):
+    def make(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Everything of the object that no viewpoint changes, to be drawn from many sides.
 
         Args:
@@ -115,12 +119,12 @@ class SynthesisNetwork(keras.Model):
         volume = self.volume(style1)
         return self.projection.prepare(volume), style1, style2
 
-    def draw(self, made, angles_rad):
+    def draw(self, made: Sequence[Tensor], angles_rad: Tensor) -> Tensor:
         """Pictures [batch, r, r, 3] of what `make` returned, seen from angles_rad [batch, 3]."""
         volume, style1, style2 = made
         return ops.cast(self.projection([volume, style1, style2, angles_rad]), "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "resolution": self.resolution,
@@ -142,25 +146,25 @@ class SynthesisNetwork(keras.Model):
 class MappingNetwork(keras.layers.Layer):
     """Style code to style: pixel norm, then dense layers with leaky ReLU. [b, n] -> [b, units]."""
 
-    def __init__(self, units, depth, **kwargs):
+    def __init__(self, units: int, depth: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units, self.depth = units, depth
         self.dense = [
             layers.EqualizedDense(units, gain=2**0.5, name=f"dense_{i}") for i in range(depth)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for dense in self.dense:
             dense.build(input_shape)
             input_shape = (None, self.units)
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
         x = layers.pixel_norm(ops.cast(z, self.compute_dtype))
         for dense in self.dense:
             x = layers.leaky_relu(dense(x))
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units, "depth": self.depth}
 
 
@@ -168,7 +172,7 @@ class MappingNetwork(keras.layers.Layer):
 class StyledVolume(keras.layers.Layer):
     """A learned 4^3 constant grown to the volume by 3D blocks with AdaIN. style -> volume."""
 
-    def __init__(self, width, volume_size, **kwargs):
+    def __init__(self, width: float, volume_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.width, self.volume_size = width, volume_size
         self.widths = [layers.scaled(w, width) for w in (*_WIDTHS_3D, _WIDTHS_3D[-1] // 2)]
@@ -178,11 +182,11 @@ class StyledVolume(keras.layers.Layer):
             for i in range(1, (volume_size // _BASE_SIZE).bit_length())
         ]
 
-    def output_shape_of_volume(self):
+    def output_shape_of_volume(self) -> Shape:
         return (None, *(self.volume_size,) * 3, self.widths[len(self.blocks)])
 
-    def build(self, input_shape):
-        shape = (1, *(_BASE_SIZE,) * 3, self.widths[0])
+    def build(self, input_shape: Shape) -> None:
+        shape: Shape = (1, *(_BASE_SIZE,) * 3, self.widths[0])
         self.constant = self.add_weight(
             shape=shape, initializer=layers.standard_normal, name="constant"
         )
@@ -192,7 +196,7 @@ class StyledVolume(keras.layers.Layer):
             block.build([shape, input_shape])
             shape = (*shape[:4], block.filters)
 
-    def call(self, style):
+    def call(self, style: Tensor) -> Tensor:
         constant = ops.cast(self.constant, style.dtype)
         x = ops.tile(constant, (ops.shape(style)[0], 1, 1, 1, 1))
         x = layers.leaky_relu(self.first_norm([x, style]))
@@ -200,5 +204,5 @@ class StyledVolume(keras.layers.Layer):
             x = block([layers.upsample(x), style])
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "width": self.width, "volume_size": self.volume_size}
