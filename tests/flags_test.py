@@ -27,8 +27,8 @@ rest retries retry_skipped rounds run runner samples score serving_name serving_
 split threads tls width workers
 """
 TOOLS = """
-bad_share clients configs eager grpc_port kill_seed kills only pictures profile repeats requests
-rest_port seeds serving table
+bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile
+repeats requests rest_port runs seeds serving table
 """
 _COMMAND = re.compile(r"^\s*cli\.run\(", re.MULTILINE)
 
