@@ -4,7 +4,11 @@ Without them V and S agree on a hidden code in the pixels instead of a turning o
 differentiable, since S learns through them.
 """
 
+from collections.abc import Mapping
+
 from keras import ops
+
+from ssv_tf.base.types import Tensor
 
 _SHIFT = 1.0 / 16  # of the picture's side
 _ZOOM = 0.06
@@ -12,8 +16,11 @@ _BRIGHTNESS = 0.2
 _CONTRAST = 0.2
 _NOISE = 0.06
 
+DrawShapes = dict[str, tuple[str, tuple[int, ...]]]
+"""Random numbers that are asked for: name -> (kind, shape)."""
 
-def draw_shapes(batch, resolution):
+
+def draw_shapes(batch: int, resolution: int) -> DrawShapes:
     """What `augment` needs: name -> (kind, shape), kinds "uniform" in [-1, 1] and "normal"."""
     return {
         "place": ("uniform", (batch, 3)),
@@ -22,7 +29,7 @@ def draw_shapes(batch, resolution):
     }
 
 
-def augment(pictures, draws, strength):
+def augment(pictures: Tensor, draws: Mapping[str, Tensor], strength: float) -> Tensor:
     """Small shift, zoom, brightness, contrast and noise, each of its own for every picture.
 
     Args:
@@ -48,7 +55,7 @@ def augment(pictures, draws, strength):
     return x + strength * _NOISE * draws["noise"]
 
 
-def _resampling(zoom, shift, size):
+def _resampling(zoom: Tensor, shift: Tensor, size: int) -> Tensor:
     """Linear interpolation along one axis as a matrix [batch, size, size], edges repeated."""
     centre = (size - 1) / 2.0
     index = ops.arange(size, dtype="float32")

@@ -6,16 +6,21 @@ position too.
 """
 
 import json
+import os
 import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import TrainingDiverged, UserError
+
+if TYPE_CHECKING:
+    from ssv_tf.training.engines import Trainer
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 # 1 had neither "format" nor "settings", 2 no "answers_deg"; both are still read.
@@ -41,7 +46,13 @@ class Checkpoints:
       answers_deg: what health compares its next measurement with, saved with the rest.
     """
 
-    def __init__(self, folder, trainer, keep, settings=None):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        trainer: "Trainer",
+        keep: int,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self.folder, self.trainer, self.keep = Path(folder), trainer, keep
         self.settings: dict[str, Any] = settings or {}
         self.best_health = 0.0
@@ -95,7 +106,7 @@ class Checkpoints:
             if step_of(path) > step:
                 path.unlink(missing_ok=True)
 
-    def _take(self, values, damaged):
+    def _take(self, values: dict[str, np.ndarray], damaged: Iterable[Path]) -> int:
         for other in damaged:
             other.rename(f"{other}.damaged")
         self.best_health = float(values["best_health"])
@@ -104,7 +115,7 @@ class Checkpoints:
         self.trainer.restore({name: values[name] for name in self.trainer.state()})
         return self._saved
 
-    def _foreign(self, values) -> str:
+    def _foreign(self, values: dict[str, np.ndarray]) -> str:
         """Why a readable checkpoint is not this run's; empty where it is."""
         if int(values.get("format", 1)) > FORMAT:
             return "was saved by a later version of ssv_tf"
@@ -172,7 +183,7 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def _read(path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint by name."""
     with open(path, "rb") as stream:
         if stream.read(2) != b"PK":  # np.load would take an array or a pickle for what they are

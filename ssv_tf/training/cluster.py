@@ -10,10 +10,13 @@ import json
 import os
 import signal
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.types import Tensor
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # the first is the stronger
 
@@ -96,7 +99,7 @@ class Together:
       own: this process's Place.
     """
 
-    def __init__(self, strategy, own: Place):
+    def __init__(self, strategy: Any, own: Place) -> None:
         import tensorflow as tf
 
         self.place, self._tf, self._strategy = own, tf, strategy
@@ -133,21 +136,21 @@ class Together:
     def wait(self) -> None:
         self._total(np.zeros(1, np.int32))
 
-    def _total(self, words):
+    def _total(self, words: np.ndarray) -> np.ndarray:
         return self._sum(self._tf.convert_to_tensor(words)).numpy()
 
-    def _summed(self, words):
+    def _summed(self, words: Tensor) -> Tensor:
         tf, strategy = self._tf, self._strategy
         local = strategy.num_replicas_in_sync // self.place.count
 
-        def mine():  # one of a worker's devices speaks for it
+        def mine() -> Tensor:  # one of a worker's devices speaks for it
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             return words * tf.cast(replica % local == 0, words.dtype)
 
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(mine), axis=None)
 
 
-def peers(trainer):
+def peers(trainer: Any) -> "Alone | Together":
     """Who trains together with this process: `Together`, or `Alone`."""
     own = place()
     return Alone() if own.count == 1 else Together(trainer.strategy, own)
@@ -163,7 +166,7 @@ def is_lost_worker(error: BaseException) -> bool:
     return isinstance(error, errors.OpError) and not isinstance(error, own_fault)
 
 
-def lost_worker(error: BaseException, kept) -> UserError:
+def lost_worker(error: BaseException, kept: Path | None) -> UserError:
     """What to tell when another worker is gone.
 
     Args:

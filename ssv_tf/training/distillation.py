@@ -7,12 +7,19 @@ symmetry and is better than either. S adds pictures whose viewpoint is known. Ba
 `keras.Model.fit` trains it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.config import parts
 from ssv_tf.models import encoding
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.student import StudentNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import augment, losses
 from ssv_tf.training.objective import viewpoint_range_rad
 
@@ -36,9 +43,9 @@ class Distiller(keras.Model):
     def __init__(
         self,
         *,
-        student,
-        teacher,
-        synthesis,
+        student: StudentNetwork,
+        teacher: AnalysisNetwork,
+        synthesis: SynthesisNetwork | None,
         viewpoints: parts.ViewpointRange,
         mirror_data: bool,
         augment_strength: float,
@@ -61,10 +68,10 @@ class Distiller(keras.Model):
         names = ("viewpoint", "mirror", "confidence", "within")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self.built = True
 
-    def call(self, pictures, training=False):
+    def call(self, pictures: Tensor, training: bool = False) -> dict[str, Any]:
         """Answers and targets for `compute_loss`.
 
         Args:
@@ -86,9 +93,9 @@ class Distiller(keras.Model):
             zip(("magnitudes", "quadrants", "azimuth_rad"), targets, strict=True)
         )
 
-    def _draw(self):
+    def _draw(self) -> tuple[Tensor, Tensor]:
         """S's pictures at the student's size and their viewpoints, or None twice."""
-        if not self.drawn:
+        if self.synthesis is None or not self.drawn:
             return None, None
         shape = (self.drawn, self.synthesis.code_size)
         z1, z2 = (keras.random.normal(shape, seed=self.random) for _ in range(2))
@@ -98,7 +105,7 @@ class Distiller(keras.Model):
         side = self.student.resolution
         return ops.image.resize(pictures, (side, side), interpolation="bilinear"), angles
 
-    def _augmented(self, pictures):
+    def _augmented(self, pictures: Tensor) -> Tensor:
         batch = ops.shape(pictures)[0]
         draw = {"uniform": _uniform, "normal": keras.random.normal}
         shapes = augment.draw_shapes(batch, self.student.resolution)
@@ -107,7 +114,7 @@ class Distiller(keras.Model):
         }
         return augment.augment(pictures, draws, self.augment_strength)
 
-    def _targets(self, views, known_rad, count):
+    def _targets(self, views: Tensor, known_rad: Tensor, count: Tensor) -> list[Tensor]:
         """Soft targets of all views, and the azimuths that count as right.
 
         An azimuth is right where it is the teacher's answer to that very view, not to the pair:
@@ -133,11 +140,18 @@ class Distiller(keras.Model):
             target = [ops.concatenate(pair) for pair in zip(target, mirrored, strict=True)]
         return [*target, ops.concatenate(azimuth_rad)]
 
-    def _halves(self, values):
+    def _halves(self, values: Tensor) -> list[Tensor]:
         """What belongs to the views, and to their mirror images if there are any."""
         return ops.split(values, 2) if self.paired else [values]
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Soft cross-entropy of the viewpoint code, own mirror agreement, confidence."""
         answers = y_pred["student"]
         taught = losses.viewpoint_distance(answers, y_pred["magnitudes"], y_pred["quadrants"])
@@ -152,34 +166,34 @@ class Distiller(keras.Model):
             mean.update_state(value)
         return taught + self.mirror_weight * mirrored + sureness
 
-    def _disagreement(self, answers):
+    def _disagreement(self, answers: Mapping[str, Tensor]) -> Tensor:
         if not self.paired:
             return 0.0
         first, second = ({name: ops.split(answers[name], 2)[i] for name in _NAMES} for i in (0, 1))
         return losses.symmetry(first, second) + losses.symmetry(second, first)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.means.values())
 
 
 _NAMES = ("magnitude_logits", "quadrant_logits")
 
 
-def _shrunk(pictures, side):
+def _shrunk(pictures: Tensor, side: int) -> Tensor:
     """Means of blocks: [b, r, r, c] -> [b, side, side, c]."""
     factor = pictures.shape[1] // side
     return ops.average_pool(pictures, factor, strides=factor) if factor > 1 else pictures
 
 
-def _known_last(taught, known, count):
+def _known_last(taught: Tensor, known: Tensor, count: Tensor) -> Tensor:
     """Targets of `count` real pictures by the teacher, of the drawn ones as S drew them."""
     return ops.concatenate([taught[:count], known])
 
 
-def _uniform(shape, seed):
+def _uniform(shape: Shape, seed: keras.random.SeedGenerator) -> Tensor:
     return keras.random.uniform(shape, -1.0, 1.0, seed=seed)
 
 
-def _wrapped(angle_rad):
+def _wrapped(angle_rad: Tensor) -> Tensor:
     return ops.arctan2(ops.sin(angle_rad), ops.cos(angle_rad))

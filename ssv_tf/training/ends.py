@@ -11,7 +11,7 @@ Which of the two ends is the front stays V's word; calibration settles it.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -58,7 +58,7 @@ def learn_ends(
     front: np.ndarray,
     behind: np.ndarray,
     settings: Settings = Settings(),
-    say=lambda text: None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> np.ndarray:
     """Probabilities that pictures show the end V calls the front.
 
@@ -138,7 +138,9 @@ def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray,
     return weights / weights.sum(), wanted
 
 
-def _with_end_on(weights, wanted, end_on, scores, share):
+def _with_end_on(
+    weights: np.ndarray, wanted: np.ndarray, end_on: np.ndarray, scores: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Adds the surest end-on views, `share` of them for each end, with half of the weight."""
     if not share or len(end_on) < 20:
         return weights, wanted
@@ -178,7 +180,16 @@ def _network(settings: Settings) -> keras.Model:
     return network
 
 
-def _windows(layers, boxes, behind, weights, wanted, widths, settings, rng) -> Iterator[tuple]:
+def _windows(
+    layers: np.ndarray,
+    boxes: np.ndarray,
+    behind: np.ndarray,
+    weights: np.ndarray,
+    wanted: np.ndarray,
+    widths: tuple[float, float],
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Iterator[tuple]:
     """Endless batches of random windows and their ends."""
     chosen = np.flatnonzero(weights)
     odds = weights[chosen] / weights[chosen].sum()
@@ -193,7 +204,9 @@ def _windows(layers, boxes, behind, weights, wanted, widths, settings, rng) -> I
         yield _relit(pictures, rng), wanted[which].astype(np.float32)[:, None]
 
 
-def _draw_boxes(boxes: np.ndarray, widths: tuple[float, float], rng) -> np.ndarray:
+def _draw_boxes(
+    boxes: np.ndarray, widths: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
     """Windows within the object's box, [n, 4]."""
     n = len(boxes)
     height, width = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -216,7 +229,7 @@ def _cut(squares: np.ndarray, windows: np.ndarray) -> np.ndarray:
     return framing.to_network(cut)
 
 
-def _relit(pictures: np.ndarray, rng) -> np.ndarray:
+def _relit(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Contrast, brightness and a tint of its own for every picture."""
     n = len(pictures)
     contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
@@ -224,7 +237,9 @@ def _relit(pictures: np.ndarray, rng) -> np.ndarray:
     return np.clip(pictures * contrast + light, -1.0, 1.0).astype(np.float32)
 
 
-def _ask(network: keras.Model, layers: np.ndarray, boxes: np.ndarray, rng) -> np.ndarray:
+def _ask(
+    network: keras.Model, layers: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Logits of the front [n], each the mean of several windows on black."""
     scores = np.zeros(len(layers))
     for start in range(0, len(layers), 256):
@@ -236,5 +251,5 @@ def _ask(network: keras.Model, layers: np.ndarray, boxes: np.ndarray, rng) -> np
     return scores / _WINDOWS_ASKED
 
 
-def _sigmoid(logits):
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-logits))

@@ -1,12 +1,51 @@
 """Which engine trains: the one of Keras's backend (environment variable KERAS_BACKEND)."""
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
 import keras
+import numpy as np
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError
+from ssv_tf.base.types import Tensor
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import cluster
+from ssv_tf.training.objective import Objective
 
 
-def join_cluster():
+class Trainer(Protocol):
+    """What the loop asks of an engine's trainer: `training.step.Trainer` tells the details."""
+
+    @property
+    def objective(self) -> Objective: ...
+
+    @property
+    def analysis(self) -> AnalysisNetwork: ...
+
+    @property
+    def synthesis(self) -> SynthesisNetwork: ...
+
+    @property
+    def analysis_ema(self) -> AnalysisNetwork: ...
+
+    @property
+    def synthesis_ema(self) -> SynthesisNetwork: ...
+
+    @property
+    def step(self) -> Callable[..., dict[str, Tensor]]: ...
+
+    def batches(self, images: Any, first: int) -> Iterator[Tensor]: ...
+
+    def halves(self, real: Tensor) -> dict[str, Callable[[], Any]]: ...
+
+    def state(self) -> dict[str, keras.Variable]: ...
+
+    def restore(self, values: Mapping[str, np.ndarray]) -> None: ...
+
+
+def join_cluster() -> None:
     """Meets the other machines of TF_CONFIG, where it names some; before anything is computed.
 
     Raises:
@@ -24,7 +63,7 @@ def join_cluster():
     step.join_cluster()
 
 
-def make_trainer(options, angles_deg=None):
+def make_trainer(options: config.Options, angles_deg: np.ndarray | None = None) -> Trainer:
     """What trains: the engine's Trainer, or with --supervised one that is given the labels.
 
     Args:
@@ -44,6 +83,7 @@ def make_trainer(options, angles_deg=None):
             )
         from ssv_tf.training import supervised
 
+        assert angles_deg is not None
         return supervised.make_trainer(options, angles_deg)
     if backend == "jax":
         from ssv_tf.training import jax_step

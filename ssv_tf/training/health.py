@@ -6,14 +6,19 @@ gives it than like the drawings from elsewhere on the circle.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
+from ssv_tf.base.types import Tensor
 from ssv_tf.config import parts
 from ssv_tf.data.framing import to_network
 from ssv_tf.models import inference
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import augment, losses
 from ssv_tf.training.objective import viewpoint_range_rad
 
@@ -53,7 +58,7 @@ class Health:
         code_size: int,
         augment_strength: float,
         seed: int,
-        features,
+        features: Any,
         pictures: np.ndarray,
     ) -> None:
         self.augment_strength, self.features = augment_strength, features
@@ -72,7 +77,7 @@ class Health:
             for name, (kind, shape) in augment.draw_shapes(SAMPLE, pictures.shape[1]).items()
         }
 
-    def measure(self, analysis, synthesis) -> dict[str, float]:
+    def measure(self, analysis: AnalysisNetwork, synthesis: SynthesisNetwork) -> dict[str, float]:
         """The signals of one moment.
 
         Returns:
@@ -130,7 +135,7 @@ class Health:
         self.answers_deg = answers_deg
         return values | {"health": health_of(values)}
 
-    def _compiled(self, analysis, synthesis):
+    def _compiled(self, analysis: AnalysisNetwork, synthesis: SynthesisNetwork) -> dict[str, Any]:
         """Compiled functions of these networks; made once, as a run always brings the same."""
         if self._tools.get("of") != (id(analysis), id(synthesis)):
             functions = {
@@ -152,7 +157,14 @@ class Health:
             self._tools["of"] = (id(analysis), id(synthesis))
         return self._tools
 
-    def _around(self, tools, real_rad, mirrored_rad, style, wanted):
+    def _around(
+        self,
+        tools: dict[str, Any],
+        real_rad: np.ndarray,
+        mirrored_rad: np.ndarray,
+        style: np.ndarray,
+        wanted: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """Likeness of each real picture to S's drawings.
 
         Returns:
@@ -160,7 +172,7 @@ class Health:
           circle, its opposite [n, 1 or 2]; and `turning`.
         """
 
-        def from_all(style, angles):
+        def from_all(style: Tensor, angles: Tensor) -> Tensor:
             made = tools["make"](style)
             found = [tools["drawn_features"](*made, each) for each in ops.unstack(angles, axis=1)]
             return ops.stack(found, axis=1)
@@ -180,17 +192,17 @@ class Health:
         turned = float(by_view.mean() / max(by_style.mean(), 1e-6))
         return alike[:, :_AROUND], alike[:, _AROUND:], turned
 
-    def _slanting(self, azimuth_rad):
+    def _slanting(self, azimuth_rad: np.ndarray) -> np.ndarray:
         """Whether an azimuth is far from its mirror image, on the full circle modulo a half."""
         if self.full_circle:
             return np.abs(np.sin(2.0 * azimuth_rad)) >= math.sin(math.radians(45.0))
         return np.abs(azimuth_rad) >= 0.5 * self.high[0]
 
-    def _turned(self, azimuth, share):
+    def _turned(self, azimuth: np.ndarray, share: np.ndarray) -> np.ndarray:
         low, wide = self.low[0], self.high[0] - self.low[0]
         return (low + np.mod(azimuth - low + share * wide, wide)).astype("float32")
 
-    def _coverage(self, azimuths_deg):
+    def _coverage(self, azimuths_deg: np.ndarray) -> float:
         low, high = math.degrees(self.low[0]), math.degrees(self.high[0])
         counts, _ = np.histogram(azimuths_deg, bins=_AROUND, range=(low, high + 1e-3))
         share = counts / max(counts.sum(), 1)
@@ -204,7 +216,7 @@ def health_of(values: dict[str, float]) -> float:
     return float(explained * np.clip(values["coverage"] / _COVERAGE_ENOUGH, 0.0, 1.0))
 
 
-def verdict(values: dict[str, float], options) -> list[str]:
+def verdict(values: dict[str, float], options: config.Options) -> list[str]:
     """What a finished run has to be told, a sentence each; empty where it is healthy.
 
     Args:
@@ -244,7 +256,7 @@ def verdict(values: dict[str, float], options) -> list[str]:
     return found
 
 
-def _handedness_warning(values):
+def _handedness_warning(values: dict[str, float]) -> list[str]:
     """What a healthy run has to be told whose S may turn the wrong way."""
     if values.get("handedness", 1.0) >= _ENOUGH_HANDEDNESS:
         return []
@@ -257,7 +269,7 @@ def _handedness_warning(values):
     ]
 
 
-def _stability_warning(values, options):
+def _stability_warning(values: dict[str, float], options: config.Options) -> list[str]:
     """What a healthy run has to be told whose V still changes its mind."""
     if values.get("stability", 1.0) >= _ENOUGH_STABILITY:
         return []
@@ -270,11 +282,11 @@ def _stability_warning(values, options):
     ]
 
 
-def _beaten(own, others):
+def _beaten(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (own > others) + 0.5 * (own == others)
 
 
-def _ends(azimuth_rad, own, other_end) -> float:
+def _ends(azimuth_rad: np.ndarray, own: np.ndarray, other_end: np.ndarray) -> float:
     """Whether S explains end-on pictures from the end that V calls, and from the other one worse.
 
     Both drawings have the same outline, so only what tells front from rear can decide. Each end
@@ -293,12 +305,12 @@ def _ends(azimuth_rad, own, other_end) -> float:
     return float(np.clip(sum(share.mean() for share in shares) - 1.0, 0.0, 1.0))
 
 
-def _numbers(rng, kind, shape):
+def _numbers(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
     numbers = rng.normal(size=shape) if kind == "normal" else rng.uniform(-1.0, 1.0, shape)
     return numbers.astype("float32")
 
 
-def _batched(function, *arrays):
+def _batched(function: Callable, *arrays: np.ndarray) -> np.ndarray:
     """The function's answers for rows of the arrays, in batches of one shape."""
     parts, count = [], len(arrays[0])
     for start in range(0, count, _BATCH):

@@ -7,7 +7,7 @@ No label is read. What an interrupted call of the same settings left is gone on 
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from ssv_tf.data.reading import BadPicture
 from ssv_tf.evaluation import calibration, confidence
 from ssv_tf.training import ends, run_folder, self_training, student_run
 from ssv_tf.training.student_run import Source
+
+if TYPE_CHECKING:
+    from ssv_tf.models.analysis import AnalysisNetwork
+    from ssv_tf.models.student import StudentNetwork
 
 RESOLUTIONS = (64, 96, 128)
 _ENDS = "ends.npy"
@@ -172,7 +176,15 @@ def _behind(backgrounds: str, layers: np.ndarray) -> np.ndarray:
     return found.images
 
 
-def _with_ends(run, labels, layers, behind, settings, kept, quiet):
+def _with_ends(
+    run: run_folder.Run,
+    labels: self_training.PseudoLabels,
+    layers: np.ndarray,
+    behind: np.ndarray,
+    settings: ends.Settings,
+    kept: Path,
+    quiet: bool,
+) -> self_training.PseudoLabels:
     """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
     limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
     if limited or not settings.rounds:
@@ -198,7 +210,17 @@ def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[apart:]), np.sort(order[:apart])
 
 
-def _fit(run, teacher, settings, layers, labels, train, behind, kept, quiet):
+def _fit(
+    run: run_folder.Run,
+    teacher: "AnalysisNetwork",
+    settings: Settings,
+    layers: np.ndarray,
+    labels: self_training.PseudoLabels,
+    train: np.ndarray,
+    behind: np.ndarray,
+    kept: Path,
+    quiet: bool,
+) -> "StudentNetwork":
     import keras
 
     from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
@@ -235,7 +257,9 @@ def _fit(run, teacher, settings, layers, labels, train, behind, kept, quiet):
     return student
 
 
-def _distance(student: Any, labels, layers: np.ndarray, held_out: np.ndarray) -> dict:
+def _distance(
+    student: Any, labels: self_training.PseudoLabels, layers: np.ndarray, held_out: np.ndarray
+) -> dict:
     """How far the student answers from its pseudo-labels on pictures it did not learn from."""
     from ssv_tf.models import inference
 

@@ -8,7 +8,7 @@ batch by its first axis, each with all weights, and give one device's numbers.
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,17 +17,22 @@ import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError
+from ssv_tf.base.types import Tensor
 from ssv_tf.data.batches import training_batches
-from ssv_tf.training import networks, prior
+from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.synthesis import SynthesisNetwork
+from ssv_tf.training import augment, networks, prior
 
+_Values = dict[str, Any]  # all state: lists of arrays by the name of what they belong to
 _KINDS: dict[str, Callable] = {
     "normal": jax.random.normal,
     "uniform": functools.partial(jax.random.uniform, minval=-1.0, maxval=1.0),
 }
 
 
-def make_trainer(options):
+def make_trainer(options: config.Options) -> "Trainer":
     """A Trainer on the devices that the options name."""
     if options.run.deterministic:  # CPUs are; a GPU has to be told before it is first used
         before = os.environ.get("XLA_FLAGS", "")
@@ -35,7 +40,7 @@ def make_trainer(options):
     return Trainer(options, find_devices(options.run.devices))
 
 
-def find_devices(names=""):
+def find_devices(names: str = "") -> list[jax.Device]:
     """JAX's devices of `names` (GPU:0,GPU:1), or all accelerators, or all it sees of the CPU.
 
     Raises:
@@ -52,7 +57,7 @@ def find_devices(names=""):
     return [known[name] for name in wanted]
 
 
-def _all_devices():
+def _all_devices() -> list[jax.Device]:
     found = list(jax.local_devices())
     if found[0].platform != "cpu":
         found += jax.local_devices(backend="cpu")
@@ -69,7 +74,7 @@ class Trainer:
       devices: JAX devices.
     """
 
-    def __init__(self, options, devices):
+    def __init__(self, options: config.Options, devices: list[jax.Device]) -> None:
         self.options = options
         networks.check_slices(options.run, len(devices))
         mesh = Mesh(np.array(devices), ("batch",))
@@ -89,12 +94,14 @@ class Trainer:
 
     # --- What the loop asks for --------------------------------------------------------------
 
-    def batches(self, images, first):
+    def batches(self, images: np.ndarray, first: int) -> Iterator[np.ndarray]:
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
         run, mirror = self.options.run, self.options.pictures.mirror_data
         return training_batches(images, run.batch_size, run.seed, first, mirror)
 
-    def step(self, real, number, penalise, pseudo_labels=False):
+    def step(
+        self, real: Tensor, number: Tensor, penalise: bool, pseudo_labels: bool = False
+    ) -> dict[str, Tensor]:
         """One training step, as the TensorFlow engine's: dict of scalars."""
         number = np.uint32(number)
         real = jax.device_put(real, self._by_row)
@@ -102,12 +109,12 @@ class Trainer:
         change = parts.pop("prior_change", None)
         return parts | self._train("synthesis", number, change)
 
-    def _train(self, half, *args):
+    def _train(self, half: str, *args: Any) -> dict[str, Tensor]:
         self._stale = True
         self._values, parts = self._halves[half](self._values, self._fixed, *args)
         return parts
 
-    def halves(self, real):
+    def halves(self, real: Tensor) -> dict[str, Callable[[], Any]]:
         """Functions of nothing that run the step and each half of it on one batch, to be timed."""
         real, number = jax.device_put(real, self._by_row), np.uint32(1)
         return {
@@ -117,42 +124,42 @@ class Trainer:
         }
 
     @property
-    def analysis(self):
+    def analysis(self) -> AnalysisNetwork:
         return self._settled().analysis
 
     @property
-    def synthesis(self):
+    def synthesis(self) -> SynthesisNetwork:
         return self._settled().synthesis
 
     @property
-    def analysis_ema(self):
+    def analysis_ema(self) -> AnalysisNetwork:
         return self._settled().analysis_ema
 
     @property
-    def synthesis_ema(self):
+    def synthesis_ema(self) -> SynthesisNetwork:
         return self._settled().synthesis_ema
 
-    def state(self):
+    def state(self) -> dict[str, keras.Variable]:
         """As `Networks.state`."""
         return self._settled().state()
 
-    def restore(self, values):
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
         """As `Networks.restore`."""
         self._settled().restore(values)
         self._take_state()
 
-    def _settled(self):
+    def _settled(self) -> networks.Networks:
         """The networks, with the values of the last step."""
         if self._stale:
             jax.tree.map(lambda v, value: v.assign(value), self._variables(), self._values)
             self._stale = False
         return self._networks
 
-    def _take_state(self):
+    def _take_state(self) -> None:
         values = jax.tree.map(lambda variable: variable.value, self._variables())
         self._values, self._stale = jax.device_put(values, self._everywhere), False
 
-    def _variables(self):
+    def _variables(self) -> dict[str, Any]:
         """Keras's variables behind the values that a step takes and gives."""
         n = self._networks
         averages = networks.split_synthesis(n.synthesis_ema)
@@ -169,11 +176,19 @@ class Trainer:
 
     # --- The pure step: values in, values out ------------------------------------------------
 
-    def train_analysis(self, values, fixed, real, number, penalise, pseudo_labels=False):
+    def train_analysis(
+        self,
+        values: _Values,
+        fixed: list[Tensor],
+        real: Tensor,
+        number: Tensor,
+        penalise: bool,
+        pseudo_labels: bool = False,
+    ) -> tuple[_Values, dict[str, Tensor]]:
         """V's half of a step: (values, parts)."""
         draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), number, 0)
 
-        def micro(dropout, rows):
+        def micro(dropout: list[Tensor], rows: tuple[Tensor, dict[str, Tensor]]) -> tuple:
             own = values | {"dropout": dropout}
             gradients, parts, dropout = self.analysis_gradients(
                 own, fixed, rows[0], rows[1], penalise, pseudo_labels
@@ -187,11 +202,13 @@ class Trainer:
         values = self._applied(values | {"dropout": dropout}, 0, "analysis", gradients)
         return values, parts
 
-    def train_synthesis(self, values, fixed, number, prior_change=None):
+    def train_synthesis(
+        self, values: _Values, fixed: list[Tensor], number: Tensor, prior_change: Tensor = None
+    ) -> tuple[_Values, dict[str, Tensor]]:
         """S's half of a step, then averages and prior: (values, parts)."""
         draws = self._draws(self.objective.synthesis_draws(self.options.run.batch_size), number, 1)
 
-        def micro(nothing, rows):
+        def micro(nothing: None, rows: dict[str, Tensor]) -> tuple:
             return nothing, self.synthesis_gradients(values, fixed, rows)
 
         _, (gradients, parts) = _averaged(micro, None, draws, self.options.run.accumulate)
@@ -204,7 +221,7 @@ class Trainer:
             values = values | {"prior": moved}
         return self._averages_moved(values, number), parts
 
-    def _averages_moved(self, values, number):
+    def _averages_moved(self, values: _Values, number: Tensor) -> _Values:
         rate = networks.averaging_rate(number)
         weights = {
             "analysis_average": values["analysis"],
@@ -215,11 +232,19 @@ class Trainer:
             for name, own in weights.items()
         }
 
-    def analysis_gradients(self, values, fixed, real, draws, penalise, pseudo_labels=False):
+    def analysis_gradients(
+        self,
+        values: _Values,
+        fixed: list[Tensor],
+        real: Tensor,
+        draws: dict[str, Tensor],
+        penalise: bool,
+        pseudo_labels: bool = False,
+    ) -> tuple[list[Tensor], dict[str, Tensor], list[Tensor]]:
         """Gradients of V's loss for V's weights, its parts, and the dropout's next seeds."""
         draws = self._with_prior(draws, values)
 
-        def loss_of(weights):
+        def loss_of(weights: list[Tensor]) -> tuple:
             with self._scope(values | {"analysis": weights}, fixed) as scope:
                 fake = self.objective.draw_fakes(draws)
                 loss, parts = self.objective.analysis_loss(
@@ -231,18 +256,22 @@ class Trainer:
         gradients, (parts, seeds) = jax.grad(loss_of, has_aux=True)(values["analysis"])
         return gradients, parts, seeds
 
-    def synthesis_gradients(self, values, fixed, draws):
+    def synthesis_gradients(
+        self, values: _Values, fixed: list[Tensor], draws: dict[str, Tensor]
+    ) -> tuple[tuple[list[Tensor], list[Tensor]], dict[str, Tensor]]:
         """Gradients of S's loss for (drawing, mapping) weights, and its parts."""
         draws = self._with_prior(draws, values)
 
-        def loss_of(drawing, mapping):
+        def loss_of(
+            drawing: list[Tensor], mapping: list[Tensor]
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             with self._scope(values | {"drawing": drawing, "mapping": mapping}, fixed):
                 return self.objective.synthesis_loss(draws)
 
         differentiated = jax.grad(loss_of, argnums=(0, 1), has_aux=True)
         return differentiated(values["drawing"], values["mapping"])
 
-    def _scope(self, values, fixed):
+    def _scope(self, values: _Values, fixed: list[Tensor]) -> keras.StatelessScope:
         """Keras computes with `values` inside."""
         variables = self._variables()
         pairs = list(zip(self.objective.features.variables, fixed, strict=True))
@@ -250,7 +279,7 @@ class Trainer:
             pairs += zip(variables[name], values[name], strict=True)
         return keras.StatelessScope(state_mapping=pairs)
 
-    def _applied(self, values, index, name, gradients):
+    def _applied(self, values: _Values, index: int, name: str, gradients: list[Tensor]) -> _Values:
         """The values after optimizer `index` has moved the weights `name`."""
         optimizers = list(values["optimizers"])
         weights, optimizers[index] = self._networks.optimizers[index].stateless_apply(
@@ -258,7 +287,7 @@ class Trainer:
         )
         return values | {name: weights, "optimizers": optimizers}
 
-    def _draws(self, shapes, number, salt):
+    def _draws(self, shapes: augment.DrawShapes, number: Tensor, salt: int) -> dict[str, Tensor]:
         """Random numbers for the whole batch, by name; rows spread over the devices."""
         key = jax.random.fold_in(jax.random.key(self.options.run.seed), number)
         key, draws = jax.random.fold_in(key, salt), {}
@@ -278,11 +307,11 @@ class Trainer:
                 draws[name] = jax.lax.with_sharding_constraint(rows, self._by_row)
         return draws
 
-    def _with_prior(self, draws, values):
+    def _with_prior(self, draws: dict[str, Tensor], values: _Values) -> dict[str, Tensor]:
         return draws | {"prior": values["prior"]} if self.options.viewpoints.prior_rate else draws
 
 
-def _averaged(function, carry, rows, count):
+def _averaged(function: Callable, carry: Any, rows: Any, count: int) -> tuple[Any, Any]:
     """Means over `count` micro-batches of what `function` gives.
 
     Args:
@@ -300,7 +329,7 @@ def _averaged(function, carry, rows, count):
     shapes = jax.eval_shape(function, carry, first)[1]
     zeros = jax.tree.map(lambda result: jnp.zeros(result.shape, result.dtype), shapes)
 
-    def one_more(state, part):
+    def one_more(state: tuple, part: Any) -> tuple:
         carry, total = state
         carry, results = function(carry, part)
         return (carry, jax.tree.map(jnp.add, total, results)), None
@@ -309,9 +338,9 @@ def _averaged(function, carry, rows, count):
     return carry, jax.tree.map(lambda x: x / count, total)
 
 
-def _input_gradient(function, pictures):
+def _input_gradient(function: Callable, pictures: Tensor) -> Tensor:
     return jax.grad(lambda x: jnp.sum(function(x)))(pictures)
 
 
-def _norm(gradients):
+def _norm(gradients: Any) -> Tensor:
     return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)))

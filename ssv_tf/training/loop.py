@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
-from ssv_tf.data import records, sources
+from ssv_tf.base.types import Tensor
+from ssv_tf.data import collection, records, sources
 from ssv_tf.evaluation import calibration, metrics
 from ssv_tf.models import inference
 from ssv_tf.training import (
@@ -42,7 +44,7 @@ _FREE_TO_CHANGE = {
 _CHECKPOINTS_KEPT = 3
 
 
-def train(options: config.Options, overwrite=False, quiet=False) -> int:
+def train(options: config.Options, overwrite: bool = False, quiet: bool = False) -> int:
     """Trains a run to its end, or until a signal; goes on where an earlier call left off.
 
     Args:
@@ -79,7 +81,13 @@ def train(options: config.Options, overwrite=False, quiet=False) -> int:
         return _train(options, folder, pictures, scoring, quiet)
 
 
-def _train(options, folder, pictures, scoring, quiet):
+def _train(
+    options: config.Options,
+    folder: Path,
+    pictures: collection.PictureSet | records.Stream,
+    scoring: collection.PictureSet | None,
+    quiet: bool,
+) -> int:
     angles_deg = pictures.angles_deg if options.pictures.supervised else None
     settings = {k: v for k, v in options.flat().items() if k not in _FREE_TO_CHANGE}
     saved = None
@@ -113,7 +121,11 @@ def _train(options, folder, pictures, scoring, quiet):
         raise cluster.lost_worker(error, kept) from error
 
 
-def _restored(saved, trainer, peers):
+def _restored(
+    saved: checkpoints.Checkpoints,
+    trainer: engines.Trainer,
+    peers: cluster.Alone | cluster.Together,
+) -> int:
     """Restores the chief's newest checkpoint on all workers; returns its step."""
     first = saved.restore() if peers.place.is_chief else 0
     if peers.place.count > 1:
@@ -166,7 +178,7 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
         raise UserError(f"{folder} exists and is not a run; give another `run_dir`")
 
 
-def _holds_more_than_a_start(folder):
+def _holds_more_than_a_start(folder: Path) -> bool:
     """Whether a folder holds anything but what a run killed at its very start leaves."""
     return any(not path.name.startswith(".options.json.") for path in folder.iterdir())
 
@@ -195,7 +207,7 @@ def prepare_folder(options: config.Options, overwrite: bool) -> Path:
     return folder
 
 
-def _empty(folder):
+def _empty(folder: Path) -> None:
     """Removes a run but for its options: killed meanwhile, it is still known as a run."""
     for path in folder.iterdir():
         if path.name == "options.json":
@@ -206,7 +218,7 @@ def _empty(folder):
             path.unlink(missing_ok=True)
 
 
-def load_training_pictures(options: config.Options):
+def load_training_pictures(options: config.Options) -> collection.PictureSet | records.Stream:
     """The training collection as the options say; no angle is read but with --supervised."""
     asked = options.pictures
     labels = asked.labels or None if asked.supervised else None
@@ -231,7 +243,7 @@ def load_training_pictures(options: config.Options):
     return _labelled(pictures, options) if options.pictures.supervised else pictures
 
 
-def _labelled(pictures, options):
+def _labelled(pictures: collection.PictureSet, options: config.Options) -> collection.PictureSet:
     if not pictures.has_label.any():
         raise SettingError(
             f"`supervised`: {options.pictures.data} brings no angles; give `labels=CSV` of them"
@@ -242,7 +254,7 @@ def _labelled(pictures, options):
     return pictures.subset(whole)
 
 
-def load_scoring_pictures(options: config.Options):
+def load_scoring_pictures(options: config.Options) -> collection.PictureSet | None:
     """The labelled pictures of periodic scores, or None. Never the test split."""
     same = options.framing.to_dict()
     asked = options.pictures
@@ -273,15 +285,24 @@ def load_scoring_pictures(options: config.Options):
 class _Session:
     """One call of `train`: the loop and all that happens between steps."""
 
-    def __init__(self, options, folder, trainer, saved, watch, scoring, peers):
+    def __init__(
+        self,
+        options: config.Options,
+        folder: Path,
+        trainer: engines.Trainer,
+        saved: checkpoints.Checkpoints,
+        watch: monitor.Monitor,
+        scoring: collection.PictureSet | None,
+        peers: cluster.Alone | cluster.Together,
+    ) -> None:
         self.options, self.folder, self.trainer = options, folder, trainer
         self.saved, self.watch, self.scoring, self.peers = saved, watch, scoring, peers
         self.health: health.Health | None = None
         self.signals: dict[str, float] = {}
 
-    def run(self, images, first, stop):
+    def run(self, images: np.ndarray | records.Stream, first: int, stop: "_Stop") -> int:
         if not self.options.pictures.supervised and self.peers.place.is_chief:
-            looked_at = images.sample() if self.options.pictures.stream else images
+            looked_at = images.sample() if isinstance(images, records.Stream) else images
             self.health = health.Health(
                 viewpoints=self.options.viewpoints,
                 code_size=self.options.method.code_size,
@@ -307,7 +328,7 @@ class _Session:
         self.watch.say(f"stopped by signal {stopped} after step {done}; everything is saved")
         return 128 + stopped
 
-    def _step(self, batch, number):
+    def _step(self, batch: Tensor, number: int) -> None:
         interval = networks.penalty_interval(self.options)
         penalise = interval > 0 and number % interval == 0
         pseudo_labels = networks.has_pseudo_labels(self.options, number)
@@ -323,7 +344,7 @@ class _Session:
             )
         self.watch.add(values)
 
-    def _between_steps(self, done):
+    def _between_steps(self, done: int) -> None:
         began, run, last = time.monotonic(), self.options.run, done == self.options.run.steps
         evaluates = done % run.evaluation_interval == 0 or last
         if evaluates or done % run.checkpoint_interval == 0:
@@ -342,7 +363,7 @@ class _Session:
             self._save(done)
             self.watch.pause(time.monotonic() - began)
 
-    def _save(self, done):
+    def _save(self, done: int) -> None:
         self.saved.save(done)
         if not self.peers.place.is_chief:
             return
@@ -350,13 +371,14 @@ class _Session:
             self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema
         )
 
-    def _score(self, done):
+    def _score(self, done: int) -> None:
         if self.scoring is None:
             return
         raw = inference.predict(self.trainer.analysis_ema, self.scoring.images)
         self.watch.histogram(done, "predicted_azimuth_deg", inference.decode(raw).azimuth_deg)
         known, rest = slice(0, _SCORE_CALIBRATION), slice(_SCORE_CALIBRATION, None)
         true = self.scoring.angles_deg
+        assert true is not None  # they are all labelled
         kind = calibration.azimuth_kind(self.options)
         try:
             fitted = calibration.fit(raw[known], true[known], kind)
@@ -368,7 +390,7 @@ class _Session:
         shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
         self.watch.say(f"step {done}: {shown}")
 
-    def _check_health(self, done):
+    def _check_health(self, done: int) -> None:
         """Measures health without a label, and keeps the newest networks that are about as
         healthy as the best.
         """
@@ -392,7 +414,7 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _stop_signals():
+def _stop_signals() -> Iterator[_Stop]:
     """Notes SIGINT and SIGTERM while inside; a second one gets its usual effect."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
@@ -400,7 +422,7 @@ def _stop_signals():
         return
     before: dict[int, Any] = {}
 
-    def note(number, _frame):
+    def note(number: int, _frame: Any) -> None:
         stop.number = number
         signal.signal(number, before[number])
 

@@ -5,24 +5,29 @@ AnalysisNetwork returns. None of them stops a gradient unless its docstring says
 network learns from a loss is decided in `training/step.py`.
 """
 
+from collections.abc import Mapping
+
 from keras import ops
 
-from ssv_tf.models.encoding import PLAIN, encode, mirror_prediction
+from ssv_tf.base.types import Tensor
+from ssv_tf.models.encoding import PLAIN, Encoding, encode, mirror_prediction
+
+Prediction = Mapping[str, Tensor]
 
 # --- Adversarial -----------------------------------------------------------------------------
 
 
-def wasserstein_analysis(real_scores, fake_scores):
+def wasserstein_analysis(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """V's adversarial loss, Gulrajani et al. 2017 equation 3, first two terms: fake - real."""
     return ops.mean(fake_scores) - ops.mean(real_scores)
 
 
-def wasserstein_synthesis(fake_scores):
+def wasserstein_synthesis(fake_scores: Tensor) -> Tensor:
     """S's adversarial loss: -realness of its pictures."""
     return -ops.mean(fake_scores)
 
 
-def gradient_penalty(gradient):
+def gradient_penalty(gradient: Tensor) -> Tensor:
     """Gulrajani et al. 2017 equation 3, last term without lambda: (|gradient| - 1)^2.
 
     Args:
@@ -33,22 +38,22 @@ def gradient_penalty(gradient):
     return ops.mean(ops.square(norm - 1.0))
 
 
-def drift(real_scores):
+def drift(real_scores: Tensor) -> Tensor:
     """Karras et al. 2018 appendix A.1: squared real scores, so that they do not wander off."""
     return ops.mean(ops.square(real_scores))
 
 
-def logistic_analysis(real_scores, fake_scores):
+def logistic_analysis(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """Non-saturating logistic loss of V, Goodfellow et al. 2014 equation 1."""
     return ops.mean(ops.softplus(fake_scores)) + ops.mean(ops.softplus(-real_scores))
 
 
-def logistic_synthesis(fake_scores):
+def logistic_synthesis(fake_scores: Tensor) -> Tensor:
     """Non-saturating logistic loss of S."""
     return ops.mean(ops.softplus(-fake_scores))
 
 
-def r1_penalty(gradient):
+def r1_penalty(gradient: Tensor) -> Tensor:
     """R1 of Mescheder et al. 2018 equation 9 without gamma / 2: |gradient|^2 at real pictures."""
     return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
 
@@ -56,7 +61,7 @@ def r1_penalty(gradient):
 # --- Viewpoint and style ---------------------------------------------------------------------
 
 
-def viewpoint_distance(prediction, magnitudes, quadrants):
+def viewpoint_distance(prediction: Prediction, magnitudes: Tensor, quadrants: Tensor) -> Tensor:
     """SSV equations 3 and 4: soft cross-entropy of the magnitudes and of the quadrant.
 
     The magnitudes' own entropy is taken off, so that a perfect prediction costs 0 and not a
@@ -72,18 +77,20 @@ def viewpoint_distance(prediction, magnitudes, quadrants):
     return ops.mean(magnitude + quadrant)
 
 
-def viewpoint_consistency(prediction, angles_rad, encoding=PLAIN):
+def viewpoint_consistency(
+    prediction: Prediction, angles_rad: Tensor, encoding: Encoding = PLAIN
+) -> Tensor:
     """SSV section 3.1, generative consistency: V finds the viewpoint S drew, [batch, 3] rad."""
     magnitudes, quadrants = encode(angles_rad, encoding)
     return viewpoint_distance(prediction, magnitudes, quadrants)
 
 
-def style_consistency(prediction, style):
+def style_consistency(prediction: Prediction, style: Tensor) -> Tensor:
     """SSV section 3.1, generative consistency: mean squared error of z, [batch, style_size]."""
     return ops.mean(ops.square(prediction["style"] - style))
 
 
-def symmetry(prediction, mirrored_prediction):
+def symmetry(prediction: Prediction, mirrored_prediction: Prediction) -> Tensor:
     """SSV section 3.1, symmetry: V(mirror(x)) agrees with V(x), mirrored and held fixed.
 
     Args:
@@ -100,7 +107,7 @@ def symmetry(prediction, mirrored_prediction):
     )
 
 
-def same_viewpoint(first, second):
+def same_viewpoint(first: Prediction, second: Prediction) -> Tensor:
     """Paired consistency of S: two pictures drawn from one viewpoint get one prediction."""
     return viewpoint_distance(
         first,
@@ -109,7 +116,7 @@ def same_viewpoint(first, second):
     )
 
 
-def same_style(first, second):
+def same_style(first: Prediction, second: Prediction) -> Tensor:
     """Paired consistency of S: two pictures drawn with one style get one predicted style."""
     return ops.mean(ops.square(first["style"] - second["style"]))
 
@@ -117,17 +124,19 @@ def same_style(first, second):
 # --- Pictures --------------------------------------------------------------------------------
 
 
-def likeness(features, drawn_features):
+def likeness(features: Tensor, drawn_features: Tensor) -> Tensor:
     """cos(phi(x), phi(S(V(x)))) of SSV equation 5, [batch, n] features each -> [batch]."""
     return ops.sum(_unit(ops.stop_gradient(features)) * _unit(drawn_features), axis=-1)
 
 
-def image_consistency(features, drawn_features):
+def image_consistency(features: Tensor, drawn_features: Tensor) -> Tensor:
     """SSV equation 5: -cos(phi(x), phi(S(V(x)))), [batch, n] features each."""
     return -ops.mean(likeness(features, drawn_features))
 
 
-def quadrant_by_pseudo_label(prediction, teacher_probabilities, confidence):
+def quadrant_by_pseudo_label(
+    prediction: Prediction, teacher_probabilities: Tensor, confidence: float
+) -> Tensor:
     """Self-training of azimuth's quadrant on real pictures (FixMatch, Sohn et al. 2020, eq. 4).
 
     Args:
@@ -141,7 +150,7 @@ def quadrant_by_pseudo_label(prediction, teacher_probabilities, confidence):
     return ops.mean(counts * surprise)
 
 
-def synthesis_symmetry(picture, mirrored_viewpoint_picture):
+def synthesis_symmetry(picture: Tensor, mirrored_viewpoint_picture: Tensor) -> Tensor:
     """SSV section 3.2, symmetry: S(z, mirror(v)) looks like mirror(S(z, v)), held fixed.
 
     Smooth L1 (Girshick 2015 equation 3).
@@ -155,18 +164,18 @@ def synthesis_symmetry(picture, mirrored_viewpoint_picture):
     return ops.mean(ops.where(distance < 1.0, 0.5 * ops.square(distance), distance - 0.5))
 
 
-def mirror_pictures(pictures):
+def mirror_pictures(pictures: Tensor) -> Tensor:
     """Left-right mirror images of [batch, height, width, channels]."""
     return ops.flip(pictures, axis=2)
 
 
-def _divergence(target, logits):
+def _divergence(target: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of softmax(logits) under `target` less the target's entropy, [batch, 3]."""
     surprise = -ops.log_softmax(logits, axis=-1)
     own = ops.log(ops.maximum(target, 1e-12))
     return ops.sum(target * (surprise + own), axis=-1)
 
 
-def _unit(vectors):
+def _unit(vectors: Tensor) -> Tensor:
     norm = ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)
     return vectors / norm

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ class Monitor:
       quiet: no progress bar.
     """
 
-    def __init__(self, folder: Path, first_step: int, steps: int, quiet=False):
+    def __init__(self, folder: Path, first_step: int, steps: int, quiet: bool = False) -> None:
         self.folder = folder
         self.log = (folder / "metrics.jsonl").open("a", buffering=1)
         self.board = _board(folder / "tensorboard")
@@ -67,7 +68,7 @@ class Monitor:
         """Takes time that no step used (pictures, scores, checkpoints) out of the step time."""
         self._paused += seconds
 
-    def record(self, step: int, values: dict[str, float], kind="train") -> None:
+    def record(self, step: int, values: dict[str, float], kind: str = "train") -> None:
         """One line of metrics.jsonl and the scalars of TensorBoard."""
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         self.log.write(json.dumps({"step": step, "kind": kind, **rounded}) + "\n")
@@ -104,29 +105,29 @@ class Monitor:
 class _NoBoard:
     """Where TensorFlow, which writes TensorBoard's files, is not installed."""
 
-    def add(self, kind, name, value, step):
+    def add(self, kind: str, name: str, value: Any, step: int) -> None:
         pass
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
 class _TensorBoard:
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
         self._summary, self._writer = tf.summary, tf.summary.create_file_writer(str(folder))
 
-    def add(self, kind, name, value, step):
+    def add(self, kind: str, name: str, value: Any, step: int) -> None:
         """Writes a "scalar", "image" or "histogram"."""
         with self._writer.as_default(step=step):
             getattr(self._summary, kind)(name, value)
 
-    def close(self):
+    def close(self) -> None:
         self._writer.close()
 
 
-def _board(folder):
+def _board(folder: Path) -> _TensorBoard | _NoBoard:
     try:
         with stderr.captured():
             return _TensorBoard(folder)

@@ -1,14 +1,17 @@
 """What trains, whatever the engine: V, S, their averages, optimizers, rates and the prior."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ssv_tf import config
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import SettingError
+from ssv_tf.base.types import Tensor
 from ssv_tf.config import parts
 from ssv_tf.config.method import (
     ADAM_BETAS,
@@ -139,13 +142,15 @@ class Networks:
             for index, variable in enumerate(variables)
         }
 
-    def restore(self, values) -> None:
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
         """Gives every variable of `state` its value, a NumPy array, from `values` by name."""
         for name, variable in self.state().items():
             variable.assign(values[name])
 
 
-def split_synthesis(synthesis):
+def split_synthesis(
+    synthesis: SynthesisNetwork,
+) -> tuple[list[keras.Variable], list[keras.Variable]]:
     """S's weights as two lists: those that draw, and the mapping network's."""
     mapping = synthesis.mapping.trainable_weights
     known = {id(weight) for weight in mapping}
@@ -159,7 +164,7 @@ def has_pseudo_labels(options: config.Options, step: int) -> bool:
     return bool(options.run.init_from) or step >= PSEUDO_LABELS_FROM * options.run.steps
 
 
-def style_width(ramp_steps: float, code_size: int, step):
+def style_width(ramp_steps: float, code_size: int, step: Tensor) -> Tensor:
     """How wide the codes of a style (z1, z2) are drawn in a step, [2 code_size].
 
     z2 always has its full width 1. With --shape_ramp z1 grows to it from 0, so that S learns one
@@ -213,7 +218,7 @@ def make_optimizers(options: config.Options) -> list[keras.optimizers.Optimizer]
     ]
 
 
-def averaging_rate(step):
+def averaging_rate(step: Tensor) -> Tensor:
     """1 - d of the averaged weights: ema <- ema + (1 - d)(w - ema), d = min(0.999, (1+t) / (10+t)).
 
     The rising decay forgets the initial weights, as TensorFlow's ExponentialMovingAverage does
@@ -229,15 +234,15 @@ def averaging_rate(step):
 class CosineFall(keras.optimizers.schedules.LearningRateSchedule):
     """A constant rate that falls to 0 as half a cosine from step `first` to step `last`."""
 
-    def __init__(self, rate, first, last):
+    def __init__(self, rate: float, first: int, last: int) -> None:
         self.rate, self.first, self.last = rate, first, last
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         done = ops.cast(step, "float32") - self.first
         share = ops.clip(done / max(self.last - self.first, 1), 0.0, 1.0)
         return self.rate * 0.5 * (1.0 + ops.cos(math.pi * share))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "first": self.first, "last": self.last}
 
 

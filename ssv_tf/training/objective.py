@@ -5,11 +5,12 @@ pictures, and differentiates what comes out.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
+from ssv_tf.base.types import Tensor
 from ssv_tf.config import parts
 from ssv_tf.config.method import DRIFT_WEIGHT, PSEUDO_LABEL_CONFIDENCE, R1_INTERVAL, Method
 from ssv_tf.models import encoding
@@ -54,7 +55,7 @@ class Objective:
 
     # --- Random numbers ----------------------------------------------------------------------
 
-    def analysis_draws(self, batch):
+    def analysis_draws(self, batch: int) -> augment.DrawShapes:
         """Random numbers `analysis_loss` needs: name -> (kind, shape), batch first."""
         shapes = {
             "style": ("normal", (batch, 2 * self.synthesis.code_size)),
@@ -65,7 +66,7 @@ class Objective:
             shapes |= _prefixed(name, augment.draw_shapes(batch, self.analysis.resolution))
         return shapes
 
-    def synthesis_draws(self, batch):
+    def synthesis_draws(self, batch: int) -> augment.DrawShapes:
         """Random numbers `synthesis_loss` needs; `batch` pictures are batch / 2 triplets."""
         pairs, code = batch // 2, 2 * self.synthesis.code_size
         shapes: dict = {}
@@ -76,7 +77,7 @@ class Objective:
             shapes |= _prefixed(name, augment.draw_shapes(pairs, self.analysis.resolution))
         return shapes
 
-    def viewpoints(self, uniform, log_density=None):
+    def viewpoints(self, uniform: Tensor, log_density: Tensor = None) -> Tensor:
         """Viewpoints of the prior from uniform numbers in [-1, 1], [batch, 3].
 
         Args:
@@ -88,28 +89,35 @@ class Objective:
             share = prior.sample(share, log_density)
         return self.low_rad + (self.high_rad - self.low_rad) * share
 
-    def _shares(self, angles):
+    def _shares(self, angles: Tensor) -> Tensor:
         """Where angles lie in their drawn ranges, 0 to 1."""
         wide = ops.maximum(self.high_rad - self.low_rad, 1e-6)
         return (angles - self.low_rad) / wide
 
-    def codes(self, style):
+    def codes(self, style: Tensor) -> list[Tensor]:
         """A style [b, 2 code_size] as the pair (z1, z2)."""
         return ops.split(style, 2, axis=-1)
 
-    def _augmented(self, pictures, draws, name):
+    def _augmented(self, pictures: Tensor, draws: Mapping[str, Tensor], name: str) -> Tensor:
         own = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
         return augment.augment(pictures, own, self.method.augment)
 
     # --- V's step ----------------------------------------------------------------------------
 
-    def draw_fakes(self, draws):
+    def draw_fakes(self, draws: Mapping[str, Tensor]) -> Tensor:
         """S's pictures for V's step; call it outside the gradient."""
         style = draws["style"]
         angles = self.viewpoints(draws["viewpoint"], draws.get("prior"))
         return self.synthesis([*self.codes(style), angles])
 
-    def analysis_loss(self, real, fake, draws, penalise, pseudo_labels=False):
+    def analysis_loss(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        draws: Mapping[str, Tensor],
+        penalise: bool,
+        pseudo_labels: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """V's loss with S frozen.
 
         Args:
@@ -157,7 +165,15 @@ class Objective:
             loss += weights.image_weight * parts["v_image"]
         return loss, parts
 
-    def _adversarial(self, on_real, on_fake, views, draws, penalise, parts):
+    def _adversarial(
+        self,
+        on_real: losses.Prediction,
+        on_fake: losses.Prediction,
+        views: list[Tensor],
+        draws: Mapping[str, Tensor],
+        penalise: bool,
+        parts: dict[str, Tensor],
+    ) -> Tensor:
         real, fake = on_real["realness"], on_fake["realness"]
         weight = self.weights.gradient_penalty_weight
         parts["real_score"], parts["fake_score"] = ops.mean(real), ops.mean(fake)
@@ -177,7 +193,9 @@ class Objective:
         lazy = weight * R1_INTERVAL
         return parts["v_adversarial"] + lazy * parts["v_penalty"]
 
-    def _pseudo_label_parts(self, real, on_real, on_mirrored):
+    def _pseudo_label_parts(
+        self, real: Tensor, on_real: losses.Prediction, on_mirrored: losses.Prediction
+    ) -> dict[str, Tensor]:
         """The loss of azimuth's quadrant by pseudo-labels, and the share of pictures with one."""
         told = self._pseudo_labels(real)
         flipped = encoding.mirror_azimuth_quadrants(told)
@@ -192,7 +210,7 @@ class Objective:
             "pseudo_labelled": ops.mean(ops.cast(confident, "float32")),
         }
 
-    def _pseudo_labels(self, real):
+    def _pseudo_labels(self, real: Tensor) -> Tensor:
         """Azimuth's quadrant of real pictures as V's average sees them and their mirror images."""
         both = ops.concatenate([real, losses.mirror_pictures(real)], axis=0)
         seen = _split(self.teacher.viewpoint(both), 2)
@@ -200,14 +218,14 @@ class Objective:
         mirrored = encoding.mirror_azimuth_quadrants(mirrored)
         return ops.stop_gradient(0.5 * (straight + mirrored))
 
-    def _image_consistency(self, real, on_real):
+    def _image_consistency(self, real: Tensor, on_real: losses.Prediction) -> Tensor:
         angles = self.analysis.angles_rad(on_real)
         drawn = self.synthesis([*self.codes(on_real["style"]), angles])
         return losses.image_consistency(self.features(real), self.features(drawn))
 
     # --- S's step ----------------------------------------------------------------------------
 
-    def synthesis_loss(self, draws):
+    def synthesis_loss(self, draws: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """S's loss with V frozen, on triplets (z1, v1), (z1, v2), (z2, v1).
 
         Returns:
@@ -251,7 +269,7 @@ class Objective:
         return loss, parts
 
 
-def viewpoint_range_rad(viewpoints: parts.ViewpointRange):
+def viewpoint_range_rad(viewpoints: parts.ViewpointRange) -> tuple[Tensor, Tensor]:
     """Lowest and highest drawn [azimuth, elevation, tilt], radians."""
     low_rad, high_rad = _range_rad(viewpoints)
     return ops.convert_to_tensor(low_rad, "float32"), ops.convert_to_tensor(high_rad, "float32")
@@ -267,23 +285,23 @@ def _range_rad(viewpoints: parts.ViewpointRange) -> list[list[float]]:
     return [[math.radians(angle) for angle in side] for side in sides]
 
 
-def _prefixed(name, shapes):
+def _prefixed(name: str, shapes: augment.DrawShapes) -> augment.DrawShapes:
     return {f"{name}_{key}": value for key, value in shapes.items()}
 
 
-def _split(prediction, parts):
+def _split(prediction: losses.Prediction, parts: int) -> list[dict[str, Tensor]]:
     """A prediction for stacked batches as one prediction for each."""
     split = {key: ops.split(value, parts, axis=0) for key, value in prediction.items()}
     return [{key: value[i] for key, value in split.items()} for i in range(parts)]
 
 
-def _first(prediction, count):
+def _first(prediction: losses.Prediction, count: int) -> dict[str, Tensor]:
     return {key: value[:count] for key, value in prediction.items()}
 
 
-def _part(tensors, index, parts):
+def _part(tensors: Sequence[Tensor], index: int, parts: int) -> tuple[Tensor, ...]:
     return tuple(ops.split(tensor, parts, axis=0)[index] for tensor in tensors)
 
 
-def _join(*parts):
+def _join(*parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(ops.concatenate(tensors, axis=0) for tensors in zip(*parts, strict=True))

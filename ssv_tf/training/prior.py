@@ -11,13 +11,14 @@ import math
 import numpy as np
 from keras import ops
 
+from ssv_tf.base.types import Tensor
 from ssv_tf.models import encoding
 
 BINS = 24
 _MOST = math.log(4.0)  # no bin is drawn more or less than four times as often as a uniform prior's
 
 
-def start(front_share=0.5):
+def start(front_share: float = 0.5) -> Tensor:
     """Log densities relative to a uniform prior, [3, BINS].
 
     Of a collection that shows one end of the object more often than the other, a uniform prior
@@ -42,7 +43,7 @@ def start(front_share=0.5):
     return ops.convert_to_tensor(log_density)
 
 
-def sample(share, log_density):
+def sample(share: Tensor, log_density: Tensor) -> Tensor:
     """Inverse of the cumulative histogram.
 
     Args:
@@ -62,7 +63,7 @@ def sample(share, log_density):
     return (ops.cast(index, share.dtype) + inside) / BINS
 
 
-def change(share, realness, log_density, mirrored):
+def change(share: Tensor, realness: Tensor, log_density: Tensor, mirrored: bool) -> Tensor:
     """What the realness of one batch says about the log densities, before the rate.
 
     Args:
@@ -82,12 +83,12 @@ def change(share, realness, log_density, mirrored):
     return encoding.even_where_mirrored(total) if mirrored else total
 
 
-def moved(log_density, change_of, rate):
+def moved(log_density: Tensor, change_of: Tensor, rate: float) -> Tensor:
     """The log densities after a step, normalised and bounded."""
     log_density = log_density + rate * change_of
     log_density = log_density - ops.log(ops.mean(ops.exp(log_density), axis=-1, keepdims=True))
     return ops.clip(log_density, -_MOST, _MOST)
 
 
-def _probability(log_density):
+def _probability(log_density: Tensor) -> Tensor:
     return ops.softmax(log_density, axis=-1)

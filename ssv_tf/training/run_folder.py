@@ -17,14 +17,19 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssv_tf import config
 from ssv_tf.base import presets
 from ssv_tf.base.errors import SettingError, UserError
 
 if TYPE_CHECKING:
+    import keras
+
     from ssv_tf.evaluation.calibration import Calibration
+    from ssv_tf.models.analysis import AnalysisNetwork
+    from ssv_tf.models.student import StudentNetwork
+    from ssv_tf.models.synthesis import SynthesisNetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +65,14 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
-    def analysis(self):
+    def analysis(self) -> "AnalysisNetwork | StudentNetwork":
         """The trained AnalysisNetwork; of a student, the StudentNetwork."""
         from ssv_tf.models import analysis, student
 
         kinds = analysis.AnalysisNetwork, student.StudentNetwork
         return _load_model(self.models_dir / "analysis.keras", *kinds)
 
-    def synthesis(self):
+    def synthesis(self) -> "SynthesisNetwork":
         """The trained SynthesisNetwork, averaged weights.
 
         Raises:
@@ -81,7 +86,7 @@ class Run:
 
         return _load_model(self.models_dir / "synthesis.keras", synthesis.SynthesisNetwork)
 
-    def calibration(self):
+    def calibration(self) -> "Calibration | None":
         """The run's Calibration, or None before `calibrate`."""
         from ssv_tf.evaluation.calibration import Calibration
 
@@ -141,7 +146,7 @@ def say_if_supervised(options: config.Options) -> None:
         print(f"warning: the run is {options.training}, trained from labels", file=sys.stderr)
 
 
-def _load_model(path: Path, *classes):
+def _load_model(path: Path, *classes: type) -> Any:
     import keras
 
     if not path.is_file():
@@ -161,13 +166,15 @@ def _load_model(path: Path, *classes):
     return model
 
 
-def save_models(folder: str | os.PathLike, analysis, synthesis) -> None:
+def save_models(
+    folder: str | os.PathLike, analysis: "keras.Model", synthesis: "keras.Model"
+) -> None:
     """Writes analysis.keras and synthesis.keras into `folder`, each by way of a temporary name."""
     for model, name in ((analysis, "analysis.keras"), (synthesis, "synthesis.keras")):
         save_model(folder, model, name)
 
 
-def save_model(folder: str | os.PathLike, model, name: str) -> None:
+def save_model(folder: str | os.PathLike, model: "keras.Model", name: str) -> None:
     """Writes a model into `folder` under `name`, by way of a temporary name."""
     folder = Path(folder)
     try:
@@ -177,7 +184,7 @@ def save_model(folder: str | os.PathLike, model, name: str) -> None:
         raise UserError(f"cannot write models to {folder}: {error.strerror or error}") from error
 
 
-def _save_model(model, path: Path) -> None:
+def _save_model(model: "keras.Model", path: Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".keras")
     os.close(handle)
     try:

@@ -7,7 +7,7 @@ settles which end of the object a picture shows.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from keras import ops
 from PIL import Image
 
 from ssv_tf import viewpoint
+from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.data import cutouts, framing
 from ssv_tf.models import inference
 from ssv_tf.training import losses
@@ -120,20 +121,27 @@ class SelfTraining(keras.Model):
       within_deg: an azimuth as near to the pseudo-label counts as right, for the confidence.
     """
 
-    def __init__(self, student: keras.Model, within_deg: float):
+    def __init__(self, student: keras.Model, within_deg: float) -> None:
         super().__init__(name="self_training")
         self.student = student
         self.within_rad = float(np.radians(within_deg))
         self.means = {name: keras.metrics.Mean(name=name) for name in ("viewpoint", "within")}
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The student's answers to `inputs["pictures"]`, [b, r, r, 3] in [-1, 1]."""
         return self.student(inputs["pictures"], training=training)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Soft cross-entropy of the viewpoint code, and of the confidence."""
         code = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
         azimuth = ops.stop_gradient(self.student.angles_rad(y_pred))[:, 0]
@@ -147,7 +155,7 @@ class SelfTraining(keras.Model):
         return code + confidence
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.means.values())
 
 
@@ -198,7 +206,9 @@ def batches(
         step += 1
 
 
-def _changed(layers: np.ndarray, behind: np.ndarray, resolution: int, rng) -> np.ndarray:
+def _changed(
+    layers: np.ndarray, behind: np.ndarray, resolution: int, rng: np.random.Generator
+) -> np.ndarray:
     """Moved, zoomed, on other backgrounds, relit and noisy: float32 [b, r, r, 3]."""
     n, side = len(layers), layers.shape[1]
     margin = round(side * _MARGIN)

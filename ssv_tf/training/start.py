@@ -5,12 +5,18 @@ pictures (SSV section 4). Optimizers, prior and step begin anew.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.training import networks, run_folder
+
+if TYPE_CHECKING:
+    import keras
+
+    from ssv_tf.training.engines import Trainer
 
 _NETWORKS = ("analysis", "synthesis")
 
@@ -32,7 +38,7 @@ def check(options: config.Options) -> None:
         _check_shapes(options.run.init_from, owner, own, getattr(run, owner)())
 
 
-def take_over(trainer, name: str) -> None:
+def take_over(trainer: "Trainer", name: str) -> None:
     """Gives V and S, and their averages, the weights of another run.
 
     Args:
@@ -54,14 +60,14 @@ def take_over(trainer, name: str) -> None:
     trainer.restore(values)
 
 
-def _untaught(name):
+def _untaught(name: str) -> run_folder.Run:
     run = run_folder.find(name)
     if run.options.pictures.supervised:
         raise UserError(f"`init_from={name}` was trained from labels, which train no other run")
     return run
 
 
-def _check_shapes(name, owner, own, given):
+def _check_shapes(name: str, owner: str, own: "keras.Model", given: "keras.Model") -> None:
     if [v.shape for v in own.variables] == [v.shape for v in given.variables]:
         return
     wanted, found = own.get_config(), given.get_config()

@@ -7,16 +7,22 @@ slices, so that a resumed run goes on as if unbroken and two devices give one de
 
 import functools
 import os
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
+from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.types import Tensor
 from ssv_tf.data import records
 from ssv_tf.data.pipeline import training_dataset
-from ssv_tf.training import cluster, networks, prior
+from ssv_tf.training import augment, cluster, networks, prior
 
 
-def make_strategy(devices=""):
+def make_strategy(devices: str = "") -> tf.distribute.Strategy:
     """MirroredStrategy over `devices` (comma-separated), all GPUs, or the CPU.
 
     Raises:
@@ -37,7 +43,7 @@ def make_strategy(devices=""):
 
 
 @functools.cache
-def join_cluster():
+def join_cluster() -> tf.distribute.Strategy:
     """MultiWorkerMirroredStrategy over the machines of TF_CONFIG, all GPUs or the CPU of each.
 
     TensorFlow wants it made before it computes anything, so the loop asks for it first of all; it
@@ -53,7 +59,9 @@ def join_cluster():
         raise UserError(f"cannot join the cluster of TF_CONFIG: {reason}") from error
 
 
-def make_trainer(options, kind=None):
+def make_trainer(
+    options: config.Options, kind: Callable[..., "Trainer"] | None = None
+) -> "Trainer":
     """A Trainer, or another `kind` of it, on the devices that the options name.
 
     Raises:
@@ -80,16 +88,16 @@ class Trainer(networks.Networks):
       strategy: a tf.distribute strategy; everything is built under its scope.
     """
 
-    angles_rad = None  # of the pictures, where a kind of trainer is given labels
+    angles_rad: np.ndarray | None = None  # of the pictures, where a kind of trainer is given labels
 
-    def __init__(self, options, strategy):
+    def __init__(self, options: config.Options, strategy: tf.distribute.Strategy) -> None:
         self.strategy = strategy
         self.slices = networks.check_slices(options.run, strategy.num_replicas_in_sync)
         with strategy.scope():
             super().__init__(options, _input_gradient)
         self.step = tf.function(self._step, autograph=False)
 
-    def batches(self, images, first):
+    def batches(self, images: np.ndarray | records.Stream, first: int) -> Iterator[Tensor]:
         """Endless batches for `step`, from step `first` on; images uint8 [n, r, r, 3]."""
         run, mirror = self.options.run, self.options.pictures.mirror_data
         if isinstance(images, records.Stream):
@@ -101,11 +109,13 @@ class Trainer(networks.Networks):
         )
         return iter(self.strategy.experimental_distribute_dataset(dataset))
 
-    def _streamed(self, stream, first):
+    def _streamed(
+        self, stream: records.Stream, first: int
+    ) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
         """A function that gives each machine batches of its own files."""
         run, mirror = self.options.run, self.options.pictures.mirror_data
 
-        def dataset(context):
+        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own = stream.part(context.input_pipeline_id, context.num_input_pipelines)
             share = run.batch_size // context.num_input_pipelines
             batches = records.stream_dataset(own, share, run.seed, first, mirror)
@@ -116,7 +126,7 @@ class Trainer(networks.Networks):
 
         return dataset
 
-    def halves(self, real):
+    def halves(self, real: Tensor) -> dict[str, Callable[[], Any]]:
         """Functions of nothing that run the step and each half of it on one batch, to be timed."""
         real, number = tf.convert_to_tensor(real), tf.constant(1, tf.int64)
         functions = {
@@ -126,7 +136,9 @@ class Trainer(networks.Networks):
         }
         return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
-    def _step(self, real, step, penalise, pseudo_labels=False):
+    def _step(
+        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool = False
+    ) -> dict[str, Tensor]:
         """One training step.
 
         Args:
@@ -150,11 +162,15 @@ class Trainer(networks.Networks):
             for name, value in parts.items()
         }
 
-    def _replica_step(self, real, step, penalise, pseudo_labels):
+    def _replica_step(
+        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool
+    ) -> dict[str, Tensor]:
         parts = self.train_analysis(real, step, penalise, pseudo_labels)
         return parts | self.train_synthesis(step)
 
-    def train_analysis(self, real, step, penalise, pseudo_labels=False):
+    def train_analysis(
+        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool = False
+    ) -> dict[str, Tensor]:
         """V's half of a step, in replica context."""
         micro = tf.split(real, self.options.run.accumulate)
         draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), step, 0)
@@ -167,7 +183,7 @@ class Trainer(networks.Networks):
         self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
         return parts
 
-    def train_synthesis(self, step):
+    def train_synthesis(self, step: Tensor) -> dict[str, Tensor]:
         """S's half of a step, in replica context."""
         draws = self._draws(self.objective.synthesis_draws(self.options.run.batch_size), step, 1)
         gradients, parts = _averaged([self._synthesis_gradients(draw) for draw in draws])
@@ -177,7 +193,9 @@ class Trainer(networks.Networks):
         self._apply(self.optimizers[2], gradients[count:], self.mapping_weights)
         return parts
 
-    def _analysis_gradients(self, real, draws, penalise, pseudo_labels):
+    def _analysis_gradients(
+        self, real: Tensor, draws: dict[str, Tensor], penalise: bool, pseudo_labels: bool
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         fake = self.objective.draw_fakes(draws)
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -185,19 +203,28 @@ class Trainer(networks.Networks):
             loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, pseudo_labels)
         return _gradients(tape, loss, weights), parts
 
-    def _synthesis_gradients(self, draws):
+    def _synthesis_gradients(
+        self, draws: dict[str, Tensor]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         weights = self.drawing_weights + self.mapping_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
             loss, parts = self.objective.synthesis_loss(draws)
         return _gradients(tape, loss, weights), parts
 
-    def _apply(self, optimizer, gradients, weights):
+    def _apply(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[Tensor],
+        weights: list[keras.Variable],
+    ) -> None:
         # Keras sums over replicas; the mean is wanted.
         replicas = self.strategy.num_replicas_in_sync
         optimizer.apply([g / replicas for g in gradients], weights)
 
-    def _draws(self, shapes, step, salt):
+    def _draws(
+        self, shapes: augment.DrawShapes, step: Tensor, salt: int
+    ) -> list[dict[str, Tensor]]:
         """This replica's random numbers, one dict for each micro-batch.
 
         Drawn for the global batch; slice r of a name with 1/slices of the rows is replica r's.
@@ -220,10 +247,10 @@ class Trainer(networks.Networks):
             draws = [draw | {"prior": tf.convert_to_tensor(self.log_prior)} for draw in draws]
         return draws
 
-    def _update_average(self, step):
+    def _update_average(self, step: Tensor) -> None:
         rate = networks.averaging_rate(step)
 
-        def update(average, weight):
+        def update(average: tf.Variable, weight: tf.Variable) -> None:
             average.assign_add(tf.cast(rate, weight.dtype) * (weight - average))
 
         averaged = (self.analysis_ema, self.analysis), (self.synthesis_ema, self.synthesis)
@@ -233,14 +260,14 @@ class Trainer(networks.Networks):
                 self.strategy.extended.update(mean.value, update, args=(weight.value,))
 
 
-def _input_gradient(function, pictures):
+def _input_gradient(function: Callable, pictures: Tensor) -> Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(pictures)
         total = tf.reduce_sum(function(pictures))
     return tape.gradient(total, pictures)
 
 
-def _gradients(tape, loss, weights):
+def _gradients(tape: tf.GradientTape, loss: Tensor, weights: list[keras.Variable]) -> list[Tensor]:
     gradients = tape.gradient(loss, [w.value for w in weights])
     return [
         tf.zeros_like(w.value) if g is None else tf.convert_to_tensor(g)
@@ -248,7 +275,9 @@ def _gradients(tape, loss, weights):
     ]
 
 
-def _averaged(pairs):
+def _averaged(
+    pairs: list[tuple[list[Tensor], dict[str, Tensor]]],
+) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Means of (gradients, parts) over micro-batches."""
     gradients, parts = zip(*pairs, strict=True)
     count = len(pairs)
@@ -256,7 +285,7 @@ def _averaged(pairs):
     return mean, {k: tf.add_n([part[k] for part in parts]) / count for k in parts[0]}
 
 
-def _random(kind, shape, seed):
+def _random(kind: str, shape: tuple[int, ...], seed: Tensor) -> Tensor:
     if kind == "normal":
         return tf.random.stateless_normal(shape, seed)
     return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import FILE_NAME as CALIBRATION
 from ssv_tf.training import run_folder
+
+if TYPE_CHECKING:
+    import keras
+
+    from ssv_tf.models.analysis import AnalysisNetwork
+    from ssv_tf.models.student import StudentNetwork
+    from ssv_tf.models.synthesis import SynthesisNetwork
+    from ssv_tf.training.distillation import Distiller
 
 RECORD = "distill.json"
 IN_MEMORY = "pictures in memory"
@@ -122,7 +131,7 @@ def _check(run: run_folder.Run, settings: Settings) -> None:
         raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
 
 
-def _synthesis(run: run_folder.Run, settings: Settings):
+def _synthesis(run: run_folder.Run, settings: Settings) -> "SynthesisNetwork | None":
     """The S that draws, or None where none is asked for; UserError where there is none."""
     return run.synthesis() if settings.drawn_share and not run.options.pictures.supervised else None
 
@@ -149,7 +158,7 @@ def check_folder(out: Path, made_with: dict, overwrite: bool) -> None:
         )
 
 
-def _student_options(options: config.Options, settings: Settings, source: Source):
+def _student_options(options: config.Options, settings: Settings, source: Source) -> config.Options:
     """The teacher's options as the student's pictures need them."""
     changes: dict = {"resolution": settings.resolution}
     if source.data_dir:
@@ -163,13 +172,15 @@ def _pictures(options: config.Options) -> np.ndarray:
     from ssv_tf.training import loop
 
     table = options.pictures.labels if options.pictures.where else ""
-    unlabelled = options.replace(supervised=False, labels=table)
+    unlabelled = options.replace(supervised=False, labels=table, stream=False, data_service="")
     try:
-        return loop.load_training_pictures(unlabelled).images
+        images = loop.load_training_pictures(unlabelled).images
     except SettingError:
         raise
     except UserError as error:
         raise UserError(f"{error}; `data_dir=FOLDER` gives other pictures") from error
+    assert isinstance(images, np.ndarray)  # whole in memory, as nothing is streamed
+    return images
 
 
 def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +192,17 @@ def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images[np.sort(order[apart:])], images[np.sort(order[:apart])]
 
 
-def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite, quiet):
+def _train(
+    run: run_folder.Run,
+    teacher: "AnalysisNetwork",
+    synthesis: "SynthesisNetwork | None",
+    settings: Settings,
+    images: np.ndarray,
+    out: Path,
+    made_with: dict,
+    overwrite: bool,
+    quiet: bool,
+) -> "StudentNetwork":
     import keras
 
     from ssv_tf.data import batches
@@ -235,13 +256,13 @@ def _train(run, teacher, synthesis, settings, images, out, made_with, overwrite,
     return student
 
 
-def _callbacks(kept: Path, distiller, seed: int) -> list:
+def _callbacks(kept: Path, distiller: "Distiller", seed: int) -> list:
     """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
     import keras
 
     generators = distiller.random, distiller.student.dropout.seed_generator
 
-    def reseed(epoch, logs=None):
+    def reseed(epoch: int, logs: dict | None = None) -> None:
         for number, generator in enumerate(generators):
             generator.state.assign([seed + number, epoch << 16])
 
@@ -251,7 +272,7 @@ def _callbacks(kept: Path, distiller, seed: int) -> list:
     ]
 
 
-def optimizer(steps: int, highest_rate: float):
+def optimizer(steps: int, highest_rate: float) -> "keras.optimizers.Optimizer":
     """AdamW with a warm-up and a cosine to 0 over `steps`."""
     import keras
 
@@ -282,7 +303,7 @@ def epochs_done(kept: Path) -> int:
         return 0
 
 
-def _distance(student, teacher, images: np.ndarray) -> dict:
+def _distance(student: "StudentNetwork", teacher: "AnalysisNetwork", images: np.ndarray) -> dict:
     """How far the two answer from each other, in V's own angles."""
     from ssv_tf.models import inference
 
@@ -302,7 +323,9 @@ def _distance(student, teacher, images: np.ndarray) -> dict:
     return found
 
 
-def write_run(run: run_folder.Run, out: Path, student, options, record: dict) -> None:
+def write_run(
+    run: run_folder.Run, out: Path, student: "StudentNetwork", options: config.Options, record: dict
+) -> None:
     """Writes the student's run folder and removes what an unfinished training left."""
     calibration = run.calibration()
     if calibration is not None:

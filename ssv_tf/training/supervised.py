@@ -5,10 +5,13 @@ of learning without labels. S is built and saved as it was drawn, and never trai
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from ssv_tf import config
+from ssv_tf.base.types import Tensor
 from ssv_tf.config import parts
 from ssv_tf.training import augment, losses
 from ssv_tf.training import step as engine
@@ -27,7 +30,7 @@ def targets_rad(angles_deg: np.ndarray, viewpoints: parts.ViewpointRange) -> np.
     return (centre + np.clip(from_centre, -reach, reach)).astype(np.float32)
 
 
-def make_trainer(options, angles_deg: np.ndarray):
+def make_trainer(options: config.Options, angles_deg: np.ndarray) -> engine.Trainer:
     """A Trainer on the devices that the options name, with the labels of its pictures [n, 3]."""
     angles_rad = targets_rad(angles_deg, options.viewpoints)
     return engine.make_trainer(options, functools.partial(Trainer, angles_rad=angles_rad))
@@ -42,16 +45,18 @@ class Trainer(engine.Trainer):
       angles_rad: [n, 3], of the pictures that `batches` will get.
     """
 
-    def __init__(self, options, strategy, angles_rad):
+    def __init__(
+        self, options: config.Options, strategy: tf.distribute.Strategy, angles_rad: np.ndarray
+    ) -> None:
         super().__init__(options.replace(prior_rate=0.0, front_share=0.5), strategy)
         self.angles_rad = angles_rad
         compiled = self.step
         self.step = lambda batch, number, *_: compiled(batch, number, False)
 
-    def _replica_step(self, real, step, *_):
+    def _replica_step(self, real: Tensor, step: Tensor, *_: Any) -> dict[str, Tensor]:
         return self.train_analysis(real, step)
 
-    def train_analysis(self, real, step, *_):
+    def train_analysis(self, real: Tensor, step: Tensor, *_: Any) -> dict[str, Tensor]:
         """V's step on this replica's (pictures [b, r, r, 3], angles [b, 3])."""
         run, side = self.options.run, self.options.framing.resolution
         micro = zip(*(tf.split(part, run.accumulate) for part in real), strict=True)
@@ -64,7 +69,13 @@ class Trainer(engine.Trainer):
         self._apply(self.optimizers[0], gradients, self.analysis.trainable_weights)
         return parts
 
-    def _analysis_gradients(self, real, draws, penalise=False, pseudo_labels=False):
+    def _analysis_gradients(
+        self,
+        real: tuple[Tensor, Tensor],
+        draws: dict[str, Tensor],
+        penalise: bool = False,
+        pseudo_labels: bool = False,
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         pictures, angles_rad = real
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -72,7 +83,7 @@ class Trainer(engine.Trainer):
             loss = self._loss(pictures, angles_rad, draws)
         return engine._gradients(tape, loss, weights), {"v_viewpoint": loss}
 
-    def _loss(self, pictures, angles_rad, draws):
+    def _loss(self, pictures: Tensor, angles_rad: Tensor, draws: dict[str, Tensor]) -> Tensor:
         shown = augment.augment(pictures, draws, self.options.method.augment)
         seen = self.analysis(shown, training=True)
         return losses.viewpoint_consistency(seen, angles_rad, self.analysis.encoding)

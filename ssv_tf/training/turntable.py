@@ -1,14 +1,25 @@
 """Pictures that S draws: turntables, one object at many viewpoints, styles mixed."""
 
+from collections.abc import Callable
+
 import numpy as np
 from keras import ops
 
+from ssv_tf.config import parts
 from ssv_tf.data.framing import to_uint8
 from ssv_tf.models import inference
+from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training.objective import viewpoint_range_rad
 
 
-def turntable(synthesis, viewpoints, objects=4, views=12, seed=0, elevation_deg=None):
+def turntable(
+    synthesis: SynthesisNetwork,
+    viewpoints: parts.ViewpointRange,
+    objects: int | np.ndarray = 4,
+    views: int = 12,
+    seed: int = 0,
+    elevation_deg: float | None = None,
+) -> np.ndarray:
     """Pictures of `objects` random styles at `views` azimuths.
 
     The full circle starts at 0 and leaves the end out; a limited range goes from end to end.
@@ -36,7 +47,9 @@ def turntable(synthesis, viewpoints, objects=4, views=12, seed=0, elevation_deg=
     return np.stack(rows)
 
 
-def turntable_angles_rad(viewpoints, views, elevation_deg=None):
+def turntable_angles_rad(
+    viewpoints: parts.ViewpointRange, views: int, elevation_deg: float | None = None
+) -> np.ndarray:
     """The viewpoints of a turntable, float32 [views, 3] radians."""
     low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(viewpoints))
     circle = viewpoints.full_circle
@@ -48,7 +61,9 @@ def turntable_angles_rad(viewpoints, views, elevation_deg=None):
     return angles
 
 
-def viewpoint_grid(synthesis, viewpoints, seed=0):
+def viewpoint_grid(
+    synthesis: SynthesisNetwork, viewpoints: parts.ViewpointRange, seed: int = 0
+) -> np.ndarray:
     """One object, azimuth across and elevation down, from the highest to the lowest.
 
     Returns:
@@ -59,7 +74,9 @@ def viewpoint_grid(synthesis, viewpoints, seed=0):
     return np.concatenate(rows)
 
 
-def style_grid(synthesis, viewpoints, objects, seed=0):
+def style_grid(
+    synthesis: SynthesisNetwork, viewpoints: parts.ViewpointRange, objects: int, seed: int = 0
+) -> np.ndarray:
     """Style mixing: z1 of each row's object with z2 of each column's, at one viewpoint.
 
     Returns:
@@ -76,13 +93,13 @@ def style_grid(synthesis, viewpoints, objects, seed=0):
     return np.stack(rows)
 
 
-def tile(pictures):
+def tile(pictures: np.ndarray) -> np.ndarray:
     """[rows, columns, h, w, 3] -> one picture [rows h, columns w, 3]."""
     rows, columns, height, width, channels = pictures.shape
     return pictures.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
 
 
-def _draw_function(synthesis):
+def _draw_function(synthesis: SynthesisNetwork) -> Callable:
     return inference.compiled_for(
         synthesis, lambda network: lambda z1, z2, angles: network([z1, z2, angles])
     )
