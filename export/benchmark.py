@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace --json and --markdown if they exist.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measures, prints the tables, and writes them where asked."""
     values = flags.FLAGS
     threads = _threads(values.threads)
@@ -66,7 +67,7 @@ def _threads(words: list[str]) -> list[int]:
     return numbers
 
 
-def found(words: list[str]) -> list[Path]:
+def found(words: Sequence[str]) -> list[Path]:
     """The files that words name; a folder stands for its .tflite files, the largest first.
 
     Raises:

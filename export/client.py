@@ -52,7 +52,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Asks, writes the table; UserError where the server or every picture fails."""
     values = flags.FLAGS
     protocol, host = _checked_server(values)

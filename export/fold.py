@@ -8,7 +8,9 @@ from ssv_tf.data import framing
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
 from ssv_tf.models import decoding
+from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.decoding import RawPrediction
+from ssv_tf.models.student import StudentNetwork
 
 # Scope of the operations from logits to degrees, by which a quantiser can tell them.
 DECODING = "viewpoint_decoding"
@@ -33,7 +35,9 @@ class FoldedViewpoint(tf.Module):
       weights: the tf.Variables that the viewpoint needs.
     """
 
-    def __init__(self, analysis, calibration: Calibration | None = None):
+    def __init__(
+        self, analysis: AnalysisNetwork | StudentNetwork, calibration: Calibration | None = None
+    ) -> None:
         super().__init__()
         calibration = calibration or Calibration.identity()
         self.resolution = int(analysis.resolution)

@@ -34,7 +34,7 @@ class Predictor:
       ExportError: there is no such file, it is damaged, or it is no model of this package.
     """
 
-    def __init__(self, model: str | os.PathLike | bytes, threads: int = 1):
+    def __init__(self, model: str | os.PathLike | bytes, threads: int = 1) -> None:
         self.name = "the TFLite file" if isinstance(model, bytes) else str(model)
         with stderr.captured():
             try:

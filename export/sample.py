@@ -27,7 +27,9 @@ class Sample:
     source: str
 
     @classmethod
-    def divided(cls, images: np.ndarray, counts: tuple[int, int], seed: int, source: str):
+    def divided(
+        cls, images: np.ndarray, counts: tuple[int, int], seed: int, source: str
+    ) -> "Sample":
         """Both kinds out of one collection, in the proportion of `counts`, drawn by `seed`.
 
         Raises:

@@ -150,7 +150,7 @@ class Predictor:
       path: the folder.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike) -> None:
         with stderr.captured():
             self._model = tf.saved_model.load(str(path))
         self._function = self._model.signatures["serving_default"]

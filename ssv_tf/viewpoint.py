@@ -18,6 +18,7 @@ The quadrant of an angle is a class over the signs of (cos, sin): 0 = (+, +), 1 
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 ANGLES = ("azimuth", "elevation", "tilt")
 
@@ -32,7 +33,7 @@ def mirror(angles: np.ndarray) -> np.ndarray:
     return angles * np.asarray(MIRROR_SIGNS, angles.dtype)
 
 
-def known(angles_deg) -> np.ndarray:
+def known(angles_deg: ArrayLike) -> np.ndarray:
     """Booleans [...]: which angles are known; NaN stands for an unknown one everywhere."""
     return np.logical_not(np.isnan(np.asarray(angles_deg, np.float64)))
 
@@ -62,20 +63,20 @@ def _axis_rotation(angle: np.ndarray, first: int, second: int) -> np.ndarray:
     return matrix
 
 
-def quadrant_of_deg(angles_deg):
+def quadrant_of_deg(angles_deg: ArrayLike) -> np.ndarray:
     """Quadrant classes of angles in degrees."""
     angles = np.radians(angles_deg)
     return (np.cos(angles) < 0).astype(int) + 2 * (np.sin(angles) < 0)
 
 
-def in_quadrant_deg(angles_deg, quadrants):
+def in_quadrant_deg(angles_deg: ArrayLike, quadrants: np.ndarray) -> np.ndarray:
     """The angles with the same (cos^2, sin^2) that lie in the given quadrant classes."""
     angles, signs = np.radians(angles_deg), np.asarray(QUADRANT_SIGNS)[quadrants]
     cosine, sine = np.abs(np.cos(angles)), np.abs(np.sin(angles))
     return np.degrees(np.arctan2(sine * signs[..., 1], cosine * signs[..., 0]))
 
 
-def wrap_deg(angles_deg):
+def wrap_deg(angles_deg: ArrayLike) -> np.ndarray:
     """Angles in degrees wrapped to (-180, 180]."""
     wrapped = 180.0 - np.mod(180.0 - np.asarray(angles_deg), 360.0)
     return np.where(wrapped <= -180.0, 180.0, wrapped)[()]  # just above 180, mod rounds to 360

@@ -93,7 +93,7 @@ def define_flags() -> None:
     flags.DEFINE_string("table", "", "Markdown file of the table, JSON beside it; empty: in --out.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Runs what is not finished yet; UserError at the end if a run failed."""
     values = flags.FLAGS
     if len(argv) > 1:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def define_flags() -> None:
     )
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Parses the flags, kills, compares; exit code 1 where anything was lost."""
     if len(argv) > 1:
         raise FlagError(f"chaos takes flags only, got {' '.join(argv[1:])}")
@@ -80,7 +81,9 @@ def main(argv) -> None:
     )
 
 
-def chaos(options: config.Options, kills: int, seed: int, say=lambda line: None) -> dict:
+def chaos(
+    options: config.Options, kills: int, seed: int, say: Callable[[str], object] = lambda line: None
+) -> dict:
     """Trains `run_dir`/whole unbroken and /broken with `kills` kills, and compares them.
 
     Args:

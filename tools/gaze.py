@@ -56,7 +56,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace a file that exists.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measures, prints the table and writes what was asked for."""
     values = flags.FLAGS
     if len(argv) > 1:

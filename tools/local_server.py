@@ -9,8 +9,10 @@ only, with the statuses the model server gives. It is no replacement for it: no 
 import json
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 from absl import flags
@@ -41,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("rest_port", 8501, "0: any free one.", lower_bound=0, upper_bound=65535)
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Serves until SIGTERM or Ctrl-C; prints one line of JSON with the ports once it answers."""
     values = flags.FLAGS
     if argv[1:]:
@@ -88,7 +90,9 @@ class LocalServer:
       UserError: a port is taken.
     """
 
-    def __init__(self, models: dict[str, ServedModel], grpc_port: int = 0, rest_port: int = 0):
+    def __init__(
+        self, models: dict[str, ServedModel], grpc_port: int = 0, rest_port: int = 0
+    ) -> None:
         self._grpc = _grpc_server(models)
         try:
             self.grpc_port = self._grpc.add_insecure_port(f"{LOOPBACK}:{grpc_port}")
@@ -142,7 +146,7 @@ def _answering(method):
 
 
 class _Service:
-    def __init__(self, models: dict[str, ServedModel]):
+    def __init__(self, models: dict[str, ServedModel]) -> None:
         self._models = models
 
     def _find(self, spec) -> ServedModel:
@@ -154,7 +158,7 @@ class _Prediction(_Service):
     """PredictionService: Predict and GetModelMetadata; the rest is UNIMPLEMENTED."""
 
     @_answering
-    def Predict(self, request):
+    def Predict(self, request: Any) -> Any:
         from tensorflow_serving.apis import predict_pb2
 
         model = self._find(request.model_spec)
@@ -169,7 +173,7 @@ class _Prediction(_Service):
         return response
 
     @_answering
-    def GetModelMetadata(self, request):
+    def GetModelMetadata(self, request: Any) -> Any:
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         model = self._find(request.model_spec)
@@ -193,7 +197,7 @@ class _Status(_Service):
     """ModelService: GetModelStatus; reloading is UNIMPLEMENTED."""
 
     @_answering
-    def GetModelStatus(self, request):
+    def GetModelStatus(self, request: Any) -> Any:
         from tensorflow_serving.apis import get_model_status_pb2
 
         model = self._find(request.model_spec)
@@ -202,7 +206,7 @@ class _Status(_Service):
         status.state = status.AVAILABLE
         return response
 
-    def HandleReloadConfigRequest(self, _, context):
+    def HandleReloadConfigRequest(self, _: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "the local server does not reload")
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict|/metadata)
 _IDLE_S = 60
 
 
-def make_server(models: dict[str, ServedModel], host: str, port: int, max_bytes: int):
+def make_server(
+    models: dict[str, ServedModel], host: str, port: int, max_bytes: int
+) -> ThreadingHTTPServer:
     """A ThreadingHTTPServer over `models`, not yet serving; bodies are bounded by `max_bytes`."""
     handler = type("Handler", (_Handler,), {"models": models, "max_bytes": max_bytes})
     return _Server((host, port), handler)
@@ -27,7 +30,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # a client that left is no fault
             super().handle_error(request, client_address)
 
@@ -38,13 +41,13 @@ class _Handler(BaseHTTPRequestHandler):
     models: dict[str, ServedModel]
     max_bytes: int
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self._answer(self._describe)
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self._answer(self._predict)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
     def _answer(self, work) -> None:

@@ -9,7 +9,9 @@ import collections
 import json
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -17,6 +19,9 @@ from absl import flags
 from ssv_tf import config
 from ssv_tf.base import cli, files, stderr
 from ssv_tf.base.errors import FlagError, UserError
+
+if TYPE_CHECKING:
+    from ssv_tf.training import engines
 
 _KINDS_SHOWN = 16
 _PEAK_SIDES = (1024, 2048, 3072)
@@ -31,7 +36,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Prints the table, and writes it as JSON where asked."""
     if len(argv) > 1:
         raise FlagError(f"benchmark takes flags only, got {' '.join(argv[1:])}")
@@ -118,7 +123,7 @@ def peak_gflops(side: int) -> float:
     return 2 * side**3 / min(seconds) / 1e9
 
 
-def data_speed(trainer, pictures: int = 2048) -> float:
+def data_speed(trainer: "engines.Trainer", pictures: int = 2048) -> float:
     """Pictures/s the input pipeline gives from memory."""
     batch_size = trainer.options.run.batch_size
     images = np.zeros((pictures, *trainer.options.framing.shape), np.uint8)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace that file.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Runs the test, prints the figures; UserError where an answer was wrong."""
     values = flags.FLAGS
     if argv[1:]:
@@ -187,7 +187,7 @@ def _degrees(caller, content: bytes, patience: calls.Patience) -> np.ndarray:
 class _Tally:
     """Outcomes, times and the server's memory, from all threads."""
 
-    def __init__(self, requests: int, process: int | None):
+    def __init__(self, requests: int, process: int | None) -> None:
         self._lock = threading.Lock()
         self._counts = {"right": 0, "refused": 0, "wrong": 0}
         self._first_wrong = ""

@@ -38,7 +38,7 @@ class CallError(Exception):
       message: why, on one line.
     """
 
-    def __init__(self, code: str, message: str):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = " ".join(message.split())[:300]
@@ -125,7 +125,7 @@ class GrpcCaller:
       UserError: TF Serving's messages are not installed.
     """
 
-    def __init__(self, host: str, model: str, tls: bool = False):
+    def __init__(self, host: str, model: str, tls: bool = False) -> None:
         import grpc
 
         from ssv_tf.base import stderr
@@ -173,7 +173,7 @@ class RestCaller:
       tls: whether the server speaks HTTPS.
     """
 
-    def __init__(self, host: str, model: str, tls: bool = False):
+    def __init__(self, host: str, model: str, tls: bool = False) -> None:
         self._host, self._path = host, f"/v1/models/{model}:predict"
         self._kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
         self._local = threading.local()

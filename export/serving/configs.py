@@ -3,6 +3,7 @@
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import (
     descriptor_pb2,
@@ -78,7 +79,7 @@ def write(folder: Path, name: str, batching: Batching) -> None:
         (folder / file_name).write_text(text)
 
 
-def read(path: Path):
+def read(path: Path) -> Any:
     """A configuration file as the message its name stands for.
 
     Raises:

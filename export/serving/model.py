@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf import config_pb2
 
 from ssv_tf.base import stderr
@@ -25,7 +26,7 @@ class RequestError(Exception):
       message: why, on one line.
     """
 
-    def __init__(self, code: int, message: str):
+    def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -57,7 +58,7 @@ class ServedModel:
       UserError: no SavedModel there, or one that does not load.
     """
 
-    def __init__(self, path: str | os.PathLike, name: str):
+    def __init__(self, path: str | os.PathLike, name: str) -> None:
         path = Path(path)
         self.name, self.version = name, int(path.name)
         self._graph = tf.Graph()
@@ -161,12 +162,12 @@ def find_model(models: dict[str, ServedModel], name: str, version: int | None) -
     return model
 
 
-def to_proto(array: np.ndarray):
+def to_proto(array: np.ndarray) -> TensorProto:
     """An array as a TensorProto."""
     return tf.make_tensor_proto(array)
 
 
-def from_proto(tensor) -> np.ndarray:
+def from_proto(tensor: TensorProto) -> np.ndarray:
     """The array of a TensorProto that somebody else made.
 
     Raises:

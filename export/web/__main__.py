@@ -9,6 +9,7 @@ confidence where the model tells one. Everything runs on the visitor's device.
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -32,7 +33,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace a page that this command wrote to --out.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Parses, writes, prints."""
     values = flags.FLAGS
     if argv[1:]:

@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -30,7 +31,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", str(site.BUILT), "Folder to write to.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Builds and names the files."""
     if argv[1:]:
         raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")

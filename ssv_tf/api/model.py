@@ -51,7 +51,7 @@ class ViewpointModel:
       run: the run's folder.
     """
 
-    def __init__(self, run: run_folder.Run):
+    def __init__(self, run: run_folder.Run) -> None:
         self.run = run
         if run.options.pictures.supervised:
             warnings.warn(

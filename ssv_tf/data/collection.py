@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
@@ -28,7 +29,7 @@ class PictureSet:
     angles_deg: np.ndarray | None = None
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count = len(self.names)
         shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[0] != count:
@@ -51,7 +52,7 @@ class PictureSet:
             return np.zeros((len(self), 3), bool)
         return viewpoint.known(self.angles_deg)
 
-    def subset(self, indices) -> "PictureSet":
+    def subset(self, indices: ArrayLike) -> "PictureSet":
         """The pictures at `indices` (integers, or a boolean mask [N]), in that order."""
         chosen = np.arange(len(self))[np.asarray(indices, dtype=_index_type(indices))]
         angles = None if self.angles_deg is None else self.angles_deg[chosen]

@@ -11,6 +11,7 @@ rotation, project a nose and look to which side it goes.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ssv_tf import viewpoint
 
@@ -106,7 +107,9 @@ def biwi_axis_angle(head: np.ndarray) -> np.ndarray:
     return -np.degrees(_axis_angle_rad(matrix))
 
 
-def from_pascal3d(azimuth_deg, elevation_deg, theta_deg) -> np.ndarray:
+def from_pascal3d(
+    azimuth_deg: ArrayLike, elevation_deg: ArrayLike, theta_deg: ArrayLike
+) -> np.ndarray:
     """Pascal3D+: azimuth, elevation, in-plane rotation theta as viewpoints [..., 3].
 
     The camera stands at (cos e sin a, -cos e cos a, sin e) of an object that is upright in z and

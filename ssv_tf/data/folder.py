@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from absl import logging
@@ -15,6 +16,9 @@ from ssv_tf.data import read_policy
 from ssv_tf.data.collection import PictureSet, match_names
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing, fit_square
 from ssv_tf.data.reading import FORMATS, MAX_PIXELS, MID_GREY, BadPicture, read_picture
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 __all__ = [
     "CROPS", "FORMATS", "MAX_PIXELS", "MID_GREY", "PADDINGS", "SUFFIXES", "BadPicture",
@@ -171,7 +175,9 @@ def named(
     return paths, left
 
 
-def in_threads(function, items, workers: int | None):
+def in_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None
+) -> Generator[_Result, None, None]:
     """Results of `function` over `items`, in order; Pillow decodes without the interpreter lock."""
     executor = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
     try:

@@ -35,7 +35,7 @@ class Ledger:
       on_skip: called for each one that is left out, as it comes.
     """
 
-    def __init__(self, policy: str = read_policy.SKIP, on_skip: Skip | None = None):
+    def __init__(self, policy: str = read_policy.SKIP, on_skip: Skip | None = None) -> None:
         read_policy.check_policy(policy)
         self.policy, self.on_skip = policy, on_skip
         self.skipped: list[tuple[str, str]] = []

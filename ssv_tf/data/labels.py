@@ -151,7 +151,7 @@ def select_filenames(
 class _Mistakes:
     """Rows that cannot be used: the first ends the reading, or all are kept for the log."""
 
-    def __init__(self, path: str | os.PathLike, policy: str):
+    def __init__(self, path: str | os.PathLike, policy: str) -> None:
         read_policy.check_policy(policy)
         self._path, self._policy = path, policy
         self._found: list[str] = []

@@ -1,7 +1,7 @@
 """What the builders of published data sets share: features, crops, mat files, Beam."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ _FIVE_OF_68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 Example = tuple[str, dict[str, Any]]
 
 
-def features(**more) -> tfds.features.FeaturesDict:
+def features(**more: Any) -> tfds.features.FeaturesDict:
     """A picture, its name, the three angles, and `more`."""
     angle = tfds.features.Scalar(np.float32)
     return tfds.features.FeaturesDict(
@@ -41,7 +41,7 @@ def angles(viewpoint_deg: np.ndarray) -> dict[str, np.float32]:
     return {"azimuth_deg": azimuth, "elevation_deg": elevation, "tilt_deg": tilt}
 
 
-def each(jobs: Iterable[Any], make: Callable[[Any], Iterator[Example]]):
+def each(jobs: Iterable[Any], make: Callable[[Any], Iterator[Example]]) -> Any:
     """The examples `make` gives for each job: by Beam where it is installed, else one by one.
 
     Args:
@@ -103,7 +103,9 @@ def five_landmarks(landmarks_px: np.ndarray) -> np.ndarray:
     return np.stack([landmarks_px[list(points)].mean(axis=0) for points in _FIVE_OF_68])
 
 
-def crop_square(picture: np.ndarray, centre_px, side_px: float, largest_px: int) -> np.ndarray:
+def crop_square(
+    picture: np.ndarray, centre_px: Sequence[float] | np.ndarray, side_px: float, largest_px: int
+) -> np.ndarray:
     """A square of a picture; beyond the picture its border is repeated.
 
     Args:
@@ -131,7 +133,7 @@ def crop_square(picture: np.ndarray, centre_px, side_px: float, largest_px: int)
     return np.array(Image.fromarray(square).resize((largest_px,) * 2, Image.Resampling.LANCZOS))
 
 
-def crop_box(picture: np.ndarray, box_px) -> np.ndarray:
+def crop_box(picture: np.ndarray, box_px: Sequence[float] | np.ndarray) -> np.ndarray:
     """The part of a picture in a box (x1, y1, x2, y2), cut at the picture's border.
 
     Raises:

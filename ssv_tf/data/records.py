@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import framing, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.folder import BadPicture, read_picture
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SUFFIX = ".tfrecord"
 INDEX = "index.json"
@@ -236,7 +240,9 @@ def damage(error: BaseException, machines: int = 1) -> str:
     return ""
 
 
-def stream_dataset(stream: Stream, batch_size: int, seed: int, first: int, mirror: bool):
+def stream_dataset(
+    stream: Stream, batch_size: int, seed: int, first: int, mirror: bool
+) -> "tf.data.Dataset":
     """Endless batches of a stream, those from step `first` on the same however it got there.
 
     Each epoch takes the files in another order, in blocks whose pictures are shuffled together.

@@ -12,11 +12,12 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import shlex
 import sys
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import flags
 from PIL import Image
@@ -41,7 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_string("beam_options", "", "Further options of the runner, as on a command line.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Parses the flags, writes the records, says how many."""
     if len(argv) != 3:
         raise FlagError(f"give the pictures' folder and an empty one, got {' '.join(argv[1:])}")
@@ -75,11 +76,11 @@ class Job:
       framing: how a picture becomes a square.
     """
 
-    def __init__(self, source: str, out: str, shards: int, framing: Framing):
+    def __init__(self, source: str, out: str, shards: int, framing: Framing) -> None:
         self.source, self.out, self.shards = source, out, shards
         self.framing = framing
 
-    def encoded(self, content) -> bytes:
+    def encoded(self, content: str | os.PathLike | bytes) -> bytes:
         """PNG of the fitted picture.
 
         Raises:
@@ -100,7 +101,7 @@ class Job:
         ordered = sorted(pictures)
         return len(ordered), b"".join(records.framed(records.example(p, n) for n, p in ordered))
 
-    def index(self, counts, skipped) -> str:
+    def index(self, counts: Mapping[str, int], skipped: Sequence[tuple[str, str]]) -> str:
         """The text of index.json."""
         about = self.framing.to_dict()
         about |= {"pictures": sum(counts.values()), "skipped": len(skipped)}
@@ -139,7 +140,9 @@ class Job:
             files.write_atomically(f"{self.out}/{records.INDEX}", self.index(counts, skipped))
         return counts, skipped
 
-    def run_beam(self, runner: str, words: list[str]):
+    def run_beam(
+        self, runner: str, words: list[str]
+    ) -> tuple[dict[str, int], list[tuple[str, str]]]:
         """By Apache Beam, on machines that need neither TensorFlow nor Keras."""
         try:
             from ssv_tf.data import shard_beam

@@ -14,7 +14,9 @@ from ssv_tf.data.folder import BadPicture
 _BAD = "bad"
 
 
-def run(job: "shard.Job", runner: str, words: list[str]):
+def run(
+    job: "shard.Job", runner: str, words: list[str]
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Runs the pipeline to its end: (pictures by file name, skipped).
 
     Args:

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -17,6 +18,9 @@ from ssv_tf.data import read_policy, records
 from ssv_tf.data.collection import PictureSet, match_names
 from ssv_tf.data.folder import BadPicture, load_folder
 from ssv_tf.data.framing import Framing
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 EMBEDDED = "turntable_cars"
 EMBEDDED_COUNTS = {"train": 10_000, "calibration": 200, "test": 1_000}
@@ -262,7 +266,7 @@ def _load_tfds(
     return PictureSet(names, np.stack(images), angles_deg, skipped)
 
 
-def find_builder(name: str, **options):
+def find_builder(name: str, **options: Any) -> "tfds.core.DatasetBuilder":
     """The TFDS builder of a set, of ours or any other; not prepared.
 
     Raises:

@@ -6,6 +6,8 @@ A folder to try the commands on that is yours to keep; with --light=night one th
 cars as a network never saw them: dim, blue and noisy (`at_night`).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from absl import flags
 
@@ -29,7 +31,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("light", "day", list(LIGHTS), "day: as embedded; night: dim, blue, noisy.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Renders and writes the folder."""
     rendered.write_folder(argv, _KIND, COLUMNS, _rendered, flags.FLAGS.light)
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ssv_tf import viewpoint
+from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import confidence as sureness
@@ -364,7 +364,7 @@ def _fit_azimuth(raw: OwnAngles, true_deg: np.ndarray, azimuth: str):
     return _FITS[azimuth](decided_deg, true_deg[:, 0]), bias, warp
 
 
-def azimuth_kind(options) -> str:
+def azimuth_kind(options: config.Options) -> str:
     """The kind of fit for a run of these config.Options.
 
     A line for a range of up to +-100 degrees (faces); else symmetric where V learnt from mirrored

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ssv_tf.models.decoding import RawPrediction
 
 # uint8 [pictures, R, R, 3] -> what V says of them, as `inference.predict`.
 Predict = Callable[[np.ndarray], RawPrediction]
+# The flags of `define_flags`, or an object with attributes of their names.
+Values = flags.FlagValues | types.SimpleNamespace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Seed that draws the calibration pictures.", lower_bound=0)
 
 
-def check_flags(argv, values) -> None:
+def check_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Raises SettingError where words are left over or the flags of the pictures do not fit."""
     if len(argv) > 1:
         raise SettingError(f"only flags are taken, got {' '.join(argv[1:])}")
@@ -64,7 +67,7 @@ def predictor(network: Any) -> Predict:
     return functools.partial(inference.predict, network)
 
 
-def folder_pictures(options: config.Options, values) -> PictureSet:
+def folder_pictures(options: config.Options, values: Values) -> PictureSet:
     """The labelled pictures of --data_dir, cropped as the run's training pictures were."""
     pictures = sources.load_collection(
         values.data_dir,
@@ -110,7 +113,7 @@ def draw(pictures: PictureSet, count: int, seed: int) -> tuple[PictureSet, Pictu
     return pictures.subset(np.sort(order[:count])), pictures.subset(np.sort(order[count:]))
 
 
-def load_split(options: config.Options, values) -> Split:
+def load_split(options: config.Options, values: Values) -> Split:
     """Calibration and test pictures as the flags say (`values.calibrate_on` may be 0).
 
     Raises:

@@ -7,6 +7,7 @@ All in NumPy and degrees. The error of an angle is the shorter way round the cir
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
@@ -21,7 +22,7 @@ QUADRANTS = ("front", "left", "rear", "right")
 _GUESSES = 360  # random guesses are spread evenly instead of drawn, so that the number is exact
 
 
-def error_deg(predicted_deg, true_deg) -> np.ndarray:
+def error_deg(predicted_deg: ArrayLike, true_deg: ArrayLike) -> np.ndarray:
     """Absolute angle between prediction and truth, the shorter way round: [...] in [0, 180]."""
     return np.abs(viewpoint.wrap_deg(np.asarray(predicted_deg) - np.asarray(true_deg)))
 
@@ -84,7 +85,7 @@ def azimuth_bins(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[dict[s
     return rows
 
 
-def quadrant(azimuth_deg) -> np.ndarray:
+def quadrant(azimuth_deg: ArrayLike) -> np.ndarray:
     """Which of `QUADRANTS` faces the camera; front is [-45, 45), left [45, 135) and so on.
 
     "left" is the quadrant around +90, where the nose points to image left.

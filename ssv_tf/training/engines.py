@@ -19,6 +19,9 @@ class Trainer(Protocol):
     """What the loop asks of an engine's trainer: `training.step.Trainer` tells the details."""
 
     @property
+    def options(self) -> config.Options: ...
+
+    @property
     def objective(self) -> Objective: ...
 
     @property

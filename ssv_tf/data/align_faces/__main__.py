@@ -11,6 +11,7 @@ was stopped. Needs the package mtcnn (pip install 'ssv-tf[faces]').
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -42,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("retry_skipped", False, "Tries again what an earlier command skipped.")
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Aligns what is not aligned yet, writes the tables and says the counts."""
     values = flags.FLAGS
     if len(argv) != 3:

@@ -12,6 +12,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from ssv_tf import viewpoint
@@ -103,7 +104,7 @@ def crop(picture: np.ndarray, alignment: Alignment, size: int) -> np.ndarray:
     return np.array(aligned.resize((size, size), Image.Resampling.LANCZOS, box))
 
 
-def carry(angles_deg: np.ndarray, rotation_deg) -> np.ndarray:
+def carry(angles_deg: np.ndarray, rotation_deg: ArrayLike) -> np.ndarray:
     """Labels of the aligned face: tilt grows by the rotation, azimuth and elevation stay.
 
     Args:

@@ -34,7 +34,7 @@ class Tables:
       UserError: a table cannot be read or written.
     """
 
-    def __init__(self, folder: Path, retry_skipped: bool = False):
+    def __init__(self, folder: Path, retry_skipped: bool = False) -> None:
         self.folder = folder
         self.rows: dict[str, dict[str, list[str]]] = {
             name: _read(folder / name, columns) for name, columns in _COLUMNS.items()

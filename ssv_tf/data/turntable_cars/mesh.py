@@ -5,6 +5,7 @@ Wheels are cylinders, mirrors boxes. What is only paint (windows, lights, plates
 not modelled here but decided for each pixel in `paint`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -75,7 +76,9 @@ def build_mesh(car: Car) -> Mesh:
     return Mesh(vertices, places, triangles, normals, parts)
 
 
-def join_pieces(pieces):
+def join_pieces(
+    pieces: Sequence[Sequence[np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One mesh of pieces (places, triangles, normals, parts): the same four, concatenated."""
     offsets = np.cumsum([0, *(len(piece[0]) for piece in pieces)])
     return (
@@ -189,7 +192,7 @@ def _ring_parts(station):
     return np.array(half + half[::-1])
 
 
-def loft_faces(rings):
+def loft_faces(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two triangles per quad of the grid of rings, with smoothed corner normals.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ssv_tf.data.turntable_cars.mesh import Part
 from ssv_tf.data.turntable_cars.shapes import Car
@@ -104,7 +105,9 @@ class Canvas:
       gloss: [n] strength of reflections.
     """
 
-    def __init__(self, parts: np.ndarray, places: np.ndarray, colour: np.ndarray, gloss: float):
+    def __init__(
+        self, parts: np.ndarray, places: np.ndarray, colour: np.ndarray, gloss: float
+    ) -> None:
         self.parts = parts
         self.x, self.y, self.z = np.abs(places[:, 0]), places[:, 1], places[:, 2]
         self.colour = np.tile(colour, (len(parts), 1))
@@ -115,13 +118,15 @@ class Canvas:
         """Mask of the points on any of `parts`."""
         return np.isin(self.parts, parts)
 
-    def fill(self, mask, colour, gloss=0.2, glow=0.0):
+    def fill(
+        self, mask: np.ndarray, colour: ArrayLike, gloss: ArrayLike = 0.2, glow: ArrayLike = 0.0
+    ) -> None:
         """Paints the points of `mask`."""
         self.colour[mask] = colour
         self.gloss[mask] = gloss
         self.glow[mask] = glow
 
-    def seam(self, mask):
+    def seam(self, mask: np.ndarray) -> None:
         """Darkens the points of `mask`, as a gap between panels does."""
         self.colour[mask] *= _SEAM
 

@@ -20,7 +20,9 @@ class Fragments:
     weights: np.ndarray
 
 
-def rasterise(points, depths, triangles, size: int) -> Fragments:
+def rasterise(
+    points: np.ndarray, depths: np.ndarray, triangles: np.ndarray, size: int
+) -> Fragments:
     """Finds what is seen at the centre of every pixel of a square picture.
 
     Args:

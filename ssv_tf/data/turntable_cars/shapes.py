@@ -5,6 +5,7 @@ along the car are fractions `s` of its length: 0 is the nose, 1 the tail.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -127,11 +128,11 @@ class Car:
     nose_bulge: float
     tail_bulge: float
 
-    def z(self, s):
+    def z(self, s: Any) -> Any:
         """Place along the car (metres, nose positive) of the fraction `s`."""
         return self.length * (0.5 - s)
 
-    def belt_at(self, z):
+    def belt_at(self, z: Any) -> Any:
         """Height of the window line at `z`: it rises by `wedge` from nose to tail."""
         return self.belt - self.wedge * z / self.length
 

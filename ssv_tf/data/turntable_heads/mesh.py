@@ -8,6 +8,7 @@ lids. Mouth and brows are only paint.
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ssv_tf.data.turntable_cars.mesh import Mesh, join_pieces, loft_faces
 from ssv_tf.data.turntable_heads.shapes import Head
@@ -92,7 +93,7 @@ def build_mesh(head: Head, gaze_rotation: np.ndarray) -> Mesh:
 class Surface:
     """The skin of skull and jaw: a place for each height and direction around the vertical."""
 
-    def __init__(self, head: Head):
+    def __init__(self, head: Head) -> None:
         self.head = head
         heights, widths, fronts, backs = _smoothed(_SECTIONS).T
         self._heights = heights[::-1] * head.height / _NOMINAL_HEIGHT
@@ -108,11 +109,11 @@ class Surface:
         """Heights of the sections from the top down, centimetres."""
         return self._heights[::-1]
 
-    def half_width(self, y):
+    def half_width(self, y: np.ndarray | float) -> np.ndarray:
         """Of the section at height `y`."""
         return np.interp(y, self._heights, self._widths)
 
-    def at(self, y, turn):
+    def at(self, y: ArrayLike, turn: ArrayLike) -> np.ndarray:
         """Points [..., 3] at height `y`, `turn` radians around: 0 is the face, pi the back."""
         y, turn = np.broadcast_arrays(np.asarray(y, float), turn)
         front, back = (np.interp(y, self._heights, v) for v in (self._fronts, self._backs))

@@ -6,6 +6,8 @@ OUT/labels.csv is written last; beside the columns that calibrate and evaluate r
 gaze, relative to the head: gaze_yaw_deg and gaze_pitch_deg.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from absl import flags
 
@@ -34,7 +36,7 @@ def define_flags() -> None:
     )
 
 
-def main(argv) -> None:
+def main(argv: Sequence[str]) -> None:
     """Renders and writes the folder."""
     rendered.write_folder(argv, _KIND, COLUMNS, _rendered, f"gaze {flags.FLAGS.gaze}")
 
