@@ -10,7 +10,7 @@ cross-validation.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         files.write_atomically(Path(values.json), json.dumps(rows, indent=1) + "\n")
 
 
-def score_run(name: str, values) -> dict[str, float]:
+def score_run(name: str, values: flags.FlagValues) -> dict[str, float]:
     """Mean scores of a run's calibrated predictions over the draws."""
     run = run_folder.find(name)
     pictures = _load(run.options.framing, values)
@@ -77,7 +77,12 @@ def score_run(name: str, values) -> dict[str, float]:
     return over_draws(predicted, true_deg, values.draws, values.calibrate_on)
 
 
-def over_draws(predicted, true_deg: np.ndarray, draws: int, count: int) -> dict[str, float]:
+def over_draws(
+    predicted: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    true_deg: np.ndarray,
+    draws: int,
+    count: int,
+) -> dict[str, float]:
     """Mean scores over draws.
 
     Args:
@@ -127,7 +132,7 @@ def _load(framing: Framing, values) -> PictureSet:
     ).labelled()
 
 
-def _baselines(values) -> dict[str, dict[str, float]]:
+def _baselines(values: flags.FlagValues) -> dict[str, dict[str, float]]:
     framing = Framing(BASELINE_PX, crop="longest", padding="constant")
     pictures = _load(framing, values)
     true_deg = labelled.angles_deg(pictures)
