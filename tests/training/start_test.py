@@ -129,7 +129,7 @@ def test_a_start_that_cannot_be_costs_nobody_an_old_run(written_run, tmp_path, i
         run_dir=str(old),
         init_from=str(old) if itself else "cars",  # its networks are wider
     )
-    message = "is --run_dir itself" if itself else "has other shapes"
+    message = "is `run_dir` itself" if itself else "has other shapes"
     with pytest.raises(UserError, match=message):
         loop.train(options, overwrite=True, quiet=True)
     assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
