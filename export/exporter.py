@@ -54,7 +54,7 @@ def export(
     pictures = _sample(run, settings, data_dir, images)
     with _published(out, settings.formats) as stage:
         rows, warnings = _write_all(run, known, stage, settings, pictures, say or _silent)
-    paths = {name: out / _file_name(name) for name in settings.formats}
+    paths = {row["format"]: out / row["file"] for row in rows}
     return Exported(out, paths, rows, pictures.source, tuple(warnings))
 
 

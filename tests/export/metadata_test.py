@@ -12,9 +12,10 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 from ssv_tf import config
+from ssv_tf.base import markdown
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.framing import Framing
-from ssv_tf.evaluation import cards, metrics
+from ssv_tf.evaluation import metrics
 from ssv_tf.evaluation.calibration import CONVENTION, Calibration
 from ssv_tf.export import about, card, litert, metadata, parity, tflite
 from ssv_tf.export import metadata_schema_generated as schema
@@ -265,9 +266,9 @@ def test_a_preset_tells_what_its_card_says():
 
 def test_sections_of_a_card():
     text = "# t\n\n## A\n\none\n\ntwo\n\n## B (c)\n\n- x\n"
-    assert cards.section(text, "A") == "one\n\ntwo"
-    assert cards.section(text, "B (c)") == "- x"
-    assert cards.section(text, "C") == ""
+    assert markdown.section(text, "A") == "one\n\ntwo"
+    assert markdown.section(text, "B (c)") == "- x"
+    assert markdown.section(text, "C") == ""
 
 
 def test_the_card_of_an_export_tells_the_run_and_the_files(run, written):
