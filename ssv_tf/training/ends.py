@@ -42,14 +42,12 @@ class Settings:
       steps: of each round.
       batch_size: windows a step.
       rate: AdamW's learning rate.
-      seed: of everything random.
     """
 
     rounds: int = 4
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 32
     rate: float = 5e-4
-    seed: int = 0
 
 
 def learn_ends(
@@ -58,6 +56,7 @@ def learn_ends(
     front: np.ndarray,
     behind: np.ndarray,
     settings: Settings = Settings(),
+    seed: int = 0,
     say: Callable[[str], object] = lambda text: None,
 ) -> np.ndarray:
     """Probabilities that pictures show the end V calls the front.
@@ -68,6 +67,7 @@ def learn_ends(
       front: V's probability of the front half, [n].
       behind: pictures put behind cut-outs, uint8 [m, S, S, 3].
       settings: how.
+      seed: of everything random.
       say: gets a line after each round.
 
     Returns:
@@ -77,8 +77,8 @@ def learn_ends(
     Raises:
       ValueError: V is sure of too few three-quarter views of either end to begin with.
     """
-    rng = np.random.default_rng(settings.seed)
-    keras.utils.set_random_seed(settings.seed)
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
     boxes = cutouts.box(layers)
     weights, wanted = three_quarter(slant_deg, front)
     end_on = np.flatnonzero(slant_deg < _END_ON_DEG)
@@ -87,7 +87,7 @@ def learn_ends(
     for number in range(settings.rounds):
         share = 0.0 if not number else _SHARES[min(number, len(_SHARES)) - 1]
         own_weights, own_wanted = _with_end_on(weights, wanted, end_on, scores, share)
-        network = _network(settings)
+        network = _network(settings, seed)
         feed = _windows(
             layers, boxes, behind, own_weights, own_wanted, _WIDTHS[min(number, 1)], settings, rng
         )
@@ -165,11 +165,11 @@ def freeze_first_blocks(backbone: keras.Model) -> None:
         layer.trainable = trainable
 
 
-def _network(settings: Settings) -> keras.Model:
+def _network(settings: Settings, seed: int) -> keras.Model:
     backbone = efficientnet_lite0(_SIDE)
     freeze_first_blocks(backbone)
     x = keras.layers.GlobalAveragePooling2D()(backbone.output)
-    x = keras.layers.Dropout(0.3, seed=settings.seed)(x)
+    x = keras.layers.Dropout(0.3, seed=seed)(x)
     network = keras.Model(backbone.input, keras.layers.Dense(1, name="front")(x))
     warm_up = max(1, settings.steps // 16)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -90,9 +90,7 @@ def distill(
     )
     try:
         kept = student_run.prepare(out, made_with, overwrite)
-        labels = _with_ends(
-            run, labels, pictures.layers, behind, settings.end_learning, kept, quiet
-        )
+        labels = _with_ends(run, labels, pictures.layers, behind, settings, kept, quiet)
         train, held_out = _split(len(pictures.layers), settings.seed)
         student = _fit(run, teacher, settings, pictures.layers, labels, train, behind, kept, quiet)
     except OSError as error:
@@ -181,13 +179,14 @@ def _with_ends(
     labels: self_training.PseudoLabels,
     layers: np.ndarray,
     behind: np.ndarray,
-    settings: ends.Settings,
+    settings: Settings,
     kept: Path,
     quiet: bool,
 ) -> self_training.PseudoLabels:
     """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
     limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
-    if limited or not settings.rounds:
+    how = settings.end_learning
+    if limited or not how.rounds:
         return labels
     path = kept / _ENDS
     if path.is_file():
@@ -196,7 +195,9 @@ def _with_ends(
             return labels.with_front(front)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     try:
-        front = ends.learn_ends(layers, labels.slant_deg, labels.front, behind, settings, say)
+        front = ends.learn_ends(
+            layers, labels.slant_deg, labels.front, behind, how, settings.seed, say
+        )
     except ValueError as error:
         print(f"warning: front and rear stay as the teacher has them: {error}", flush=True)
         return labels
