@@ -54,3 +54,39 @@ def test_end_on_views_join_in_equal_numbers_by_rank():
     joined = np.flatnonzero(new_weights[50:])
     assert (joined < 25).sum() == (joined >= 25).sum() == 15
     assert not new_wanted[50:65].any() and new_wanted[85:].all()
+
+
+def _boxes(slant_deg, is_front, seed=0):
+    """Grey boxes with white lamps at the front and a red bar at the rear: uint8 [n, 64, 64, 4].
+
+    An end-on view shows the end alone, a slanting one the end beside the grey flank.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = np.zeros((len(slant_deg), 64, 64, 4), np.uint8)
+    for picture, slant, front in zip(pictures, slant_deg, is_front, strict=True):
+        width = int(28 + 30 * np.sin(np.radians(slant)))
+        left, top = 32 - width // 2, 18
+        body = picture[top : top + 28, left : left + width]
+        body[...] = (*rng.integers(80, 150, 3), 255)
+        end = body[:, : int(28 * np.cos(np.radians(slant)))]
+        if front:
+            end[10:16, 2:7, :3] = end[10:16, -7:-2, :3] = 255
+        else:
+            end[10:16, 2:-2, :3] = (200, 0, 0)
+    return pictures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ends_of_slanting_views_are_carried_to_end_on_ones():
+    slant, is_front, front = _views(400)
+    layers = _boxes(slant, is_front)
+    behind = np.random.default_rng(2).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
+    said = []
+    settings = ends.Settings(rounds=2, steps=30, batch_size=16)
+    answers = ends.learn_ends(layers, slant, front, behind, settings, 0, said.append)
+    end_on = slant < ends._END_ON_DEG
+    right = (answers > 0.5) == is_front
+    assert right[end_on].mean() > 0.9 > 0.6 > ((front > 0.5) == is_front)[end_on].mean()
+    np.testing.assert_array_equal(answers[~end_on], front[~end_on])
+    assert [line.split(":")[0] for line in said] == ["ends, round 1 of 2", "ends, round 2 of 2"]

@@ -1,6 +1,7 @@
 """Pseudo-labels and the batches that a student with ImageNet features learns from."""
 
 import numpy as np
+import pytest
 
 from ssv_tf import viewpoint
 from ssv_tf.models.analysis import AnalysisNetwork
@@ -82,3 +83,29 @@ def test_a_batch_is_a_function_of_seed_and_step():
     for name, values in second.items():
         np.testing.assert_array_equal(values, again[name])
     assert np.abs(second["pictures"] - other["pictures"]).max() > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_student_learns_pseudo_labels():
+    """Bright pictures are fronts, dark ones rears: learnt in a few steps."""
+    import keras
+
+    from ssv_tf.models.student import StudentNetwork
+
+    is_front = np.arange(40) % 2 == 0
+    labels = _labels(np.where(is_front, 40.0, 140.0))
+    layers = np.full((40, 64, 64, 4), 255, np.uint8)
+    layers[~is_front, ..., :3] = 20
+    keras.utils.set_random_seed(0)
+    student = StudentNetwork(
+        resolution=32, backbone="efficientnet_lite0", weights="imagenet", dropout=0.0
+    )
+    student.build()
+    model = self_training.SelfTraining(student, within_deg=30.0)
+    model.build()
+    model.compile(optimizer=keras.optimizers.AdamW(2e-3))
+    feed = self_training.batches(layers, labels, layers[:4, ..., :3], 32, 16, False, 0)
+    history = model.fit(feed, epochs=3, steps_per_epoch=15, shuffle=False, verbose=0).history
+    assert history["viewpoint"][-1] < 0.5 * history["viewpoint"][0]
+    assert history["within"][-1] > 0.9
