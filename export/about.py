@@ -84,31 +84,31 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
     Raises:
       UserError: the score is missing though asked for, or is no score.
     """
-    said = {name: getattr(values, name, None) or "" for name in FLAGS}
+    given = {name: getattr(values, name, None) or "" for name in FLAGS}
     card = _text(run.path / "README.md") if run.preset else ""
-    own_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [said["limits"]]))
+    own_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [given["limits"]]))
     return About(
-        name=said["model_name"] or run.preset or run.path.resolve().name,
-        version=said["model_version"] or _version(run),
-        author=said["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
-        licence=said["licence"] or markdown.section(card, "Licence") or _NOT_STATED,
+        name=given["model_name"] or run.preset or run.path.resolve().name,
+        version=given["model_version"] or _version(run),
+        author=given["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
+        licence=given["licence"] or markdown.section(card, "Licence") or _NOT_STATED,
         introduction=cards.introduction(run.options, run.student),
         prepared=cards.prepared(run.options),
         framing=run.options.framing,
         calibration=_calibration(run),
-        data=_data(run.options, said["data"], markdown.section(card, "Training data")),
-        **_scored(run, said["score"], own_limits, bool(card)),
+        data=_data(run.options, given["data"], markdown.section(card, "Training data")),
+        **_scored(run, given["score"], own_limits, bool(card)),
     )
 
 
-def _scored(run: run_folder.Run, said: str, own_limits: tuple[str, ...], complete: bool) -> dict:
+def _scored(run: run_folder.Run, given: str, own_limits: tuple[str, ...], complete: bool) -> dict:
     """The score and what follows from it; `complete`: own_limits has the latter already."""
-    path = Path(said or run.path / "score.json")
-    score = _score(path, needed=bool(said))
+    path = Path(given or run.path / "score.json")
+    score = _score(path, needed=bool(given))
     health = _json(run.models_dir / "health.json") or {}
     try:
-        found = [] if complete else cards.limits_found(run.options, score)
-        limits = (*found, *own_limits)
+        automatic_limits = [] if complete else cards.limits_found(run.options, score)
+        limits = (*automatic_limits, *own_limits)
         if score is None:
             return {"limits": limits}
         return {
@@ -134,21 +134,21 @@ def _calibration(run: run_folder.Run) -> str:
     calibration = run.calibration()
     if calibration is None:
         return _NOT_CALIBRATED
-    said = f"Calibrated on {calibration.pictures} labelled pictures."
+    sentence = f"Calibrated on {calibration.pictures} labelled pictures."
     if calibration.uncalibrated:
-        said += f" Not calibrated, the network's own: {', '.join(calibration.uncalibrated)}."
-    return said
+        sentence += f" Not calibrated, the network's own: {', '.join(calibration.uncalibrated)}."
+    return sentence
 
 
-def _data(options: config.Options, said: str, of_card: str) -> str:
+def _data(options: config.Options, given: str, of_card: str) -> str:
     """Tells no folder's name: it may be private."""
-    if not said and of_card:
+    if not given and of_card:
         return of_card
     if options.pictures.data == sources.EMBEDDED:
-        said = said or "Cars drawn by ssv_tf.data.turntable_cars."
+        given = given or "Cars drawn by ssv_tf.data.turntable_cars."
     elif options.pictures.data.startswith("tfds:"):
-        said = said or f"TensorFlow Datasets, {options.pictures.data.removeprefix('tfds:')}."
-    return cards.training_data(options, said or "A collection of pictures, not named.")
+        given = given or f"TensorFlow Datasets, {options.pictures.data.removeprefix('tfds:')}."
+    return cards.training_data(options, given or "A collection of pictures, not named.")
 
 
 def _bullets(text: str) -> list[str]:
@@ -158,18 +158,18 @@ def _bullets(text: str) -> list[str]:
 def _score(path: Path, needed: bool) -> dict[str, Any] | None:
     if not path.is_file() and not needed:
         return None
-    found = _json(path)
-    if found is None:
+    score = _json(path)
+    if score is None:
         raise UserError(f"{path} cannot be read as the JSON of ssv_tf.evaluate")
-    return found
+    return score
 
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(_text(path))
+        content = json.loads(_text(path))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _text(path: Path) -> str:

@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> None:
     """Measures, prints the tables, and writes them where asked."""
     values = flags.FLAGS
     threads = _threads(values.threads)
-    wanted = [path for path in (values.json, values.markdown) if path]
-    for path in wanted:
+    outputs = [path for path in (values.json, values.markdown) if path]
+    for path in outputs:
         files.refuse_existing(path, values.overwrite)
     rows = benchmark(found(argv[1:]), threads, values.rounds, values.calls)
     text = to_markdown(rows)

@@ -63,10 +63,10 @@ def _memory_mib(field: str) -> float | None:
     """VmRSS (resident now) or VmHWM (at its peak) of this process; Linux only."""
     try:
         with open("/proc/self/status") as stream:
-            found = re.search(rf"^{field}:\s+(\d+) kB$", stream.read(), re.MULTILINE)
+            match = re.search(rf"^{field}:\s+(\d+) kB$", stream.read(), re.MULTILINE)
     except OSError:
         return None
-    return int(found.group(1)) / 1024 if found else None
+    return int(match.group(1)) / 1024 if match else None
 
 
 def _forget_peak() -> None:

@@ -157,13 +157,13 @@ def _checked_server(values) -> tuple[str, str]:
     if not values.host:
         raise FlagError("--host=HOST:PORT is missing")
     protocol = "grpc" if values.grpc else "rest"
-    found = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?", values.host)
-    port = int(found[2]) if found and found[2] else PORTS[protocol]
-    if not found or not 0 < port < 65536:
+    match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?", values.host)
+    port = int(match[2]) if match and match[2] else PORTS[protocol]
+    if not match or not 0 < port < 65536:
         raise FlagError(f"--host={values.host}: write HOST or HOST:PORT, without http://")
     if not re.fullmatch(r"[\w.-]+", values.model):
         raise FlagError(f"--model={values.model}: not the name of a model")
-    return protocol, f"{found[1]}:{port}"
+    return protocol, f"{match[1]}:{port}"
 
 
 def _explained(error: calls.CallError, patience: calls.Patience) -> str:

@@ -84,10 +84,10 @@ def _answers_function(analysis, calibration: Calibration):
         raw = RawPrediction.of(analysis, analysis.viewpoint(images))
         with tf.name_scope(DECODING):
             views = decoding.decode(raw, calibration)
-            found = {OUTPUT: views.degrees}  # [batch, 3]
+            named = {OUTPUT: views.degrees}  # [batch, 3]
             if views.confidence is not None:
-                found[CONFIDENCE] = views.confidence[:, None]
-            return found
+                named[CONFIDENCE] = views.confidence[:, None]
+            return named
 
     return answers
 

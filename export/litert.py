@@ -89,9 +89,9 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def _check_signatures(name: str, signatures: dict[str, dict[str, list[str]]]) -> None:
-    found = signatures.get(SIGNATURE, {"inputs": [], "outputs": []})
-    outputs = set(found["outputs"])
-    if found["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= {OUTPUT, CONFIDENCE}:
+    signature = signatures.get(SIGNATURE, {"inputs": [], "outputs": []})
+    outputs = set(signature["outputs"])
+    if signature["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= {OUTPUT, CONFIDENCE}:
         has = "; ".join(
             f"{key}: {', '.join(ends['inputs'])} -> {', '.join(ends['outputs'])}"
             for key, ends in signatures.items()

@@ -90,10 +90,10 @@ def read(content: bytes) -> schema.ModelMetadataT | None:
 
 def framing(content: bytes) -> Framing | None:
     """How pictures must be framed for a TFLite file, from its metadata; None if it does not say."""
-    found: Any = read(content)
-    if found is None:
+    framing_json: Any = read(content)
+    if framing_json is None:
         return None
-    (tensor,) = found.subgraphMetadata[0].inputTensorMetadata
+    (tensor,) = framing_json.subgraphMetadata[0].inputTensorMetadata
     _, mark, text = tensor.description.decode().partition(f"\n{FRAMING_MARK}")
     return Framing.from_dict(json.loads(text)) if mark else None
 
@@ -105,11 +105,11 @@ def _packed(described: schema.ModelMetadataT) -> bytes:
 
 
 def _described(model, about: About, kind: str) -> schema.ModelMetadataT:
-    found = schema.ModelMetadataT()
-    found.name = f"{about.name}, {kind}"
-    found.version, found.author, found.license = about.version, about.author, about.licence
-    found.minParserVersion = _MIN_PARSER_VERSION
-    found.description = "\n".join(
+    metadata = schema.ModelMetadataT()
+    metadata.name = f"{about.name}, {kind}"
+    metadata.version, metadata.author, metadata.license = about.version, about.author, about.licence
+    metadata.minParserVersion = _MIN_PARSER_VERSION
+    metadata.description = "\n".join(
         [
             f"{about.introduction} {kind}: {_KINDS[kind]}.",
             f"Angles: {CONVENTION}.",
@@ -119,8 +119,8 @@ def _described(model, about: About, kind: str) -> schema.ModelMetadataT:
             *(f"Limit: {limit}" for limit in about.limits),
         ]
     )
-    found.subgraphMetadata = [_subgraph(model, about)]
-    return found
+    metadata.subgraphMetadata = [_subgraph(model, about)]
+    return metadata
 
 
 def _subgraph(model, about: About) -> schema.SubGraphMetadataT:
@@ -133,13 +133,13 @@ def _subgraph(model, about: About) -> schema.SubGraphMetadataT:
     )
     if inputs != [INPUT] or not set(outputs) <= set(_ANSWERS):
         raise ExportError(f"the model takes {inputs} and answers {outputs}: none of this package")
-    found = schema.SubGraphMetadataT()
-    found.name = SIGNATURE
-    found.description = f"Signature {SIGNATURE}: {INPUT} -> {', '.join(sorted(outputs))}."
+    metadata = schema.SubGraphMetadataT()
+    metadata.name = SIGNATURE
+    metadata.description = f"Signature {SIGNATURE}: {INPUT} -> {', '.join(sorted(outputs))}."
     side = int(main.tensors[main.inputs[0]].shape[1])
-    found.inputTensorMetadata = [_picture(side, about)]
-    found.outputTensorMetadata = [_answer(name) for name in outputs]
-    return found
+    metadata.inputTensorMetadata = [_picture(side, about)]
+    metadata.outputTensorMetadata = [_answer(name) for name in outputs]
+    return metadata
 
 
 def _picture(side: int, about: About) -> schema.TensorMetadataT:
@@ -150,10 +150,10 @@ def _picture(side: int, about: About) -> schema.TensorMetadataT:
     described = f"Picture: {about.prepared} Values 0 to 255; the model normalises them."
     if about.framing:  # what follows the mark is JSON, for apps
         described += f"\n{FRAMING_MARK}{json.dumps(about.framing.to_dict())}"
-    found = _tensor(INPUT, described, ([0.0], [255.0]))
-    found.content = _content(schema.ContentProperties.ImageProperties, properties)
-    found.processUnits = [_no_normalisation()]
-    return found
+    metadata = _tensor(INPUT, described, ([0.0], [255.0]))
+    metadata.content = _content(schema.ContentProperties.ImageProperties, properties)
+    metadata.processUnits = [_no_normalisation()]
+    return metadata
 
 
 def _no_normalisation() -> schema.ProcessUnitT:
@@ -166,21 +166,21 @@ def _no_normalisation() -> schema.ProcessUnitT:
 
 
 def _answer(name: str) -> schema.TensorMetadataT:
-    found = _tensor(name, *_ANSWERS[name])
+    metadata = _tensor(name, *_ANSWERS[name])
     properties = schema.FeaturePropertiesT()
-    found.content = _content(schema.ContentProperties.FeatureProperties, properties)
-    return found
+    metadata.content = _content(schema.ContentProperties.FeatureProperties, properties)
+    return metadata
 
 
 def _tensor(name: str, description: str, limits) -> schema.TensorMetadataT:
-    found = schema.TensorMetadataT()
-    found.name, found.description = name, description
-    found.stats = schema.StatsT()
-    found.stats.min, found.stats.max = limits
-    return found
+    metadata = schema.TensorMetadataT()
+    metadata.name, metadata.description = name, description
+    metadata.stats = schema.StatsT()
+    metadata.stats.min, metadata.stats.max = limits
+    return metadata
 
 
 def _content(kind: int, properties) -> schema.ContentT:
-    found = schema.ContentT()
-    found.contentPropertiesType, found.contentProperties = kind, properties
-    return found
+    content = schema.ContentT()
+    content.contentPropertiesType, content.contentProperties = kind, properties
+    return content

@@ -46,15 +46,18 @@ def parity_table(
     """
     if not len(pictures):
         raise UserError("no pictures to compare the exported files on")
-    wanted = np.asarray(keras_fn(pictures))
-    sure = None if confidence_fn is None else np.asarray(confidence_fn(pictures))
-    return [_row(name, Path(path), wanted, sure, pictures) for name, path in files.items()]
+    keras_deg = np.asarray(keras_fn(pictures))
+    keras_confidence = None if confidence_fn is None else np.asarray(confidence_fn(pictures))
+    return [
+        _row(name, Path(path), keras_deg, keras_confidence, pictures)
+        for name, path in files.items()
+    ]
 
 
-def _row(name: str, path: Path, wanted, sure, pictures: np.ndarray) -> dict:
+def _row(name: str, path: Path, keras_deg, keras_confidence, pictures: np.ndarray) -> dict:
     predict = _predictor(path)
     answers = predict.outputs(pictures)
-    apart = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - wanted))
+    error_deg = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - keras_deg))
     row = {
         "format": name,
         "file": path.name,
@@ -64,12 +67,12 @@ def _row(name: str, path: Path, wanted, sure, pictures: np.ndarray) -> dict:
     }
     for i, angle in enumerate(viewpoint.ANGLES):
         row[angle] = {
-            "median_deg": float(np.median(apart[:, i])),
-            "p95_deg": float(np.percentile(apart[:, i], 95)),
-            "max_deg": float(apart[:, i].max()),
+            "median_deg": float(np.median(error_deg[:, i])),
+            "p95_deg": float(np.percentile(error_deg[:, i], 95)),
+            "max_deg": float(error_deg[:, i].max()),
         }
-    if sure is not None:
-        off = np.abs(answers[CONFIDENCE][:, 0] - sure)
+    if keras_confidence is not None:
+        off = np.abs(answers[CONFIDENCE][:, 0] - keras_confidence)
         row[CONFIDENCE] = {
             "median": float(np.median(off)),
             "p95": float(np.percentile(off, 95)),
@@ -106,7 +109,7 @@ def doubts(rows: list[dict]) -> list[str]:
     Raises:
       UserError: a float32 file is not the same model.
     """
-    found = []
+    sentences = []
     for row in rows:
         worst = max(viewpoint.ANGLES, key=lambda angle: row[angle]["median_deg"])
         median = row[worst]["median_deg"]
@@ -115,8 +118,8 @@ def doubts(rows: list[dict]) -> list[str]:
                 f"{row['file']} is {median:.2f} degrees off Keras in {worst}; it is not the model"
             )
         if median > _DOUBT_DEG:
-            found.append(f"{row['file']} is {median:.1f} degrees off Keras in {worst} (median)")
-    return found
+            sentences.append(f"{row['file']} is {median:.1f} degrees off Keras in {worst} (median)")
+    return sentences
 
 
 def to_json(rows: list[dict]) -> str:

@@ -161,19 +161,21 @@ class Predictor:
 
     def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """Everything the signature answers, by name."""
-        found = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
-        return {name: value.numpy() for name, value in found.items()}
+        answers = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
+        return {name: value.numpy() for name, value in answers.items()}
 
 
 def _check(path: Path, folded: FoldedViewpoint) -> None:
     """The loaded model answers like `folded`, for one picture as for three."""
     shape = (3, folded.resolution, folded.resolution, 3)
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    loaded, wanted = Predictor(path), answers_of(folded)(tf.constant(pictures))[OUTPUT].numpy()
+    loaded, expected = Predictor(path), answers_of(folded)(tf.constant(pictures))[OUTPUT].numpy()
     answers = np.concatenate([loaded(pictures[:1]), loaded(pictures[1:])])
-    apart = np.abs((answers - wanted + 180.0) % 360.0 - 180.0).max()
-    if not apart < 0.1:
-        raise UserError(f"the SavedModel read back is {apart:.2f} degrees off; nothing is written")
+    error_deg = np.abs((answers - expected + 180.0) % 360.0 - 180.0).max()
+    if not error_deg < 0.1:
+        raise UserError(
+            f"the SavedModel read back is {error_deg:.2f} degrees off; nothing is written"
+        )
 
 
 @contextlib.contextmanager

@@ -112,8 +112,8 @@ def _float_parts(converter: tf.lite.TFLiteConverter, kind: str) -> dict[str, lis
     """
     content = converter.convert()
     if kind == "int8":
-        kept = set(operations(content)) - _INT8_OPERATIONS - _TYPE_CHANGES
-        return {"denylisted_ops": sorted(kept)}
+        float_operations = set(operations(content)) - _INT8_OPERATIONS - _TYPE_CHANGES
+        return {"denylisted_ops": sorted(float_operations)}
     return {"denylisted_nodes": _decoding_tensors(content)}
 
 

@@ -72,8 +72,8 @@ def final_table(out: Path, minutes: float) -> str:
         if key not in score[angle]:
             continue
         mine, constant = score[angle][key], score[angle]["baseline"][key]
-        shown = [f"{v:.2f}" if key == "within_30" else f"{v:.1f} deg" for v in (mine, constant)]
-        rows.append((label, shown[0], shown[1]))
+        cells = [f"{v:.2f}" if key == "within_30" else f"{v:.1f} deg" for v in (mine, constant)]
+        rows.append((label, cells[0], cells[1]))
     lines = [f"{a:<28}{b:>12}{c:>16}" for a, b, c in rows]
     paths = [
         ("report", out / "report.html"),

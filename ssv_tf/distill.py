@@ -119,15 +119,15 @@ def _settings(values: Any) -> dict[str, Any]:
 
 def table(record: dict) -> str:
     """The student beside its teacher, as aligned text."""
-    apart = record["teacher_distance"]
+    distance = record["teacher_distance"]
     lines = [
         f"student of {record['teacher']}: {record['resolution']} px, "
         f"{record['parameters']:,} parameters, taught on {record['pictures']:,} pictures",
-        f"distance from the teacher, degrees, {apart['pictures']} other pictures",
+        f"distance from the teacher, degrees, {distance['pictures']} other pictures",
         f"{'':<12}{'median':>8}{'95 %':>8}",
     ]
     lines += [
-        f"{name:<12}{apart[name]['median_deg']:>8.2f}{apart[name]['p95_deg']:>8.2f}"
+        f"{name:<12}{distance[name]['median_deg']:>8.2f}{distance[name]['p95_deg']:>8.2f}"
         for name in viewpoint.ANGLES
     ]
     return "\n".join(lines)

@@ -104,8 +104,8 @@ def viewpoint_of(answer: dict[str, list]) -> tuple[list[float], float | None]:
     """
     try:
         degrees = [float(angle) for angle in np.ravel(answer[OUTPUT])]
-        told = answer.get("confidence")
-        confidence = None if told is None else float(np.ravel(told)[0])
+        value = answer.get("confidence")
+        confidence = None if value is None else float(np.ravel(value)[0])
     except (KeyError, IndexError, TypeError, ValueError):
         degrees, confidence = [], None
     if len(degrees) != 3 or not all(map(math.isfinite, [*degrees, confidence or 0.0])):
@@ -223,8 +223,8 @@ class RestCaller:
         predictions = answer.get("predictions")
         if not isinstance(predictions, list) or len(predictions) != 1:
             raise CallError("UNKNOWN", "HTTP 200 without a prediction: not a model server?")
-        found = predictions[0]
-        return found if isinstance(found, dict) else {OUTPUT: found}
+        prediction = predictions[0]
+        return prediction if isinstance(prediction, dict) else {OUTPUT: prediction}
 
     def close(self) -> None:
         """Ends this thread's connection."""

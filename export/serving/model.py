@@ -70,9 +70,9 @@ class ServedModel:
             raise UserError(f"{path} is no SavedModel that loads: {_first(str(error))}") from error
         self.signature_defs = meta.signature_def
         self.signatures = {
-            key: Signature(_ends(found.inputs), _ends(found.outputs))
-            for key, found in meta.signature_def.items()
-            if found.method_name.endswith("predict")
+            key: Signature(_ends(definition.inputs), _ends(definition.outputs))
+            for key, definition in meta.signature_def.items()
+            if definition.method_name.endswith("predict")
         }
         self._calls: dict = {}
 
@@ -92,18 +92,20 @@ class ServedModel:
         Raises:
           RequestError: INVALID_ARGUMENT, or whatever the graph fails with.
         """
-        found = self.signatures.get(signature or DEFAULT_SIGNATURE)
-        if found is None:
+        definition = self.signatures.get(signature or DEFAULT_SIGNATURE)
+        if definition is None:
             raise RequestError(9, f'Serving signature key "{signature}" not found.')
-        if set(inputs) != set(found.inputs):
-            raise RequestError(3, f"inputs are {sorted(found.inputs)}, not {sorted(inputs)}")
-        unknown = [name for name in output_filter if name not in found.outputs]
+        if set(inputs) != set(definition.inputs):
+            raise RequestError(3, f"inputs are {sorted(definition.inputs)}, not {sorted(inputs)}")
+        unknown = [name for name in output_filter if name not in definition.outputs]
         if unknown or len(set(output_filter)) < len(output_filter):
             raise RequestError(3, f"output_filter {list(output_filter)}: see the signature")
-        names = list(output_filter) or sorted(found.outputs)
-        call = self._call(found, names)
+        names = list(output_filter) or sorted(definition.outputs)
+        call = self._call(definition, names)
         try:
-            return dict(zip(names, call(*(inputs[name] for name in found.inputs)), strict=True))
+            return dict(
+                zip(names, call(*(inputs[name] for name in definition.inputs)), strict=True)
+            )
         except tf.errors.OpError as error:
             raise RequestError(error.error_code, _first(error.message)) from None
         except (TypeError, ValueError) as error:
@@ -157,8 +159,8 @@ def find_model(models: dict[str, ServedModel], name: str, version: int | None) -
     """
     model = models.get(name)
     if model is None or version not in (None, model.version):
-        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        raise RequestError(5, f"Servable not found for request: {wanted}")
+        requested = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        raise RequestError(5, f"Servable not found for request: {requested}")
     return model
 
 

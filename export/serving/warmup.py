@@ -58,8 +58,8 @@ def _requests(pictures, sizes) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     yield DEFAULT_SIGNATURE, {INPUT: pictures[:1].astype(np.float32)}
     encoded = [_jpeg(picture) for picture in pictures[: max(sizes)]]
     for size in sizes:
-        chosen = [encoded[i % len(encoded)] for i in range(size)]
-        yield JPEG_SIGNATURE, {JPEG_INPUT: np.array(chosen, object)}
+        batch = [encoded[i % len(encoded)] for i in range(size)]
+        yield JPEG_SIGNATURE, {JPEG_INPUT: np.array(batch, object)}
 
 
 def _jpeg(picture: np.ndarray) -> bytes:
@@ -77,14 +77,14 @@ def records(version: Path) -> list:
     path, kind = version / FILE, _messages().PredictionLog
     try:
         raw = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
-        found = [kind.FromString(record) for record in raw]
+        logs = [kind.FromString(record) for record in raw]
     except tf.errors.OpError as error:
         raise UserError(f"{path} cannot be read: {error.message}") from error
     except ValueError as error:  # protobuf's DecodeError is one
         raise UserError(f"{path} holds something else than PredictionLogs: {error}") from error
-    if not 0 < len(found) <= MOST_RECORDS:
-        raise UserError(f"{path} has {len(found)} records; between 1 and {MOST_RECORDS} are read")
-    return found
+    if not 0 < len(logs) <= MOST_RECORDS:
+        raise UserError(f"{path} has {len(logs)} records; between 1 and {MOST_RECORDS} are read")
+    return logs
 
 
 def replay(version: Path, model: ServedModel) -> int:
@@ -93,17 +93,19 @@ def replay(version: Path, model: ServedModel) -> int:
     Raises:
       UserError: an answer is not finite, or not the recorded one.
     """
-    found = records(version)
-    for log in found:
+    logs = records(version)
+    for log in logs:
         request = log.predict_log.request
         inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
         answers = model.predict(inputs, request.model_spec.signature_name)
         for key, recorded in log.predict_log.response.outputs.items():
-            wanted = tf.make_ndarray(recorded)
-            close = wanted.shape == answers[key].shape and np.allclose(answers[key], wanted, atol=1)
+            expected = tf.make_ndarray(recorded)
+            close = expected.shape == answers[key].shape and np.allclose(
+                answers[key], expected, atol=1
+            )
             if not (close and np.isfinite(answers[key]).all()):
                 raise UserError(f"{version / FILE}: replaying a request gave another {key}")
-    return len(found)
+    return len(logs)
 
 
 def _messages():

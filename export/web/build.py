@@ -60,10 +60,10 @@ def build(out: Path) -> None:
 
 def source_hashes() -> dict[str, str]:
     """SHA-256 of every file that the built ones are made of, by name."""
-    found = sorted(path for path in SOURCE.rglob("*") if _is_source(path))
+    paths = sorted(path for path in SOURCE.rglob("*") if _is_source(path))
     return {
         path.relative_to(SOURCE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in found
+        for path in paths
     }
 
 

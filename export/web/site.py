@@ -124,11 +124,11 @@ def own_samples(path: Path) -> list[Sample]:
       UserError: no such folder, or none of its pictures can be used.
     """
     samples, bad = [], ""
-    for found in folder.find_pictures(path)[:MAX_SAMPLES]:
+    for source in folder.find_pictures(path)[:MAX_SAMPLES]:
         try:
-            samples.append(Sample(_jpeg(folder.read_picture(found, _SAMPLE_PIXELS)), found.stem))
+            samples.append(Sample(_jpeg(folder.read_picture(source, _SAMPLE_PIXELS)), source.stem))
         except folder.BadPicture as error:
-            bad = f" ({found.name}: {error})"
+            bad = f" ({source.name}: {error})"
     if not samples:
         raise UserError(f"--samples={path}: no picture there can be used{bad}")
     return samples

@@ -114,8 +114,8 @@ class ViewpointModel:
         read: list[Item] = []
         degrees: list[np.ndarray] = []
         confidence: list[np.ndarray] = []
-        for good, images in inputs.read_squares(items, self._reader.square, ledger):
-            read += good
+        for readable, images in inputs.read_squares(items, self._reader.square, ledger):
+            read += readable
             part, probability = self._answers(images)
             degrees.append(part)
             confidence += [] if probability is None else [probability]
@@ -338,9 +338,13 @@ class ViewpointModel:
         """
         from ssv_tf.export import exporter
 
-        chosen = exporter.Settings.of(formats, **settings)
-        images = None if pictures is None else self._reader.squares(pictures, chosen.bad_pictures)
-        return exporter.export(self._current_run(), Path(out), chosen, images=images,
+        export_settings = exporter.Settings.of(formats, **settings)
+        images = (
+            None
+            if pictures is None
+            else self._reader.squares(pictures, export_settings.bad_pictures)
+        )
+        return exporter.export(self._current_run(), Path(out), export_settings, images=images,
                                details=details, overwrite=overwrite)  # fmt: skip
 
     def distill(

@@ -68,15 +68,15 @@ class PictureReader:
         items = inputs.expand(pictures, ledger)
         degrees = angles_of.of_pictures(angles, [item.name for item in items])
         known = dict(zip([item.name for item in items], degrees, strict=True))
-        wanted = [item for item in items if np.isfinite(known[item.name]).any()]
-        good: list[Item] = []
+        labelled_items = [item for item in items if np.isfinite(known[item.name]).any()]
+        readable: list[Item] = []
         parts = []
-        for read, images in inputs.read_squares(wanted, self.square, ledger):
-            good += read
+        for read, images in inputs.read_squares(labelled_items, self.square, ledger):
+            readable += read
             parts.append(images)
         if not parts:
             raise UserError(f"none of the {len(items)} pictures can be read and has an angle")
-        names = [item.name for item in good]
+        names = [item.name for item in readable]
         rows = np.stack([known[name] for name in names]).astype(np.float32)
         return PictureSet(names, np.concatenate(parts), rows, ledger.skipped).labelled()
 

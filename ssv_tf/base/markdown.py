@@ -5,5 +5,5 @@ import re
 
 def section(card: str, title: str) -> str:
     """The text below the heading `title` of a card; empty where there is none."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
-    return found.group(1).strip() if found else ""
+    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
+    return match.group(1).strip() if match else ""

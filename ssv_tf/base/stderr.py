@@ -18,7 +18,7 @@ def captured() -> Iterator[Callable[[], str]]:
     """
     sys.stderr.flush()
     logger = logging.getLogger("tensorflow")
-    level, kept = logger.level, os.dup(2)
+    level, stderr_copy = logger.level, os.dup(2)
     with tempfile.TemporaryFile() as diverted, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.ERROR)
@@ -27,6 +27,6 @@ def captured() -> Iterator[Callable[[], str]]:
             yield lambda: os.pread(diverted.fileno(), 1 << 20, 0).decode("utf-8", "replace")
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
             logger.setLevel(level)

@@ -58,24 +58,24 @@ def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     Returns:
       (settings, unknown ones among them; what is gone and differed, by its earlier name).
     """
-    then = [name for name in values if name in _ALL]
-    if not then:
+    earlier = [name for name in values if name in _ALL]
+    if not earlier:
         return dict(values), {}
-    kept = {name: value for name, value in values.items() if name not in _ALL}
+    settings = {name: value for name, value in values.items() if name not in _ALL}
     if "adversarial" in values or "projection" in values:
-        kept.setdefault("objective", _objective(values))
-        kept = _DEFAULTS_THEN | kept
+        settings.setdefault("objective", _objective(values))
+        settings = _DEFAULTS_THEN | settings
     for name, now in _RENAMED.items():
         if name in values:
-            kept.setdefault(now, values[name])
+            settings.setdefault(now, values[name])
     tables = dict.fromkeys(values[name] for name in _TABLES if values.get(name))
     if tables and (values.get("where") or values.get("supervised")):
-        kept.setdefault("labels", next(iter(tables)))
-    always = _always(kept)
-    gone = {n: values[n] for n in then if n in always and values[n] != always[n]}
+        settings.setdefault("labels", next(iter(tables)))
+    always = _always(settings)
+    gone = {n: values[n] for n in earlier if n in always and values[n] != always[n]}
     if len(tables) > 1:
         gone |= {name: values[name] for name in _TABLES}
-    return kept, gone
+    return settings, gone
 
 
 def _objective(values: Mapping[str, Any]) -> str:
@@ -83,28 +83,28 @@ def _objective(values: Mapping[str, Any]) -> str:
     return method.PAPER if paper else method.COMPOSITE
 
 
-def _always(kept: Mapping[str, Any]) -> dict[str, Any]:
+def _always(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a run with these settings now always has, by the earlier name."""
-    chosen = method.METHODS.get(kept.get("objective", ""), method.METHODS[method.COMPOSITE])
-    mirrored = kept.get("mirror_data", True)
-    always = _CONSTANT | {name: getattr(chosen, own) for name, own in _OF_METHOD.items()}
+    objective = method.METHODS.get(settings.get("objective", ""), method.METHODS[method.COMPOSITE])
+    mirrored = settings.get("mirror_data", True)
+    always = _CONSTANT | {name: getattr(objective, own) for name, own in _OF_METHOD.items()}
     always |= {
-        "adversarial": "wgan_gp" if chosen.wasserstein else "logistic",
-        "projection": chosen.projection,
-        "symmetry_weight": chosen.symmetry_weight if mirrored else 0.0,
+        "adversarial": "wgan_gp" if objective.wasserstein else "logistic",
+        "projection": objective.projection,
+        "symmetry_weight": objective.symmetry_weight if mirrored else 0.0,
     }
-    if chosen.wasserstein:
+    if objective.wasserstein:
         always["drift_weight"] = method.DRIFT_WEIGHT
     else:
         always["r1_interval"] = method.R1_INTERVAL
-    if chosen.projection == "composite":
+    if objective.projection == "composite":
         always |= {
             "volume_features": 5,
             "symmetric_volume": mirrored,
-            "camera_distance": chosen.camera_distance,
+            "camera_distance": objective.camera_distance,
         }
-    if kept.get("pseudo_label_weight"):
-        always["teacher_from"] = 0.0 if kept.get("init_from") else method.PSEUDO_LABELS_FROM
+    if settings.get("pseudo_label_weight"):
+        always["teacher_from"] = 0.0 if settings.get("init_from") else method.PSEUDO_LABELS_FROM
         always["teacher_confidence"] = method.PSEUDO_LABEL_CONFIDENCE
     return always
 

@@ -55,20 +55,20 @@ class Part:
         """Raises SettingError where values do not go together."""
 
 
-def check(name: str, wanted: Any, rule: Rule, value: Any) -> None:
+def check(name: str, kind: Any, rule: Rule, value: Any) -> None:
     """Raises SettingError where `value` is not one the setting `name` may have.
 
     Args:
       name: of the setting, as its flag.
-      wanted: bool, int, float or str; an int will do for a float.
+      kind: bool, int, float or str; an int will do for a float.
     """
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
         except OverflowError:
             value = math.inf
-    if type(value) is not wanted:
-        raise SettingError(f"`{name}` must be {wanted.__name__}, got {value!r}")
+    if type(value) is not kind:
+        raise SettingError(f"`{name}` must be {kind.__name__}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingError(f"`{name}` must be finite, got {value}")
     if rule.choices and value not in rule.choices:

@@ -35,8 +35,8 @@ def background(picture: np.ndarray) -> np.ndarray:
                 reached = _spread(reached, black, axis, flip)
         if reached.sum() == before:
             break
-    found = reached[1:-1, 1:-1]
-    return found if found.mean() >= _LEAST_SHARE else np.zeros_like(found)
+    result = reached[1:-1, 1:-1]
+    return result if result.mean() >= _LEAST_SHARE else np.zeros_like(result)
 
 
 def _spread(reached: np.ndarray, black: np.ndarray, axis: int, flip: bool) -> np.ndarray:

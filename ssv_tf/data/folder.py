@@ -39,8 +39,8 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     if not os.path.isdir(folder):
         there = "a file" if os.path.exists(folder) else "missing"
         raise UserError(f"{folder} is {there}, not a folder")
-    found = [path for path in walk(folder) if is_picture_name(path.name)]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    paths = [path for path in walk(folder) if is_picture_name(path.name)]
+    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def is_picture_name(name: str) -> bool:
@@ -117,18 +117,18 @@ def load_folder(
             return error
 
     images = np.empty((len(paths), resolution, resolution, 3), np.uint8)
-    good: list[str] = []
+    names: list[str] = []
     with contextlib.closing(in_threads(load, paths, workers)) as results:
         for name, loaded in zip(paths, results, strict=True):
             if not isinstance(loaded, BadPicture):
-                images[len(good)] = loaded
-                good.append(name)
+                images[len(names)] = loaded
+                names.append(name)
             elif bad_pictures == read_policy.STOP:
                 read_policy.stop_at(str(paths[name]), str(loaded))
             else:
                 skipped.append((name, str(loaded)))
-    read_policy.report_skipped(skipped, folder, len(good))
-    return PictureSet(good, images[: len(good)], None, skipped)
+    read_policy.report_skipped(skipped, folder, len(names))
+    return PictureSet(names, images[: len(names)], None, skipped)
 
 
 def choose_paths(
@@ -145,11 +145,11 @@ def choose_paths(
     Raises:
       UserError: no such folder, or no picture chosen.
     """
-    found = find_pictures(folder)
-    if not found:
+    pictures = find_pictures(folder)
+    if not pictures:
         raise UserError(f"no picture below {folder} (looked for {', '.join(sorted(SUFFIXES))})")
-    paths, left = named(found, folder)
-    names = sorted(paths if only is None else match_names(list(paths), only, left))
+    paths, skipped = named(pictures, folder)
+    names = sorted(paths if only is None else match_names(list(paths), only, skipped))
     if not names:
         raise UserError(
             f"none of the {len(only or ())} selected filenames is among the {len(paths)} pictures "
@@ -158,21 +158,21 @@ def choose_paths(
     if limit is not None and limit < len(names):
         chosen = np.random.default_rng(seed).permutation(len(names))[:limit]
         names = [names[i] for i in sorted(chosen)]
-    return {name: paths[name] for name in names}, left
+    return {name: paths[name] for name in names}, skipped
 
 
 def named(
-    found: list[Path], folder: str | os.PathLike
+    pictures: list[Path], folder: str | os.PathLike
 ) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     """(printable name -> path; (name, reason) of a file that has no such name to itself)."""
     paths: dict[str, Path] = {}
-    left = []
-    for path in found:
+    skipped = []
+    for path in pictures:
         name = files.printable(path.relative_to(folder).as_posix())
         if name in paths:
-            left.append((name, "another file's name reads the same; rename one of them"))
+            skipped.append((name, "another file's name reads the same; rename one of them"))
         paths.setdefault(name, path)
-    return paths, left
+    return paths, skipped
 
 
 def in_threads(

@@ -52,8 +52,8 @@ class Ledger:
         """A sentence for when no picture was left."""
         if not self.skipped:
             return "no pictures were given"
-        shown = "; ".join(f"{name}: {reason}" for name, reason in self.skipped[:3])
-        return f"none of the {len(self.skipped)} pictures could be read ({shown})"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.skipped[:3])
+        return f"none of the {len(self.skipped)} pictures could be read ({reasons})"
 
 
 def expand(pictures: Pictures, ledger: Ledger) -> list[Item]:
@@ -127,15 +127,15 @@ def read_squares(
       (those that could be read, uint8 [n, R, R, 3]) of each part, n from 1.
     """
     for start in range(0, len(items), _AT_ONCE):
-        good, images = [], []
+        readable, images = [], []
         for item in items[start : start + _AT_ONCE]:
             try:
                 images.append(square(item))
-                good.append(item)
+                readable.append(item)
             except reading.BadPicture as error:
                 ledger.skip(item.name, str(error))
-        if good:
-            yield good, np.stack(images)
+        if readable:
+            yield readable, np.stack(images)
 
 
 def one(picture: Picture) -> Item:

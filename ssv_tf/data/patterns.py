@@ -21,8 +21,8 @@ def find_matches(pattern: str) -> list[Path]:
         return []
     parts = Path(pattern).parts
     if _ANY_FOLDERS not in parts:
-        found = (Path(match) for match in sorted(glob.glob(pattern)))
-        return [match for match in found if not os.path.isdir(match)]
+        matches = (Path(match) for match in sorted(glob.glob(pattern)))
+        return [match for match in matches if not os.path.isdir(match)]
     start = parts.index(_ANY_FOLDERS)
     roots = map(Path, glob.glob(str(Path(*parts[:start]))))
     return sorted(
@@ -34,18 +34,18 @@ def find_matches(pattern: str) -> list[Path]:
     )
 
 
-def _fits(names: Sequence[str], wanted: Sequence[str]) -> bool:
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether a path fits a glob, both in parts."""
 
     @functools.cache
     def fits(name: int, want: int) -> bool:
-        if want == len(wanted):
+        if want == len(pattern):
             return name == len(names)
-        if wanted[want] == _ANY_FOLDERS:
+        if pattern[want] == _ANY_FOLDERS:
             return fits(name, want + 1) or (name < len(names) and fits(name + 1, want))
         return (
             name < len(names)
-            and fnmatch.fnmatchcase(names[name], wanted[want])
+            and fnmatch.fnmatchcase(names[name], pattern[want])
             and fits(name + 1, want + 1)
         )
 

@@ -48,13 +48,13 @@ def training_dataset(
     count, shape = len(images), (batch_size, *images.shape[1:])
 
     def batch(step: tf.Tensor):
-        chosen = _indices(step, batch_size, count, seed)
-        pictures = tf.ensure_shape(gather(chosen), shape)
+        indices = _indices(step, batch_size, count, seed)
+        pictures = tf.ensure_shape(gather(indices), shape)
         mirrored = _coins(step, batch_size, seed) if mirror else tf.fill([batch_size], False)
         if mirror:
             pictures = _mirrored(pictures, mirrored)
         pictures = framing.normalise(tf.cast(pictures, tf.float32))
-        return (pictures, label(chosen, mirrored)) if label else pictures
+        return (pictures, label(indices, mirrored)) if label else pictures
 
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

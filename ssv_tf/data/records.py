@@ -307,13 +307,13 @@ def _block_files(tf, stream, number, seed):
     epoch, place = number // blocks, number % blocks
     places = tf.range(place * _BLOCK, tf.minimum((place + 1) * _BLOCK, count), dtype=tf.int64)
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64), tf.zeros([], tf.int64)])
-    chosen = tf.map_fn(
+    shuffled = tf.map_fn(
         lambda p: tf.raw_ops.RandomIndexShuffle(
             index=p, seed=key, max_index=tf.constant(count - 1, tf.int64), rounds=4
         ),
         places,
     )
-    return tf.gather(tf.constant(list(stream.files)), chosen)
+    return tf.gather(tf.constant(list(stream.files)), shuffled)
 
 
 def _place(stream, position: int, seed: int) -> tuple[int, int]:

@@ -205,12 +205,12 @@ def _read_cache(path: Path, count: int, resolution: int) -> dict[str, np.ndarray
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         logging.warning("%s cannot be read and is made anew: %s", path, error)
         return None
-    wanted = {
+    expected = {
         "images": (count, resolution, resolution, 3),
         "angles_deg": (count, 3),
         "shapes": (count,),
     }
-    if any(arrays[name].shape != shape for name, shape in wanted.items()):
+    if any(arrays[name].shape != shape for name, shape in expected.items()):
         logging.warning("%s holds another set and is made anew", path)
         return None
     return arrays
@@ -315,9 +315,9 @@ def read_numbers(spec: str, split: str, features: Sequence[str]) -> dict[str, di
     builder = _prepared_builder(spec.removeprefix(TFDS_PREFIX))
     known = [key for key in features if key in builder.info.features]
     key = next((key for key in _FILENAME_FEATURES if key in builder.info.features), None)
-    wanted = {name: True for name in (*known, *((key,) if key else ()))}
+    needed = {name: True for name in (*known, *((key,) if key else ()))}
     dataset = builder.as_dataset(
-        split=split, shuffle_files=False, decoders=tfds.decode.PartialDecoding(wanted)
+        split=split, shuffle_files=False, decoders=tfds.decode.PartialDecoding(needed)
     )
     return {
         row[key].decode() if key else f"{split}/{index:05d}": {k: float(row[k]) for k in known}
@@ -349,9 +349,9 @@ def _chosen_examples(builder, split: str, image_key: str, limit: int | None, see
     count = builder.info.splits[split].num_examples
     few = limit is not None and limit < count
     chosen = set(np.random.default_rng(seed).permutation(count)[: limit if few else count].tolist())
-    wanted = (image_key, *labels_table.ANGLE_COLUMNS, *_FILENAME_FEATURES)
+    needed = (image_key, *labels_table.ANGLE_COLUMNS, *_FILENAME_FEATURES)
     decoders = tfds.decode.PartialDecoding(
-        {key: True for key in wanted if key in builder.info.features},
+        {key: True for key in needed if key in builder.info.features},
         decoders={image_key: tfds.decode.SkipDecoding()},
     )
     dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)

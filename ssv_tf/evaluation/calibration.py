@@ -212,10 +212,10 @@ class OwnAngles:
     def __len__(self) -> int:
         return len(self.degrees)
 
-    def __getitem__(self, chosen: Any) -> "OwnAngles":
+    def __getitem__(self, index: Any) -> "OwnAngles":
         """Some of the pictures: a slice, indices or booleans."""
         parts = (self.degrees, self.quadrant_logits, self.confidence_logit)
-        return OwnAngles(*(None if part is None else part[chosen] for part in parts))  # type: ignore[arg-type]
+        return OwnAngles(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
     def with_azimuth(self, azimuth_deg: np.ndarray) -> "OwnAngles":
         """The same pictures with other azimuths [pictures]."""
@@ -302,21 +302,22 @@ def fit(
 
 def _chosen(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     """The fit of this kind, but the circular one where the symmetric one is far worse."""
-    own = viewpoint.known(true_deg[:, 0])
-    if azimuth != SYMMETRIC or own.sum() < _FEWEST:
+    known = viewpoint.known(true_deg[:, 0])
+    if azimuth != SYMMETRIC or known.sum() < _FEWEST:
         return _fitted(raw, true_deg, azimuth)
     free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
     free_error, error = (
-        _capped_error(calibrated(raw[own], c)[:, 0], true_deg[own, 0]) for c in (free, symmetric)
+        _capped_error(calibrated(raw[known], c)[:, 0], true_deg[known, 0])
+        for c in (free, symmetric)
     )
     return free if free_error < _FAR_BETTER * error else symmetric
 
 
 def _with_confidence(fitted: Calibration, raw: OwnAngles, true_deg: np.ndarray) -> Calibration:
-    own = viewpoint.known(true_deg[:, 0])
-    if raw.quadrant_logits is None or own.sum() < _FEW:
+    known = viewpoint.known(true_deg[:, 0])
+    if raw.quadrant_logits is None or known.sum() < _FEW:
         return fitted
-    raw, true_deg = raw[own], true_deg[own]
+    raw, true_deg = raw[known], true_deg[known]
     errors = _errors(calibrated(raw, fitted), true_deg)[:, 0]
     within = sureness.within_deg(fitted.kinds[0] == LINEAR)
     even = ends.even_weights(true_deg[:, 0])
@@ -331,12 +332,12 @@ def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     counts = _triple(int(count) for count in known.sum(axis=0))
     bias, warp, fits = NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
     if counts[0] >= _FEWEST:
-        own = known[:, 0]
-        fits[0], bias, warp = _fit_azimuth(raw[own], true_deg[own], azimuth)
+        rows = known[:, 0]
+        fits[0], bias, warp = _fit_azimuth(raw[rows], true_deg[rows], azimuth)
     for i in (1, 2):
         if counts[i] >= _FEWEST:
-            own = known[:, i]
-            fits[i] = _fit_faint_line(raw.degrees[own, i], true_deg[own, i])
+            rows = known[:, i]
+            fits[i] = _fit_faint_line(raw.degrees[rows, i], true_deg[rows, i])
     scale, offset_deg = (
         _triple(float(value) for value in column) for column in zip(*fits, strict=True)
     )
@@ -346,8 +347,8 @@ def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     )
     errors = _errors(calibrated(raw, calibration), true_deg)
     residual = _triple(
-        float(np.median(errors[own, i])) if counts[i] >= _FEWEST else None
-        for i, own in enumerate(known.T)
+        float(np.median(errors[rows, i])) if counts[i] >= _FEWEST else None
+        for i, rows in enumerate(known.T)
     )
     return dataclasses.replace(calibration, residual_deg=residual)
 
@@ -387,25 +388,27 @@ def doubts(
     own_angles, true_deg = _checked(raw, true_deg)
     known, predicted_deg = viewpoint.known(true_deg), calibrated(own_angles, calibration)
     counts = known.sum(axis=0)
-    found = []
+    sentences = []
     fewest = counts[0] if counts[0] >= _FEWEST else len(own_angles)
     if fewest < _FEW:
-        found.append(f"only {fewest} pictures: about 100 settle the offset")
+        sentences.append(f"only {fewest} pictures: about 100 settle the offset")
     if counts[0] >= _FEWEST:
-        own = known[:, 0]
-        raw_deg = own_angles[own].decided(calibration.quadrant_bias)
-        found += _sign_doubt(calibration, raw_deg, true_deg[own])
-        found += ends.doubts(predicted_deg[own, 0], true_deg[own, 0])
+        rows = known[:, 0]
+        raw_deg = own_angles[rows].decided(calibration.quadrant_bias)
+        sentences += _sign_doubt(calibration, raw_deg, true_deg[rows])
+        sentences += ends.doubts(predicted_deg[rows, 0], true_deg[rows, 0])
     for i, name in enumerate(viewpoint.ANGLES):
         if counts[i] < _FEWEST:
-            found.append(f"{name}: not calibrated, as {counts[i]} pictures know it; V's own answer")
+            sentences.append(
+                f"{name}: not calibrated, as {counts[i]} pictures know it; V's own answer"
+            )
             continue
         true = true_deg[known[:, i], i]
         constant = _least_offset(viewpoint.wrap_deg(true))
         error = _errors(predicted_deg[known[:, i], i], true).mean()
         if error >= _errors(constant, true).mean() - 1e-9:
-            found.append(f"{name}: no better than one constant answer; it has not been learnt")
-    return found
+            sentences.append(f"{name}: no better than one constant answer; it has not been learnt")
+    return sentences
 
 
 def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
@@ -434,8 +437,8 @@ def _fit_quadrants(raw: OwnAngles, true_deg: np.ndarray, kind: str) -> tuple:
     for sign in (1.0, -1.0):
         near = 0.0 if symmetric else _circle_error(sign, raw.degrees[:, 0], true_deg)[1]
         for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
-            wanted = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
-            candidates.append(_shift_bias(logits, wanted, symmetric))
+            target = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
+            candidates.append(_shift_bias(logits, target, symmetric))
 
     def error(bias):
         decided = raw.decided(bias)[:, 0]
@@ -455,7 +458,7 @@ def _parting_biases(logits: np.ndarray) -> list[tuple]:
     return [tuple(-float(m) / 2 * signs) for m in np.quantile(margin, shares)]
 
 
-def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tuple:
+def _shift_bias(logits: np.ndarray, target: np.ndarray, symmetric: bool) -> tuple:
     """Bias over temperature of the likeliest bias-corrected temperature scaling, by Newton.
 
     Args:
@@ -468,7 +471,7 @@ def _shift_bias(logits: np.ndarray, wanted: np.ndarray, symmetric: bool) -> tupl
         [centred[:, :, None], np.broadcast_to(basis, (len(logits), *basis.shape))], axis=2
     )  # of each class's score in (temperature, bias)
     start = np.eye(1 + basis.shape[1])[0]
-    values, truth = start.copy(), np.eye(4)[wanted]
+    values, truth = start.copy(), np.eye(4)[target]
     for _ in range(_NEWTON_STEPS):
         scores = slope @ values
         share = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -506,11 +509,11 @@ def _capped_error(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> fl
 
 def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     """Exponents of the warp of least mean error, whatever quadrants V took for others."""
-    own, wanted = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
+    predicted, target = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
 
     def error(exponents):
-        moved = 90.0 * decoding.warped_share(own / 90.0, *exponents)
-        return float(np.abs(moved - wanted).mean())
+        warped_deg = 90.0 * decoding.warped_share(predicted / 90.0, *exponents)
+        return float(np.abs(warped_deg - target).mean())
 
     def cost(exponents):
         return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
@@ -547,14 +550,14 @@ def _fit_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     The median over the slopes of all pairs keeps its answer with up to 29 % of the pictures wrong.
     """
     true_deg = viewpoint.wrap_deg(true_deg)
-    chosen = _thinned(np.arange(len(raw_deg)))
-    first, second = np.triu_indices(len(chosen), k=1)
-    run = raw_deg[chosen][second] - raw_deg[chosen][first]
-    rise = true_deg[chosen][second] - true_deg[chosen][first]
-    apart = np.abs(run) > 1e-6
-    if not apart.any():
+    subset = _thinned(np.arange(len(raw_deg)))
+    first, second = np.triu_indices(len(subset), k=1)
+    run = raw_deg[subset][second] - raw_deg[subset][first]
+    rise = true_deg[subset][second] - true_deg[subset][first]
+    distinct = np.abs(run) > 1e-6
+    if not distinct.any():
         return _best_constant(raw_deg, true_deg)
-    line = _through_middle(float(np.median(rise[apart] / run[apart])), raw_deg, true_deg)
+    line = _through_middle(float(np.median(rise[distinct] / run[distinct])), raw_deg, true_deg)
     return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)
 
 
@@ -570,11 +573,13 @@ def _fit_faint_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, f
     ways = _best_constant, _shrunk_line, _fit_line
 
     def error(way):
-        held_out = [
-            _line_errors(way(raw_deg[~own], true_deg[~own]), raw_deg[own], true_deg[own])
-            for own in (folds == fold for fold in range(min(_FOLDS, len(raw_deg))))
+        errors = [
+            _line_errors(
+                way(raw_deg[~held_out], true_deg[~held_out]), raw_deg[held_out], true_deg[held_out]
+            )
+            for held_out in (folds == fold for fold in range(min(_FOLDS, len(raw_deg))))
         ]
-        return np.concatenate(held_out).mean()
+        return np.concatenate(errors).mean()
 
     line = min(ways, key=error)(raw_deg, true_deg)
     return _better((line, _best_constant(raw_deg, true_deg)), raw_deg, true_deg)

@@ -146,29 +146,29 @@ def _measured(score: dict[str, Any]):
 def _end_rows(azimuth: dict[str, Any]) -> list[str]:
     if "front_rear" not in azimuth:
         return []
-    found, commoner = azimuth["front_rear"], azimuth["commoner_end"]
-    low, high = found["interval_95"]["balanced_accuracy"]
+    front_rear, commoner = azimuth["front_rear"], azimuth["commoner_end"]
+    low, high = front_rear["interval_95"]["balanced_accuracy"]
     return [
-        f"| front/rear, balanced accuracy | {found['balanced_accuracy']:.2f} ({low:.2f} to "
+        f"| front/rear, balanced accuracy | {front_rear['balanced_accuracy']:.2f} ({low:.2f} to "
         f"{high:.2f}) | {ends.COIN:.2f} |",
-        f"| front/rear, AUC | {found['auc']:.2f} | {ends.COIN:.2f} |",
+        f"| front/rear, AUC | {front_rear['auc']:.2f} | {ends.COIN:.2f} |",
         f"| azimuth, within 30 degrees, always called {commoner['end']} "
         f"| {commoner['within_30']:.2f} | |",
     ]
 
 
 def _remarks(score: dict[str, Any], health: dict[str, float]) -> list[str]:
-    found = []
+    remarks = []
     if "interval_95" in score["azimuth"]:
         low, high = score["azimuth"]["interval_95"]["median_error_deg"]
         interval = f"{low:.1f} to {high:.1f} degrees"
-        found.append(f"The median azimuth error's 95 % bootstrap interval: {interval}.")
+        remarks.append(f"The median azimuth error's 95 % bootstrap interval: {interval}.")
     unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(score)]
     if unknown:
-        found.append(f"Not scored, for want of labels: {', '.join(unknown)}.")
+        remarks.append(f"Not scored, for want of labels: {', '.join(unknown)}.")
     if "health" in health:
-        found.append(f"Health {health['health']:.2f} (label-free, 0 to 1).")
-    return found
+        remarks.append(f"Health {health['health']:.2f} (label-free, 0 to 1).")
+    return remarks
 
 
 def _confidence_lines(scored: dict[str, Any] | None) -> list[str]:
@@ -198,36 +198,38 @@ def score_sentence(score: dict[str, Any]) -> str:
 
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
     """Sentences on what the model cannot do; those on mistakes need a score."""
-    found = _mistakes(score) if score else []
+    sentences = _mistakes(score) if score else []
     known = options.viewpoints
-    found.append(
+    sentences.append(
         f"It knows viewpoints of azimuth +-{known.azimuth_range_deg:g}, elevation "
         f"{known.elevation_min_deg:g} to {known.elevation_max_deg:g} and tilt "
         f"+-{known.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
     )
-    found.append("It answers for a picture of anything; it does not say that there is no object.")
-    return found
+    sentences.append(
+        "It answers for a picture of anything; it does not say that there is no object."
+    )
+    return sentences
 
 
 def _mistakes(score: dict[str, Any]) -> list[str]:
-    found = []
+    sentences = []
     large = score["azimuth"].get("large_errors", {"pictures": 0})
     if large["pictures"]:
         share = large["pictures"] / score["azimuth"].get("pictures", score["pictures"])
         worst = max(_MISTAKES, key=large.__getitem__)
-        found.append(
+        sentences.append(
             f"{share:.0%} of the azimuths are more than 30 degrees off; commonest: "
             f"{_MISTAKES[worst]} ({large[worst]:.0%} of them)."
         )
     if "front_rear" in score["azimuth"]:
         doubts = ends.verdict(score["azimuth"]["front_rear"])
-        found += [f"{doubt.capitalize()}." for doubt in doubts]
-    found += [
+        sentences += [f"{doubt.capitalize()}." for doubt in doubts]
+    sentences += [
         f"{angle.capitalize()} is not calibrated; it is the network's own answer."
         for angle in score.get("uncalibrated", [])
     ]
     for angle in metrics.scored(score):
-        own, constant = score[angle], score[angle]["baseline"]
-        if own["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:
-            found.append(f"{angle.capitalize()} is hardly better than a constant answer.")
-    return found
+        scores, constant = score[angle], score[angle]["baseline"]
+        if scores["mean_error_deg"] > _NOT_LEARNT * constant["mean_error_deg"]:
+            sentences.append(f"{angle.capitalize()} is hardly better than a constant answer.")
+    return sentences

@@ -89,14 +89,14 @@ def fit(
         are used where the plain fit's mean is more than 0.1 off under them. None: plain.
     """
     right = (errors_deg <= within_deg).astype(float)
-    own = np.zeros_like(margin) if head is None else head
-    features = np.stack([margin, own, np.ones_like(margin)], axis=-1)
+    head_log_odds = np.zeros_like(margin) if head is None else head
+    features = np.stack([margin, head_log_odds, np.ones_like(margin)], axis=-1)
     free = [0, 2] if head is None else [0, 1, 2]
     values = _likeliest(features, right, free, np.ones(len(right)))
     even = False
     if even_weights is not None:
-        apart = np.mean(even_weights * (_sigmoid(features @ values) - right))
-        even = bool(abs(apart) > _OFF)
+        bias = np.mean(even_weights * (_sigmoid(features @ values) - right))
+        even = bool(abs(bias) > _OFF)
     if even:
         values = _likeliest(features, right, free, even_weights)
     margin_slope, head_slope, offset = map(float, values)
@@ -116,12 +116,14 @@ def _likeliest(features, right, free, weights):
 def _newton(features, right, free, weights):
     """Penalised logistic regression; slopes that are not free stay 0."""
     values = np.where(np.isin(np.arange(3), free), _START, 0.0)
-    own = features[:, free]
+    free_features = features[:, free]
     for _ in range(_NEWTON_STEPS):
         share = _sigmoid(features @ values)
-        gradient = own.T @ (weights * (share - right)) + _PENALTY * (values - _START)[free]
+        gradient = (
+            free_features.T @ (weights * (share - right)) + _PENALTY * (values - _START)[free]
+        )
         bend = weights * share * (1.0 - share)
-        curve = (own * bend[:, None]).T @ own + _PENALTY * np.eye(len(free))
+        curve = (free_features * bend[:, None]).T @ free_features + _PENALTY * np.eye(len(free))
         change = np.linalg.solve(curve, gradient)
         values[free] -= change / max(1.0, float(np.abs(change).max()))
     return values
@@ -160,11 +162,11 @@ def reliability(
         }
         for part in parts
     ]
-    apart = sum(
+    total_error = sum(
         weights[part].sum() * abs(row["confidence"] - row["right"])
         for part, row in zip(parts, rows, strict=True)
     )
-    return {"expected_calibration_error": float(apart / weights.sum()), "bins": rows}
+    return {"expected_calibration_error": float(total_error / weights.sum()), "bins": rows}
 
 
 def risk_coverage(
@@ -182,13 +184,13 @@ def risk_coverage(
     order = np.argsort(-confidence, kind="stable")
     rows = []
     for tenth in range(1, 11):
-        kept = order[: max(1, round(len(order) * tenth / 10))]
+        covered = order[: max(1, round(len(order) * tenth / 10))]
         rows.append(
             {
                 "coverage": tenth / 10,
-                "median_error_deg": float(np.median(errors_deg[kept])),
-                "right": float((errors_deg[kept] <= within_deg).mean()),
-                "confidence_from": float(confidence[kept].min()),
+                "median_error_deg": float(np.median(errors_deg[covered])),
+                "right": float((errors_deg[covered] <= within_deg).mean()),
+                "confidence_from": float(confidence[covered].min()),
             }
         )
     return rows
@@ -217,8 +219,8 @@ def score(
     right = errors_deg <= within_deg
     even = {}
     if even_weights is not None:
-        found = reliability(confidence, right, weights=even_weights)
-        even["expected_calibration_error_even"] = found["expected_calibration_error"]
+        even_reliability = reliability(confidence, right, weights=even_weights)
+        even["expected_calibration_error_even"] = even_reliability["expected_calibration_error"]
     return {
         "within_deg": within_deg,
         **reliability(confidence, right),

@@ -89,8 +89,8 @@ def _sign_word(angle_deg: float, positive: str, negative: str, zero: str) -> str
 def _comfortable(image: Image.Image, sides: tuple[int, int]) -> Image.Image:
     """Tiny pictures grow and large ones shrink, so that lines and text always fit."""
     longest = max(image.size)
-    wanted = min(max(longest, sides[0]), sides[1])
-    width, height = (max(1, round(side * wanted / longest)) for side in image.size)
+    target = min(max(longest, sides[0]), sides[1])
+    width, height = (max(1, round(side * target / longest)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 

@@ -135,29 +135,30 @@ def doubts(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
     Args:
       predicted_deg, true_deg: azimuths [pictures].
     """
-    found = score(predicted_deg, true_deg, resamples=1)
-    return [] if found is None else verdict(found)
+    result = score(predicted_deg, true_deg, resamples=1)
+    return [] if result is None else verdict(result)
 
 
-def verdict(found: dict[str, Any]) -> list[str]:
+def verdict(result: dict[str, Any]) -> list[str]:
     """`doubts` from what `score` returned."""
-    low, high = found["interval_95"]["balanced_accuracy"]
+    low, high = result["interval_95"]["balanced_accuracy"]
     if low >= TOLD_APART:
         return []
     measured = (
-        f"(balanced accuracy {found['balanced_accuracy']:.2f}, 95 % interval {low:.2f} to "
-        f"{high:.2f}, on {found['fronts']} fronts and {found['rears']} rears; 0.5 is a coin)"
+        f"(balanced accuracy {result['balanced_accuracy']:.2f}, 95 % interval {low:.2f} to "
+        f"{high:.2f}, on {result['fronts']} fronts and {result['rears']} rears; 0.5 is a coin)"
     )
     if low <= COIN:
         return [f"azimuth: {NOT_TOLD} {measured}"]
     return [f"azimuth: {NOT_TOLD} for certain {measured}"]
 
 
-def line(found: dict[str, Any]) -> str:
+def line(result: dict[str, Any]) -> str:
     """What `score` returned, as a line of text."""
-    low, high = found["interval_95"]["balanced_accuracy"]
+    low, high = result["interval_95"]["balanced_accuracy"]
     return (
-        f"front/rear: balanced accuracy {found['balanced_accuracy']:.3f} ({low:.3f} to "
-        f"{high:.3f}; 0.5 is a coin), AUC {found['auc']:.3f}; right are {found['fronts_right']:.2f}"
-        f" of {found['fronts']:,} fronts, {found['rears_right']:.2f} of {found['rears']:,} rears"
+        f"front/rear: balanced accuracy {result['balanced_accuracy']:.3f} ({low:.3f} to "
+        f"{high:.3f}; 0.5 is a coin), AUC {result['auc']:.3f}; right are "
+        f"{result['fronts_right']:.2f} of {result['fronts']:,} fronts, "
+        f"{result['rears_right']:.2f} of {result['rears']:,} rears"
     )

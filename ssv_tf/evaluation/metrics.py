@@ -72,14 +72,14 @@ def azimuth_bins(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[dict[s
     place = _sector(np.asarray(true_deg) + 180.0, BIN_DEG)
     rows = []
     for i in range(360 // BIN_DEG):
-        own = errors[place == i]
+        in_bin = errors[place == i]
         rows.append(
             {
                 "from_deg": i * BIN_DEG - 180,
                 "to_deg": (i + 1) * BIN_DEG - 180,
-                "pictures": len(own),
-                "median_error_deg": float(np.median(own)) if len(own) else None,
-                "within_30": float((own <= LARGE_DEG).mean()) if len(own) else None,
+                "pictures": len(in_bin),
+                "median_error_deg": float(np.median(in_bin)) if len(in_bin) else None,
+                "within_30": float((in_bin <= LARGE_DEG).mean()) if len(in_bin) else None,
             }
         )
     return rows
@@ -205,15 +205,15 @@ def score(
         errors = error_deg(predicted_deg[known[:, i], i], true)
         result[name] |= summary(errors) | {"interval_95": bootstrap(errors, seed, resamples)}
         result[name] |= _baselines(name, true, _known_or(known_deg[:, i], true))
-    own = known[:, 0]
-    if own.any():
-        azimuths = predicted_deg[own, 0], true_deg[own, 0]
+    has_azimuth = known[:, 0]
+    if has_azimuth.any():
+        azimuths = predicted_deg[has_azimuth, 0], true_deg[has_azimuth, 0]
         result["azimuth"] |= _of_azimuths(*azimuths)
-        front = None if frontness is None else frontness[own]
-        found = ends.score(*azimuths, front, seed, resamples)
-        if found:
+        front = None if frontness is None else frontness[has_azimuth]
+        front_rear = ends.score(*azimuths, front, seed, resamples)
+        if front_rear:
             commoner = _commoner_end(*azimuths, _known_or(known_deg[:, 0], azimuths[1]))
-            result["azimuth"] |= {"front_rear": found, "commoner_end": commoner}
+            result["azimuth"] |= {"front_rear": front_rear, "commoner_end": commoner}
     return result
 
 
@@ -235,9 +235,9 @@ def periodic(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float
         azimuth = errors[known[:, 0], 0]
         values["azimuth_median_deg"] = float(np.median(azimuth))
         values["azimuth_within_30"] = float(np.mean(azimuth <= LARGE_DEG))
-        found = ends.score(predicted_deg[:, 0], true_deg[:, 0], resamples=1)
-        if found:
-            values["front_rear_balanced"] = found["balanced_accuracy"]
+        front_rear = ends.score(predicted_deg[:, 0], true_deg[:, 0], resamples=1)
+        if front_rear:
+            values["front_rear_balanced"] = front_rear["balanced_accuracy"]
     for i, name in enumerate(viewpoint.ANGLES[1:], start=1):
         if known[:, i].any():
             values[f"{name}_mean_deg"] = float(np.mean(errors[known[:, i], i]))
@@ -261,8 +261,8 @@ def _commoner_end(predicted_deg, true_deg, known_deg) -> dict[str, Any]:
 
 def _known_or(known_deg: np.ndarray, others_deg: np.ndarray) -> np.ndarray:
     """The angles that are known, or the others where none is."""
-    chosen = known_deg[viewpoint.known(known_deg)]
-    return chosen if len(chosen) else others_deg
+    known = known_deg[viewpoint.known(known_deg)]
+    return known if len(known) else others_deg
 
 
 def _baselines(name: str, true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, Any]:
@@ -293,15 +293,17 @@ def head_pose(
       UserError: no picture is left.
     """
     true_deg = np.asarray(true_deg)
-    kept = np.ones(len(true_deg), bool)
+    in_range = np.ones(len(true_deg), bool)
     if largest_deg is not None:
-        kept = (np.abs(true_deg) <= largest_deg).all(axis=1)
-    if not kept.any():
+        in_range = (np.abs(true_deg) <= largest_deg).all(axis=1)
+    if not in_range.any():
         raise UserError("no picture of the protocol is left to score")
-    pitch, yaw, roll = error_deg(np.asarray(predicted_deg)[kept], true_deg[kept]).mean(axis=0)
+    pitch, yaw, roll = error_deg(np.asarray(predicted_deg)[in_range], true_deg[in_range]).mean(
+        axis=0
+    )
     return {
-        "pictures": int(kept.sum()),
-        "left_out": int((~kept).sum()),
+        "pictures": int(in_range.sum()),
+        "left_out": int((~in_range).sum()),
         "mae_yaw_deg": float(yaw),
         "mae_pitch_deg": float(pitch),
         "mae_roll_deg": float(roll),

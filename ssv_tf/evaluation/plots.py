@@ -40,11 +40,11 @@ def azimuth_scatter(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
 def error_histograms(errors_deg: np.ndarray) -> bytes:
     """Distribution of the absolute error of each angle; errors [pictures, 3], NaN is left out."""
     known = viewpoint.known(errors_deg)
-    shown = np.flatnonzero(known.any(axis=0))
-    figure = Figure(figsize=(5.2, 0.4 + 2.0 * len(shown)), layout="constrained")
-    for place, i in enumerate(shown, start=1):
+    columns = np.flatnonzero(known.any(axis=0))
+    figure = Figure(figsize=(5.2, 0.4 + 2.0 * len(columns)), layout="constrained")
+    for place, i in enumerate(columns, start=1):
         name = viewpoint.ANGLES[i]
-        axes = figure.add_subplot(len(shown), 1, place)
+        axes = figure.add_subplot(len(columns), 1, place)
         errors = errors_deg[known[:, i], i]
         last = 180.0 if i == 0 else max(5.0, float(np.ceil(errors.max() / 5) * 5))
         axes.hist(errors, bins=36, range=(0, last), color=BLUE, alpha=0.85)

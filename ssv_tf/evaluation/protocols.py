@@ -156,8 +156,8 @@ def set_name(name: str, chosen: str = "") -> str:
     if chosen and chosen not in protocol.configs:
         offered = ", ".join(protocol.configs) or "no configurations"
         raise SettingError(f"protocol {name} has {offered}, not {chosen!r}")
-    found = chosen or next(iter(protocol.configs), "")
-    return f"{protocol.dataset}/{found}" if found else protocol.dataset
+    selected = chosen or next(iter(protocol.configs), "")
+    return f"{protocol.dataset}/{selected}" if selected else protocol.dataset
 
 
 def load_set(options: config.Options, name: str, chosen: str) -> tuple[PictureSet, Truth]:
@@ -169,8 +169,8 @@ def load_set(options: config.Options, name: str, chosen: str) -> tuple[PictureSe
     spec = sources.TFDS_PREFIX + set_name(name, chosen)
     pictures = labelled.set_pictures(options, spec, "test")
     readings = PROTOCOLS[name].readings
-    wanted = {feature for reading in readings for feature in reading.features}
-    numbers = sources.read_numbers(spec, "test", (*sorted(wanted), _ROTATION))
+    features = {feature for reading in readings for feature in reading.features}
+    numbers = sources.read_numbers(spec, "test", (*sorted(features), _ROTATION))
     angles = {
         reading.name: {
             picture: np.array([row[feature] for feature in reading.features])

@@ -93,52 +93,53 @@ def _headline(azimuth: dict[str, Any]) -> str:
         f"{100 * azimuth['baseline']['within_30']:.0f} %."
     )
     if "front_rear" in azimuth:
-        found, commoner = azimuth["front_rear"], azimuth["commoner_end"]
+        front_rear, commoner = azimuth["front_rear"], azimuth["commoner_end"]
         text += (
-            f" Front told from rear, balanced: <b>{found['balanced_accuracy']:.2f}</b> (0.50 is a "
-            f"coin); always called {commoner['end']}, {100 * commoner['within_30']:.0f} % are "
+            f" Front told from rear, balanced: <b>{front_rear['balanced_accuracy']:.2f}</b> "
+            f"(0.50 is a coin); always called {commoner['end']}, "
+            f"{100 * commoner['within_30']:.0f} % are "
             "within 30°."
         )
     return f"{text}</p>"
 
 
 def _doubts(result: dict[str, Any]) -> str:
-    found = [_text(doubt) for doubt in result.get("doubts", [])]
+    sentences = [_text(doubt) for doubt in result.get("doubts", [])]
     unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(result)]
     if unknown:
-        found.append(f"not scored, for want of labels: {', '.join(unknown)}")
-    return f"<p><b>Doubts.</b> {'; '.join(found)}.</p>" if found else ""
+        sentences.append(f"not scored, for want of labels: {', '.join(unknown)}")
+    return f"<p><b>Doubts.</b> {'; '.join(sentences)}.</p>" if sentences else ""
 
 
 def _numbers(result: dict[str, Any]) -> str:
     shares = [f"within {t}°" for t in metrics.TOLERANCES_DEG]
     rows = []
     for name in metrics.scored(result):
-        own = result[name]
-        low, high = own["interval_95"]["median_error_deg"]
-        constant = own["baseline"]
-        rows.append(("own", name, f"{low:.1f} to {high:.1f}", own))
+        scores = result[name]
+        low, high = scores["interval_95"]["median_error_deg"]
+        constant = scores["baseline"]
+        rows.append(("own", name, f"{low:.1f} to {high:.1f}", scores))
         rows.append(("", f"best constant ({constant['constant_deg']:.0f}°)", "", constant))
-        rows.append(("", "random guess", "", own["random_guess"]))
-        if "commoner_end" in own:
-            end = own["commoner_end"]["end"]
-            rows.append(("", f"own axis, always called {end}", "", own["commoner_end"]))
+        rows.append(("", "random guess", "", scores["random_guess"]))
+        if "commoner_end" in scores:
+            end = scores["commoner_end"]["end"]
+            rows.append(("", f"own axis, always called {end}", "", scores["commoner_end"]))
     head = _row(["", "median", "mean", *shares, "95 % of the median"], cell="th")
     table = _table(head, (_row(_cells(*row[1:]), row[0]) for row in rows))
     return table + _front_rear(result["azimuth"].get("front_rear"))
 
 
-def _front_rear(found: dict[str, Any] | None) -> str:
+def _front_rear(scores: dict[str, Any] | None) -> str:
     """Table of how well the ends are told apart, beside a coin."""
-    if found is None:
+    if scores is None:
         return ""
     rows = [
-        _row([title, f"{found[key]:.3f}", "{:.3f} to {:.3f}".format(*found["interval_95"][key]),
+        _row([title, f"{scores[key]:.3f}", "{:.3f} to {:.3f}".format(*scores["interval_95"][key]),
               f"{ends.COIN:.3f}"])
         for title, key in (("balanced accuracy", "balanced_accuracy"), ("AUC", "auc"))
     ]  # fmt: skip
     rows += [
-        _row([f"{found[count]:,} {count}, called so", f"{found[f'{count}_right']:.3f}", "", ""])
+        _row([f"{scores[count]:,} {count}, called so", f"{scores[f'{count}_right']:.3f}", "", ""])
         for count in ("fronts", "rears")
     ]
     head = _row(["front or rear", "", "95 %", "coin, constant, always one end"], cell="th")
@@ -160,9 +161,9 @@ def _plots(outcome: Any) -> str:
     errors = plots.error_histograms(metrics.error_deg(predicted, true))
     if "large_errors" not in outcome.result["azimuth"]:
         return _figure(errors, "png", "Errors of the angles that have labels.")
-    own = viewpoint.known(true[:, 0])
+    has_azimuth = viewpoint.known(true[:, 0])
     azimuth, large = outcome.result["azimuth"], outcome.result["azimuth"]["large_errors"]
-    circle = predicted[own, 0], true[own, 0]
+    circle = predicted[has_azimuth, 0], true[has_azimuth, 0]
     figures = [
         (plots.azimuth_scatter(*circle), "Predicted over true azimuth, a dot a picture."),
         (plots.bin_errors(azimuth["bins"]),
@@ -179,8 +180,8 @@ def _plots(outcome: Any) -> str:
         f"{100 * large['mirrored_left_right']:.0f} % mirrored left-right, "
         f"{100 * large['other']:.0f} % none of these (a picture may count twice).</p>"
     )
-    shown = "".join(_figure(png, "png", caption) for png, caption in figures)
-    return f'{causes}<div class="plots">{shown}</div>'
+    drawn = "".join(_figure(png, "png", caption) for png, caption in figures)
+    return f'{causes}<div class="plots">{drawn}</div>'
 
 
 def _confidence_section(score: dict[str, Any] | None) -> str:
@@ -195,19 +196,19 @@ def _confidence_section(score: dict[str, Any] | None) -> str:
         (plots.risk_coverage(score["risk_coverage"]),
          "What is left wrong where the least sure answers are refused."),
     ]  # fmt: skip
-    shown = "".join(_figure(png, "png", caption) for png, caption in figures)
-    return _section("Confidence", f'<div class="plots">{shown}</div>')
+    drawn = "".join(_figure(png, "png", caption) for png, caption in figures)
+    return _section("Confidence", f'<div class="plots">{drawn}</div>')
 
 
 def _turntable(folder: Path) -> str:
     """The run's newest turntable, moving if there is one; a step picture sorts after the rest."""
-    found = sorted(folder.glob("pictures/turntable*"))
-    small = [path for path in found if path.stat().st_size <= _LARGEST_TURNTABLE]
-    chosen = next((p for kind in (".gif", ".png") for p in small[::-1] if p.suffix == kind), None)
-    if chosen is None:
+    paths = sorted(folder.glob("pictures/turntable*"))
+    small = [path for path in paths if path.stat().st_size <= _LARGEST_TURNTABLE]
+    newest = next((p for kind in (".gif", ".png") for p in small[::-1] if p.suffix == kind), None)
+    if newest is None:
         return ""
     caption = "Objects that S draws, turned by the viewpoint: the shape should stay one object."
-    return _section("Turntable", _figure(chosen.read_bytes(), chosen.suffix[1:], caption))
+    return _section("Turntable", _figure(newest.read_bytes(), newest.suffix[1:], caption))
 
 
 _FORMER_SIGNALS = {"handed": "handedness", "steady": "stability"}
@@ -231,10 +232,10 @@ _HEALTH_MEANINGS = {
 
 def _health(folder: Path) -> str:
     """What the run measured without a label when it last looked."""
-    found = [r for r in records(folder / "metrics.jsonl") if r.get("kind") == "health"]
-    if not found:
+    measurements = [r for r in records(folder / "metrics.jsonl") if r.get("kind") == "health"]
+    if not measurements:
         return ""
-    last = found[-1]
+    last = measurements[-1]
     rows = [
         _row([name.replace("_", " "), f"{last[name]:.2f}", meaning])
         for name, meaning in _HEALTH_MEANINGS.items()
@@ -279,15 +280,15 @@ def _examples(outcome: Any, count: int, seed: int) -> str:
         return ""
     errors = metrics.error_deg(outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0])
     worst = np.argsort(-errors, kind="stable")[:count]  # unknown ones last
-    chosen = np.random.default_rng(seed).permutation(len(errors))[:count]
+    drawn = np.random.default_rng(seed).permutation(len(errors))[:count]
     return "".join(
         _section(heading, f'<div class="pictures">{_pictures(outcome, indices)}</div>')
-        for heading, indices in (("Random pictures", chosen), ("Worst pictures", worst))
+        for heading, indices in (("Random pictures", drawn), ("Worst pictures", worst))
     )
 
 
 def _pictures(outcome: Any, indices: Iterable[int]) -> str:
-    shown = []
+    figures = []
     for i in indices:
         predicted, true = outcome.predicted_deg[i], outcome.test.angles_deg[i]
         image = drawing.draw_axes(outcome.test.images[i], predicted, (_PICTURE_SIDE,) * 2)
@@ -295,12 +296,14 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
         image.save(stream, "JPEG", quality=85)
         truth = ["unknown" if np.isnan(angle) else f"{angle:.0f}°" for angle in true]
         angles = (
-            f"{name} {own:.0f}°, true {said}"
-            for name, own, said in zip(viewpoint.ANGLES, predicted, truth, strict=True)
+            f"{name} {predicted_deg:.0f}°, true {true_text}"
+            for name, predicted_deg, true_text in zip(
+                viewpoint.ANGLES, predicted, truth, strict=True
+            )
         )
         caption = f"{outcome.test.names[i]}: {'; '.join(angles)}"
-        shown.append(_figure(stream.getvalue(), "jpeg", caption))
-    return "".join(shown)
+        figures.append(_figure(stream.getvalue(), "jpeg", caption))
+    return "".join(figures)
 
 
 def _calibration(data: dict[str, Any]) -> str:

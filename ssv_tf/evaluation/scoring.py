@@ -57,7 +57,7 @@ def evaluate(
     fitted = stored or _fit(predict, split.calibration, azimuth)
     raw = predict(split.test.images)
     views = inference.decode(raw, fitted)
-    predicted, sure = views.degrees, views.confidence
+    predicted, confidences = views.degrees, views.confidence
     if mirror_average:
         predicted = with_mirrored(predict, split.test.images, fitted, predicted)
     true = labelled.angles_deg(split.test)
@@ -76,14 +76,16 @@ def evaluate(
         frontness=calibration.frontness(raw, fitted),
         seed=seed,
     )
-    own = viewpoint.known(true[:, 0])
-    if sure is not None and fitted.confidence is not None and own.any():
-        errors = metrics.error_deg(predicted, true)[own, 0]
-        even = ends.even_weights(true[own, 0])
-        found = confidence.score(sure[own], errors, fitted.confidence.within_deg, even)
-        result["confidence"] = found | {"even_ends": fitted.confidence.even_ends}
+    has_azimuth = viewpoint.known(true[:, 0])
+    if confidences is not None and fitted.confidence is not None and has_azimuth.any():
+        errors = metrics.error_deg(predicted, true)[has_azimuth, 0]
+        even = ends.even_weights(true[has_azimuth, 0])
+        confidence_score = confidence.score(
+            confidences[has_azimuth], errors, fitted.confidence.within_deg, even
+        )
+        result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
     result["doubts"] = doubts(fitted, result)
-    return Outcome(result, split.test, predicted, sure)
+    return Outcome(result, split.test, predicted, confidences)
 
 
 def doubts(fitted: Calibration, result: dict[str, Any]) -> list[str]:
@@ -92,11 +94,11 @@ def doubts(fitted: Calibration, result: dict[str, Any]) -> list[str]:
     The scored pictures are more than the calibrated ones, so their sentence on front and rear
     stands for both.
     """
-    found = result["azimuth"].get("front_rear")
-    if found is None:
+    front_rear = result["azimuth"].get("front_rear")
+    if front_rear is None:
         return list(fitted.doubts)
     others = [doubt for doubt in fitted.doubts if ends.NOT_TOLD not in doubt]
-    return others + ends.verdict(found)
+    return others + ends.verdict(front_rear)
 
 
 def score_protocol(
@@ -158,8 +160,10 @@ def circular_mean(first_deg: np.ndarray, second_deg: np.ndarray) -> np.ndarray:
 
     More than 90 degrees apart, the middle would be an answer that neither of them gave.
     """
-    apart = viewpoint.wrap_deg(second_deg - first_deg)
-    return viewpoint.wrap_deg(first_deg + np.where(np.abs(apart) <= 90.0, apart / 2, 0.0))
+    difference_deg = viewpoint.wrap_deg(second_deg - first_deg)
+    return viewpoint.wrap_deg(
+        first_deg + np.where(np.abs(difference_deg) <= 90.0, difference_deg / 2, 0.0)
+    )
 
 
 def table(result: dict[str, Any]) -> str:
@@ -171,14 +175,14 @@ def table(result: dict[str, Any]) -> str:
         f"{'degrees':<18}{'median':>8}{'95 %':>16}{'mean':>8}{'<=10':>7}{'<=15':>7}{'<=30':>7}",
     ]
     for name in metrics.scored(result):
-        own = result[name]
-        interval = "{:.1f} to {:.1f}".format(*own["interval_95"]["median_error_deg"])
-        lines.append(_line(name, own, interval))
-        constant = own["baseline"]
+        scores = result[name]
+        interval = "{:.1f} to {:.1f}".format(*scores["interval_95"]["median_error_deg"])
+        lines.append(_line(name, scores, interval))
+        constant = scores["baseline"]
         lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
-        lines.append(_line("  random guess", own["random_guess"]))
-        if "commoner_end" in own:
-            commoner = own["commoner_end"]
+        lines.append(_line("  random guess", scores["random_guess"]))
+        if "commoner_end" in scores:
+            commoner = scores["commoner_end"]
             lines.append(_line(f"  always {commoner['end']}", commoner))
     if "front_rear" in result["azimuth"]:
         lines.append(ends.line(result["azimuth"]["front_rear"]))

@@ -52,14 +52,14 @@ class RawPrediction:
     def __len__(self) -> int:
         return len(self.quadrant_logits)
 
-    def __getitem__(self, chosen: Any) -> "RawPrediction":
+    def __getitem__(self, index: Any) -> "RawPrediction":
         """Some of the pictures: a slice, indices or booleans, as arrays take them."""
         head = self.confidence_logit
         return dataclasses.replace(
             self,
-            magnitude_logits=self.magnitude_logits[chosen],
-            quadrant_logits=self.quadrant_logits[chosen],
-            confidence_logit=None if head is None else head[chosen],
+            magnitude_logits=self.magnitude_logits[index],
+            quadrant_logits=self.quadrant_logits[index],
+            confidence_logit=None if head is None else head[index],
         )
 
 

@@ -117,8 +117,8 @@ class EqualizedDense(keras.layers.Layer):
         return ops.matmul(x, self.kernel * self.scale) + self.bias
 
     def get_config(self) -> dict[str, Any]:
-        own = {"units": self.units, "gain": self.gain, "bias_start": self.bias_start}
-        return {**super().get_config(), **own}
+        config = {"units": self.units, "gain": self.gain, "bias_start": self.bias_start}
+        return {**super().get_config(), **config}
 
 
 def instance_norm(name: str | None = None) -> "GroupNormalization":
@@ -191,8 +191,8 @@ class StyledConv(keras.layers.Layer):
         return leaky_relu(self.norm([self.conv(x), style]))
 
     def get_config(self) -> dict[str, Any]:
-        own = {"filters": self.filters, "rank": self.rank, "kernel_size": self.kernel_size}
-        return {**super().get_config(), **own}
+        config = {"filters": self.filters, "rank": self.rank, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("ssv_tf")

@@ -112,7 +112,7 @@ class GaborFeatures(keras.layers.Layer):
             yield edges - ops.mean(edges, axis=(1, 2), keepdims=True)
 
     def _magnitudes(self, luminance: Tensor) -> list[Tensor]:
-        kernels, found = ops.convert_to_tensor(self._kernels), []
+        kernels, magnitudes = ops.convert_to_tensor(self._kernels), []
         for scale in range(self.scales):
             if scale:
                 luminance = _pool(luminance, 2)
@@ -120,12 +120,14 @@ class GaborFeatures(keras.layers.Layer):
             pair = ops.conv(_reflected(luminance, kernels.shape[0] // 2), kernels)
             even, odd = ops.split(pair, 2, axis=-1)
             energy = ops.square(even) + ops.square(odd) + _MAGNITUDE_FLOOR**2
-            found.append(ops.sqrt(energy) - _MAGNITUDE_FLOOR)
-        return found
+            magnitudes.append(ops.sqrt(energy) - _MAGNITUDE_FLOOR)
+        return magnitudes
 
     def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("resolution", "orientations", "wavelength")}
-        return {**super().get_config(), **own}
+        config = {
+            name: getattr(self, name) for name in ("resolution", "orientations", "wavelength")
+        }
+        return {**super().get_config(), **config}
 
 
 def gabor_kernels(orientations: int, wavelength: float) -> np.ndarray:
@@ -274,8 +276,8 @@ class BackboneFeatures(keras.Model):
         return ops.concatenate([_block(m) for m in maps], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"backbone": self.backbone, "resolution": self.resolution}
-        return {**super().get_config(), **own}
+        config = {"backbone": self.backbone, "resolution": self.resolution}
+        return {**super().get_config(), **config}
 
 
 @contextlib.contextmanager

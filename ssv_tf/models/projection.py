@@ -72,8 +72,12 @@ class FreeProjection(keras.layers.Layer):
         return self.to_rgb(x)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"resolution": self.resolution, "width": self.width, "volume_size": self.volume_size}
-        return {**super().get_config(), **own}
+        config = {
+            "resolution": self.resolution,
+            "width": self.width,
+            "volume_size": self.volume_size,
+        }
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("ssv_tf")
@@ -168,7 +172,7 @@ class CompositeProjection(keras.layers.Layer):
         return self.background_rgb(x)
 
     def get_config(self) -> dict[str, Any]:
-        own = {
+        config = {
             "resolution": self.resolution,
             "width": self.width,
             "volume_size": self.volume_size,
@@ -179,7 +183,7 @@ class CompositeProjection(keras.layers.Layer):
             "picture_reach": self.picture_reach,
             "volume_height": self.volume_height,
         }
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **config}
 
 
 @geometry.fused

@@ -128,9 +128,12 @@ class Checkpoints:
             what = "is unknown" if name in values else "is not there"
             return f"is not of these networks: {name} {what}"
         for name, variable in state.items():
-            own, given = tuple(variable.shape), values[name].shape
-            if own != given:
-                return f"is not of these networks: {name} has shape {given}, {variable.path} {own}"
+            expected_shape, shape = tuple(variable.shape), values[name].shape
+            if expected_shape != shape:
+                return (
+                    f"is not of these networks: {name} has shape {shape}, "
+                    f"{variable.path} {expected_shape}"
+                )
         return ""
 
     def save(self, step: int) -> None:
@@ -167,8 +170,10 @@ class Checkpoints:
         for name, value in values.items():
             if not np.all(np.isfinite(value)):
                 latest = self.latest()
-                kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
-                raise TrainingDiverged(f"weight {state[name].path} ({name}) not a number; {kept}")
+                remains = f"{latest} remains" if latest else "no checkpoint was saved yet"
+                raise TrainingDiverged(
+                    f"weight {state[name].path} ({name}) not a number; {remains}"
+                )
         return values
 
 

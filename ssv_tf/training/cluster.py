@@ -123,11 +123,15 @@ class Together:
         return shared
 
     def check_same(self, *texts: str) -> None:
-        own = np.array([zlib.crc32(text.encode()) & 0x7FFFFFFF for text in texts], np.int32)
-        chiefs = self.share({"texts": own})["texts"]
-        differ = int(self._total(np.array([np.any(own != chiefs)], np.int32))[0])
+        checksums = np.array([zlib.crc32(text.encode()) & 0x7FFFFFFF for text in texts], np.int32)
+        chief_checksums = self.share({"texts": checksums})["texts"]
+        differ = int(self._total(np.array([np.any(checksums != chief_checksums)], np.int32))[0])
         if differ:
-            which = "this worker" if np.any(own != chiefs) else f"{differ} of the workers"
+            which = (
+                "this worker"
+                if np.any(checksums != chief_checksums)
+                else f"{differ} of the workers"
+            )
             raise SettingError(
                 f"{which} has other settings or pictures than the chief: start all with the same "
                 "flags and data"
@@ -152,8 +156,8 @@ class Together:
 
 def peers(trainer: Any) -> "Alone | Together":
     """Who trains together with this process: `Together`, or `Alone`."""
-    own = place()
-    return Alone() if own.count == 1 else Together(trainer.strategy, own)
+    this_place = place()
+    return Alone() if this_place.count == 1 else Together(trainer.strategy, this_place)
 
 
 def is_lost_worker(error: BaseException) -> bool:
@@ -166,15 +170,15 @@ def is_lost_worker(error: BaseException) -> bool:
     return isinstance(error, errors.OpError) and not isinstance(error, own_fault)
 
 
-def lost_worker(error: BaseException, kept: Path | None) -> UserError:
+def lost_worker(error: BaseException, checkpoint: Path | None) -> UserError:
     """What to tell when another worker is gone.
 
     Args:
       error: TensorFlow's.
-      kept: path of the newest checkpoint, or None.
+      checkpoint: path of the newest checkpoint, or None.
     """
     reason = " ".join(str(getattr(error, "message", "") or error).split())[:160]
-    remains = f"{kept} remains" if kept else "what the chief has saved remains"
+    remains = f"{checkpoint} remains" if checkpoint else "what the chief has saved remains"
     return UserError(
         f"a worker of the cluster is gone ({type(error).__name__}: {reason}); {remains}. Start "
         "all workers again with the same command to go on"

@@ -154,17 +154,19 @@ class Distiller(keras.Model):
     ) -> Tensor:
         """Soft cross-entropy of the viewpoint code, own mirror agreement, confidence."""
         answers = y_pred["student"]
-        taught = losses.viewpoint_distance(answers, y_pred["magnitudes"], y_pred["quadrants"])
-        mirrored = self._disagreement(answers)
+        viewpoint_loss = losses.viewpoint_distance(
+            answers, y_pred["magnitudes"], y_pred["quadrants"]
+        )
+        mirror_loss = self._disagreement(answers)
         azimuth = ops.stop_gradient(self.student.angles_rad(answers))[:, 0]
-        apart = ops.abs(_wrapped(azimuth - y_pred["azimuth_rad"]))
-        right = ops.cast(apart <= self.within_rad, "float32")
+        error_rad = ops.abs(_wrapped(azimuth - y_pred["azimuth_rad"]))
+        right = ops.cast(error_rad <= self.within_rad, "float32")
         logit = answers["confidence_logit"][:, 0]
-        sureness = ops.mean(ops.softplus(logit) - right * logit)
-        parts = (taught, mirrored, sureness, ops.mean(right))
+        confidence_loss = ops.mean(ops.softplus(logit) - right * logit)
+        parts = (viewpoint_loss, mirror_loss, confidence_loss, ops.mean(right))
         for mean, value in zip(self.means.values(), parts, strict=True):
             mean.update_state(value)
-        return taught + self.mirror_weight * mirrored + sureness
+        return viewpoint_loss + self.mirror_weight * mirror_loss + confidence_loss
 
     def _disagreement(self, answers: Mapping[str, Tensor]) -> Tensor:
         if not self.paired:
@@ -186,9 +188,9 @@ def _shrunk(pictures: Tensor, side: int) -> Tensor:
     return ops.average_pool(pictures, factor, strides=factor) if factor > 1 else pictures
 
 
-def _known_last(taught: Tensor, known: Tensor, count: Tensor) -> Tensor:
+def _known_last(targets: Tensor, known: Tensor, count: Tensor) -> Tensor:
     """Targets of `count` real pictures by the teacher, of the drawn ones as S drew them."""
-    return ops.concatenate([taught[:count], known])
+    return ops.concatenate([targets[:count], known])
 
 
 def _uniform(shape: Shape, seed: keras.random.SeedGenerator) -> Tensor:

@@ -26,7 +26,7 @@ _WEIGHT_DECAY = 1e-4
 _SLANT_DEG = (25.0, 65.0)  # from the mirror plane: V's three-quarter views
 _END_ON_DEG = 22.0  # below it a view is end-on
 _BINS = 8  # of the slant, in which both ends weigh the same
-_SURE = 0.25  # distance of V's front probability from a half
+_CONFIDENT_MARGIN = 0.25  # distance of V's front probability from a half
 _WIDTHS = ((0.25, 0.8), (0.4, 1.0))  # of a window, in the first round and later, shares
 _HEIGHTS = (0.6, 1.05)
 _ASKED_WIDTHS, _WINDOWS_ASKED = (0.7, 1.0), 4
@@ -80,16 +80,23 @@ def learn_ends(
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     boxes = cutouts.box(layers)
-    weights, wanted = three_quarter(slant_deg, front)
+    weights, is_front = three_quarter(slant_deg, front)
     end_on = np.flatnonzero(slant_deg < _END_ON_DEG)
     scores = np.zeros(len(end_on))
     network = None
     for number in range(settings.rounds):
         share = 0.0 if not number else _SHARES[min(number, len(_SHARES)) - 1]
-        own_weights, own_wanted = _with_end_on(weights, wanted, end_on, scores, share)
+        round_weights, round_is_front = _with_end_on(weights, is_front, end_on, scores, share)
         network = _network(settings, seed)
         feed = _windows(
-            layers, boxes, behind, own_weights, own_wanted, _WIDTHS[min(number, 1)], settings, rng
+            layers,
+            boxes,
+            behind,
+            round_weights,
+            round_is_front,
+            _WIDTHS[min(number, 1)],
+            settings,
+            rng,
         )
         history = network.fit(
             feed, steps_per_epoch=settings.steps, epochs=1, shuffle=False, verbose=0
@@ -98,12 +105,14 @@ def learn_ends(
         loss = history.history["loss"][-1]
         say(f"ends, round {number + 1} of {settings.rounds}: loss {loss:.3f}")
     answers = np.array(front, np.float64)
-    unsure = np.flatnonzero((np.abs(front - 0.5) <= _SURE) & (slant_deg >= _END_ON_DEG))
+    uncertain = np.flatnonzero(
+        (np.abs(front - 0.5) <= _CONFIDENT_MARGIN) & (slant_deg >= _END_ON_DEG)
+    )
     # Both ends are as frequent among end-on views as the middle of the scores makes them.
     middle = np.median(scores) if len(scores) else 0.0
     answers[end_on] = _sigmoid(scores - middle)
-    if len(unsure):
-        answers[unsure] = _sigmoid(_ask(network, layers[unsure], boxes[unsure], rng))
+    if len(uncertain):
+        answers[uncertain] = _sigmoid(_ask(network, layers[uncertain], boxes[uncertain], rng))
     return answers
 
 
@@ -117,9 +126,9 @@ def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray,
       ValueError: fewer than 50 sure views of either end.
     """
     low, high = _SLANT_DEG
-    used = (slant_deg > low) & (slant_deg < high) & (np.abs(front - 0.5) > _SURE)
-    wanted = front > 0.5
-    counts = int((used & wanted).sum()), int((used & ~wanted).sum())
+    used = (slant_deg > low) & (slant_deg < high) & (np.abs(front - 0.5) > _CONFIDENT_MARGIN)
+    is_front = front > 0.5
+    counts = int((used & is_front).sum()), int((used & ~is_front).sum())
     if min(counts) < 50:
         raise ValueError(
             f"need 50 three-quarter views of either end that V is sure of, got {counts[0]} fronts "
@@ -130,28 +139,28 @@ def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray,
     weights = np.zeros(len(slant_deg))
     for number in range(_BINS):
         here = used & (which == number)
-        ends = [here & wanted, here & ~wanted]
+        ends = [here & is_front, here & ~is_front]
         if min(end.sum() for end in ends) < 5:
             continue
         for end in ends:
             weights[end] = here.sum() / 2 / end.sum()
-    return weights / weights.sum(), wanted
+    return weights / weights.sum(), is_front
 
 
 def _with_end_on(
-    weights: np.ndarray, wanted: np.ndarray, end_on: np.ndarray, scores: np.ndarray, share: float
+    weights: np.ndarray, is_front: np.ndarray, end_on: np.ndarray, scores: np.ndarray, share: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adds the surest end-on views, `share` of them for each end, with half of the weight."""
     if not share or len(end_on) < 20:
-        return weights, wanted
-    weights, wanted = weights.copy(), wanted.copy()
+        return weights, is_front
+    weights, is_front = weights.copy(), is_front.copy()
     low, high = np.quantile(scores, [share, 1.0 - share])
     rears, fronts = end_on[scores <= low], end_on[scores >= high]
     weights *= 0.5
-    for chosen, is_front in ((fronts, True), (rears, False)):
-        weights[chosen] = 0.25 / len(chosen)
-        wanted[chosen] = is_front
-    return weights / weights.sum(), wanted
+    for indices, end in ((fronts, True), (rears, False)):
+        weights[indices] = 0.25 / len(indices)
+        is_front[indices] = end
+    return weights / weights.sum(), is_front
 
 
 def freeze_first_blocks(backbone: keras.Model) -> None:
@@ -185,23 +194,23 @@ def _windows(
     boxes: np.ndarray,
     behind: np.ndarray,
     weights: np.ndarray,
-    wanted: np.ndarray,
+    is_front: np.ndarray,
     widths: tuple[float, float],
     settings: Settings,
     rng: np.random.Generator,
 ) -> Iterator[tuple]:
     """Endless batches of random windows and their ends."""
-    chosen = np.flatnonzero(weights)
-    odds = weights[chosen] / weights[chosen].sum()
+    used = np.flatnonzero(weights)
+    odds = weights[used] / weights[used].sum()
     while True:
-        which = rng.choice(chosen, settings.batch_size, p=odds)
+        which = rng.choice(used, settings.batch_size, p=odds)
         other = behind[rng.integers(0, len(behind), len(which))]
         other = np.where(rng.random((len(which), 1, 1, 1)) < 0.3, 0, other).astype(np.uint8)
         squares = cutouts.over(layers[which], other)
         pictures = _cut(squares, _draw_boxes(boxes[which], widths, rng))
         mirrored = rng.random(len(which)) < 0.5
         pictures[mirrored] = pictures[mirrored, :, ::-1]
-        yield _relit(pictures, rng), wanted[which].astype(np.float32)[:, None]
+        yield _relit(pictures, rng), is_front[which].astype(np.float32)[:, None]
 
 
 def _draw_boxes(

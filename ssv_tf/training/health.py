@@ -63,8 +63,8 @@ class Health:
     ) -> None:
         self.augment_strength, self.features = augment_strength, features
         rng = np.random.default_rng([seed, 7])
-        chosen = rng.permutation(len(pictures))[:SAMPLE]
-        self.real = to_network(pictures[chosen])
+        indices = rng.permutation(len(pictures))[:SAMPLE]
+        self.real = to_network(pictures[indices])
         low, high = (ops.convert_to_numpy(side) for side in viewpoint_range_rad(viewpoints))
         self.low, self.high = low, high
         self.full_circle = viewpoints.full_circle
@@ -100,15 +100,15 @@ class Health:
         """
         tools = self._compiled(analysis, synthesis)
         drawn = _batched(tools["draw"], self.styles, self.angles)
-        shown = ops.convert_to_numpy(augment.augment(drawn, self.draws, self.augment_strength))
-        seen_deg = np.degrees(_batched(tools["angles"], shown)[:, 0])
+        augmented = ops.convert_to_numpy(augment.augment(drawn, self.draws, self.augment_strength))
+        seen_deg = np.degrees(_batched(tools["angles"], augmented)[:, 0])
         error = np.abs(viewpoint.wrap_deg(seen_deg - np.degrees(self.angles[:, 0])))
-        real_rad, style, wanted = (
+        real_rad, style, features = (
             _batched(tools[name], self.real) for name in ("angles", "style", "features")
         )
         of_mirrored = _batched(tools["angles"], self.real[:, :, ::-1])[:, 0]
         mirrored = viewpoint.mirror(real_rad)[:, 0]
-        alike, alike_mirrored, turned = self._around(tools, real_rad, mirrored, style, wanted)
+        alike, alike_mirrored, turned = self._around(tools, real_rad, mirrored, style, features)
         answers_deg = np.degrees(np.concatenate([real_rad[:, 0], mirrored]))
         values = {
             "drawn_error_deg": float(np.median(error)),
@@ -163,7 +163,7 @@ class Health:
         real_rad: np.ndarray,
         mirrored_rad: np.ndarray,
         style: np.ndarray,
-        wanted: np.ndarray,
+        real_features: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Likeness of each real picture to S's drawings.
 
@@ -174,8 +174,10 @@ class Health:
 
         def from_all(style: Tensor, angles: Tensor) -> Tensor:
             made = tools["make"](style)
-            found = [tools["drawn_features"](*made, each) for each in ops.unstack(angles, axis=1)]
-            return ops.stack(found, axis=1)
+            features = [
+                tools["drawn_features"](*made, each) for each in ops.unstack(angles, axis=1)
+            ]
+            return ops.stack(features, axis=1)
 
         around = self._turned(real_rad[:, :1], np.arange(_AROUND) / _AROUND)
         halves = np.array([0.0, 0.5] if self.full_circle else [0.0])
@@ -184,7 +186,7 @@ class Health:
         angles = np.repeat(real_rad[:, None], azimuths.shape[1], axis=1)
         angles[..., 0] = azimuths
         drawings = np.moveaxis(_batched(from_all, style, angles), 1, 0)  # [turns, n, features]
-        columns = [ops.convert_to_numpy(losses.likeness(wanted, f)) for f in drawings]
+        columns = [ops.convert_to_numpy(losses.likeness(real_features, f)) for f in drawings]
         quarter, other = drawings[_AROUND // 4], np.roll(drawings[0], 1, axis=0)
         by_view = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], quarter))
         by_style = 1.0 - ops.convert_to_numpy(losses.likeness(drawings[0], other))
@@ -227,33 +229,33 @@ def verdict(values: dict[str, float], options: config.Options) -> list[str]:
         return []
     if values["health"] >= HEALTHY:
         return _handedness_warning(values) + _stability_warning(values, options)
-    found = [
+    sentences = [
         f"warning: this run has {'collapsed' if values['health'] < COLLAPSED else 'not settled'} "
         f"(health {values['health']:.2f}, healthy is {HEALTHY} or more): do not use its angles "
         "before you have looked at pictures/"
     ]
     if values["turning"] < _TURNING:
-        found.append(
+        sentences.append(
             "S hardly turns what it draws: try --objective=composite and a lower "
             "--synthesis_viewpoint_weight"
         )
     if values["coverage"] < _COVERAGE:
-        found.append(
+        sentences.append(
             "V gives most pictures the same azimuth: try more --steps, or lower rates "
             f"(--analysis_rate={options.optimizer.analysis_rate / 2:g} "
             f"--synthesis_rate={options.optimizer.synthesis_rate / 2:g})"
         )
     if values["drawn_error_deg"] > _DRAWN_ERROR_DEG:
-        found.append(
+        sentences.append(
             "V does not find the azimuth even in S's own pictures: try more --steps or a higher "
             "--viewpoint_weight"
         )
-    if len(found) == 1:
-        found.append(
+    if len(sentences) == 1:
+        sentences.append(
             "S's drawings do not resemble the pictures they answer: try more --steps, a lower "
             "--gradient_penalty_weight, a --volume_width that fits the object, or another seed"
         )
-    return found
+    return sentences
 
 
 def _handedness_warning(values: dict[str, float]) -> list[str]:
@@ -282,11 +284,11 @@ def _stability_warning(values: dict[str, float], options: config.Options) -> lis
     ]
 
 
-def _beaten(own: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return (own > others) + 0.5 * (own == others)
+def _beaten(likeness: np.ndarray, other_likeness: np.ndarray) -> np.ndarray:
+    return (likeness > other_likeness) + 0.5 * (likeness == other_likeness)
 
 
-def _ends(azimuth_rad: np.ndarray, own: np.ndarray, other_end: np.ndarray) -> float:
+def _ends(azimuth_rad: np.ndarray, likeness: np.ndarray, other_end_likeness: np.ndarray) -> float:
     """Whether S explains end-on pictures from the end that V calls, and from the other one worse.
 
     Both drawings have the same outline, so only what tells front from rear can decide. Each end
@@ -295,10 +297,10 @@ def _ends(azimuth_rad: np.ndarray, own: np.ndarray, other_end: np.ndarray) -> fl
 
     Args:
       azimuth_rad: V's [n].
-      own, other_end: likeness of the real pictures to the drawings from there and from
+      likeness, other_end_likeness: of the real pictures to the drawings from there and from
         180 degrees - azimuth [n].
     """
-    cosine, beaten = np.cos(azimuth_rad), _beaten(own, other_end)
+    cosine, beaten = np.cos(azimuth_rad), _beaten(likeness, other_end_likeness)
     shares = [beaten[side] for side in (cosine > _END_ON, cosine < -_END_ON)]
     if min(map(len, shares)) < _FEWEST_OF_AN_END:
         return 0.0

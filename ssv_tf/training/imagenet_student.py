@@ -89,10 +89,12 @@ def distill(
         teacher, pictures.squares, run.options.pictures.mirror_data
     )
     try:
-        kept = student_run.prepare(out, made_with, overwrite)
-        labels = _with_ends(run, labels, pictures.layers, behind, settings, kept, quiet)
+        unfinished_dir = student_run.prepare(out, made_with, overwrite)
+        labels = _with_ends(run, labels, pictures.layers, behind, settings, unfinished_dir, quiet)
         train, held_out = _split(len(pictures.layers), settings.seed)
-        student = _fit(run, teacher, settings, pictures.layers, labels, train, behind, kept, quiet)
+        student = _fit(
+            run, teacher, settings, pictures.layers, labels, train, behind, unfinished_dir, quiet
+        )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     record = made_with | {
@@ -168,10 +170,10 @@ def _behind(backgrounds: str, layers: np.ndarray) -> np.ndarray:
     if not backgrounds:
         return np.ascontiguousarray(layers[:_MOST_BEHIND, ..., :3])
     side = layers.shape[1]
-    found = folder.load_folder(
+    backdrops = folder.load_folder(
         backgrounds, side, crop="height", canvas_heights=1.0, limit=_MOST_BEHIND
     )
-    return found.images
+    return backdrops.images
 
 
 def _with_ends(
@@ -180,7 +182,7 @@ def _with_ends(
     layers: np.ndarray,
     behind: np.ndarray,
     settings: Settings,
-    kept: Path,
+    unfinished_dir: Path,
     quiet: bool,
 ) -> self_training.PseudoLabels:
     """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
@@ -188,7 +190,7 @@ def _with_ends(
     how = settings.end_learning
     if limited or not how.rounds:
         return labels
-    path = kept / _ENDS
+    path = unfinished_dir / _ENDS
     if path.is_file():
         front = np.load(path, allow_pickle=False)
         if front.shape == (len(layers),):
@@ -206,9 +208,9 @@ def _with_ends(
 
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    apart = max(1, min(student_run.HELD_OUT, int(count * student_run.HELD_OUT_SHARE)))
+    held_out = max(1, min(student_run.HELD_OUT, int(count * student_run.HELD_OUT_SHARE)))
     order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[apart:]), np.sort(order[:apart])
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _fit(
@@ -219,7 +221,7 @@ def _fit(
     labels: self_training.PseudoLabels,
     train: np.ndarray,
     behind: np.ndarray,
-    kept: Path,
+    unfinished_dir: Path,
     quiet: bool,
 ) -> "StudentNetwork":
     import keras
@@ -240,10 +242,10 @@ def _fit(
     model = self_training.SelfTraining(student, confidence.within_deg(limited))
     model.build()
     model.compile(optimizer=student_run.optimizer(settings.steps, settings.rate))
-    done = student_run.epochs_done(kept) * student_run.STEPS_AN_EPOCH
-    chosen = self_training.PseudoLabels(labels.magnitudes[train], labels.quadrants[train])
+    done = student_run.epochs_done(unfinished_dir) * student_run.STEPS_AN_EPOCH
+    train_labels = self_training.PseudoLabels(labels.magnitudes[train], labels.quadrants[train])
     feed = self_training.batches(
-        layers[train], chosen, behind, settings.resolution, settings.batch_size,
+        layers[train], train_labels, behind, settings.resolution, settings.batch_size,
         run.options.pictures.mirror_data, settings.seed, done,
     )  # fmt: skip
     model.fit(
@@ -252,7 +254,7 @@ def _fit(
         steps_per_epoch=min(student_run.STEPS_AN_EPOCH, settings.steps),
         shuffle=False,
         verbose=0 if quiet else 2,
-        callbacks=[keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False)],
+        callbacks=[keras.callbacks.BackupAndRestore(str(unfinished_dir), delete_checkpoint=False)],
     )
     student.backbone.trainable = True
     return student
@@ -264,18 +266,18 @@ def _distance(
     """How far the student answers from its pseudo-labels on pictures it did not learn from."""
     from ssv_tf.models import inference
 
-    shown = layers[held_out]
-    grey = np.full_like(shown[..., :3], 128)
-    half = shown.shape[1] // 2
-    blocks = cutouts.over(shown, grey).reshape(len(shown), half, 2, half, 2, 3)
+    held_out_layers = layers[held_out]
+    grey = np.full_like(held_out_layers[..., :3], 128)
+    half = held_out_layers.shape[1] // 2
+    blocks = cutouts.over(held_out_layers, grey).reshape(len(held_out_layers), half, 2, half, 2, 3)
     squares = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
-    views = inference.decode(inference.predict(student, squares)).degrees
-    wanted = labels.angles_deg(student.encoding)[held_out]
-    apart = np.abs(viewpoint.wrap_deg(views - wanted))
-    found: dict = {"pictures": len(shown)}
+    student_deg = inference.decode(inference.predict(student, squares)).degrees
+    target_deg = labels.angles_deg(student.encoding)[held_out]
+    error_deg = np.abs(viewpoint.wrap_deg(student_deg - target_deg))
+    distance: dict = {"pictures": len(held_out_layers)}
     for i, name in enumerate(viewpoint.ANGLES):
-        found[name] = {
-            "median_deg": float(np.median(apart[:, i])),
-            "p95_deg": float(np.percentile(apart[:, i], 95)),
+        distance[name] = {
+            "median_deg": float(np.median(error_deg[:, i])),
+            "p95_deg": float(np.percentile(error_deg[:, i], 95)),
         }
-    return found
+    return distance

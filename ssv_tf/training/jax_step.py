@@ -46,22 +46,22 @@ def find_devices(names: str = "") -> list[jax.Device]:
     Raises:
       SettingError: a device that is not there.
     """
-    wanted = [name.strip().lstrip("/").removeprefix("device:") for name in names.split(",")]
-    wanted = [name for name in wanted if name]
-    if not wanted:
+    requested = [name.strip().lstrip("/").removeprefix("device:") for name in names.split(",")]
+    requested = [name for name in requested if name]
+    if not requested:
         return jax.local_devices()
     known = {f"{d.platform.upper()}:{d.id}": d for d in _all_devices()}
-    for name in wanted:
+    for name in requested:
         if name not in known:
             raise SettingError(f"`devices`: no device {name}; there are {', '.join(known)}")
-    return [known[name] for name in wanted]
+    return [known[name] for name in requested]
 
 
 def _all_devices() -> list[jax.Device]:
-    found = list(jax.local_devices())
-    if found[0].platform != "cpu":
-        found += jax.local_devices(backend="cpu")
-    return found
+    devices = list(jax.local_devices())
+    if devices[0].platform != "cpu":
+        devices += jax.local_devices(backend="cpu")
+    return devices
 
 
 class Trainer:
@@ -296,12 +296,14 @@ class Trainer:
             self._networks.synthesis.code_size,
         )
         for index, (kind, draw) in enumerate(_KINDS.items()):
-            wanted = {name: shape for name, (own, shape) in shapes.items() if own == kind}
-            ends = np.cumsum([math.prod(shape) for shape in wanted.values()])
+            of_kind = {
+                name: shape for name, (own_kind, shape) in shapes.items() if own_kind == kind
+            }
+            ends = np.cumsum([math.prod(shape) for shape in of_kind.values()])
             # Drawn at once: every call of the generator is half a second of compilation.
             numbers = jnp.split(draw(jax.random.fold_in(key, index), (ends[-1],)), ends[:-1])
-            for (name, shape), own in zip(wanted.items(), numbers, strict=True):
-                rows = jnp.reshape(own, shape)
+            for (name, shape), row_numbers in zip(of_kind.items(), numbers, strict=True):
+                rows = jnp.reshape(row_numbers, shape)
                 if ramp_steps and name.startswith("style"):
                     rows *= networks.style_width(ramp_steps, code_size, number)
                 draws[name] = jax.lax.with_sharding_constraint(rows, self._by_row)

@@ -59,8 +59,8 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
       UserError, SettingError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
-    own = cluster.place()
-    if own.is_chief:
+    place = cluster.place()
+    if place.is_chief:
         check_folder(options, overwrite)
         resumed = not overwrite and checkpoints.found(Path(options.run.run_dir) / "checkpoints")
         if options.run.init_from and not resumed:
@@ -70,12 +70,12 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
     side, how = options.framing.resolution, options.training
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
-    if own.count > 1:
-        print(f"worker {own.index} of {own.count}", flush=True)
-    scoring = load_scoring_pictures(options) if own.is_chief else None
+    if place.count > 1:
+        print(f"worker {place.index} of {place.count}", flush=True)
+    scoring = load_scoring_pictures(options) if place.is_chief else None
     folder = Path(options.run.run_dir)
-    if not own.is_chief:
-        return _train(options, folder / "workers" / str(own.index), pictures, None, True)
+    if not place.is_chief:
+        return _train(options, folder / "workers" / str(place.index), pictures, None, True)
     with files.held(folder):
         prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
         return _train(options, folder, pictures, scoring, quiet)
@@ -117,8 +117,8 @@ def _train(
             raise UserError(f"{options.pictures.data} cannot be read: {damage}") from error
         if not cluster.is_lost_worker(error):
             raise
-        kept = saved.latest() if saved else None
-        raise cluster.lost_worker(error, kept) from error
+        latest = saved.latest() if saved else None
+        raise cluster.lost_worker(error, latest) from error
 
 
 def _restored(
@@ -163,11 +163,11 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
                 "have; finish it with that version, give `overwrite` to start anew, or another "
                 "`run_dir`"
             )
-        own = options.flat()
+        requested = options.flat()
         changed = [
             f"`{name}` was {value!r}"
             for name, value in before.flat().items()
-            if name not in _FREE_TO_CHANGE and value != own[name]
+            if name not in _FREE_TO_CHANGE and value != requested[name]
         ]
         if changed:
             raise SettingError(
@@ -337,9 +337,9 @@ class _Session:
         bad = sorted(name for name, value in values.items() if not math.isfinite(value))
         if bad:
             latest = self.saved.latest()
-            kept = f"{latest} remains" if latest else "no checkpoint was saved yet"
+            remains = f"{latest} remains" if latest else "no checkpoint was saved yet"
             raise TrainingDiverged(
-                f"step {number + 1}: {', '.join(bad)} not a number; {kept}. Lower "
+                f"step {number + 1}: {', '.join(bad)} not a number; {remains}. Lower "
                 "`analysis_rate` and `synthesis_rate`, or raise `gradient_penalty_weight`"
             )
         self.watch.add(values)
@@ -387,8 +387,8 @@ class _Session:
             return
         values = metrics.periodic(inference.decode(raw[rest], fitted).degrees, true[rest])
         self.watch.record(done, values, "score")
-        shown = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
-        self.watch.say(f"step {done}: {shown}")
+        scores = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+        self.watch.say(f"step {done}: {scores}")
 
     def _check_health(self, done: int) -> None:
         """Measures health without a label, and keeps the newest networks that are about as

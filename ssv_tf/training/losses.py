@@ -145,8 +145,8 @@ def quadrant_by_pseudo_label(
       confidence: where the best of them is not above this, a picture does not count.
     """
     counts = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
-    wanted = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
-    surprise = _divergence(wanted, prediction["quadrant_logits"][:, 0])
+    target = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
+    surprise = _divergence(target, prediction["quadrant_logits"][:, 0])
     return ops.mean(counts * surprise)
 
 
@@ -172,8 +172,8 @@ def mirror_pictures(pictures: Tensor) -> Tensor:
 def _divergence(target: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of softmax(logits) under `target` less the target's entropy, [batch, 3]."""
     surprise = -ops.log_softmax(logits, axis=-1)
-    own = ops.log(ops.maximum(target, 1e-12))
-    return ops.sum(target * (surprise + own), axis=-1)
+    log_target = ops.log(ops.maximum(target, 1e-12))
+    return ops.sum(target * (surprise + log_target), axis=-1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -54,8 +54,8 @@ class Monitor:
         means = {name: total / count for name, (total, count) in self._sums.items()}
         means["seconds_per_step"] = seconds / max(self._count, 1)
         self.record(step, means)
-        shown = self._lasting | {name: means[name] for name in _SHOWN if name in means}
-        self.bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in shown.items()))
+        displayed = self._lasting | {name: means[name] for name in _SHOWN if name in means}
+        self.bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in displayed.items()))
         self._sums, self._count = {}, 0
         self._began, self._paused = time.monotonic(), 0.0
         return means
@@ -139,11 +139,11 @@ def drop_later_records(path: Path, step: int) -> None:
     """Cuts metrics.jsonl back to `step`, so that a resumed run does not log a step twice."""
     if not path.is_file():
         return
-    kept = []
+    lines = []
     for line in path.read_text().splitlines():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+                lines.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue  # half a line of a killed run
-    files.write_atomically(path, "".join(kept))
+    files.write_atomically(path, "".join(lines))

@@ -51,19 +51,19 @@ def build_analysis(options: config.Options) -> AnalysisNetwork:
 
 def build_synthesis(options: config.Options) -> SynthesisNetwork:
     """S as the options say, built."""
-    own, chosen = options.synthesis, options.method
+    settings, method = options.synthesis, options.method
     synthesis = SynthesisNetwork(
         resolution=options.framing.resolution,
-        width=own.synthesis_width,
-        code_size=chosen.code_size,
-        mapping_layers=chosen.mapping_layers,
-        volume_size=own.volume_size,
-        projection=chosen.projection,
+        width=settings.synthesis_width,
+        code_size=method.code_size,
+        mapping_layers=method.mapping_layers,
+        volume_size=settings.volume_size,
+        projection=method.projection,
         symmetric_volume=options.pictures.mirror_data,
-        camera_distance=chosen.camera_distance,
-        volume_width=own.volume_width,
-        picture_reach=own.picture_reach,
-        volume_height=own.volume_height,
+        camera_distance=method.camera_distance,
+        volume_width=settings.volume_width,
+        picture_reach=settings.picture_reach,
+        volume_height=settings.volume_height,
         name="synthesis",
     )
     synthesis.build()
@@ -209,12 +209,12 @@ def check_slices(run: parts.Run, devices: int) -> int:
 
 def make_optimizers(options: config.Options) -> list[keras.optimizers.Optimizer]:
     """Adam for V, for S without its mapping network and for the mapping network."""
-    own = options.optimizer
-    mapping_rate = own.synthesis_rate * options.method.mapping_rate_ratio
+    settings = options.optimizer
+    mapping_rate = settings.synthesis_rate * options.method.mapping_rate_ratio
     beta_1, beta_2 = ADAM_BETAS
     return [
         keras.optimizers.Adam(_schedule(rate, options.run.steps), beta_1=beta_1, beta_2=beta_2)
-        for rate in (own.analysis_rate, own.synthesis_rate, mapping_rate)
+        for rate in (settings.analysis_rate, settings.synthesis_rate, mapping_rate)
     ]
 
 

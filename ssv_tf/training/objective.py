@@ -99,8 +99,8 @@ class Objective:
         return ops.split(style, 2, axis=-1)
 
     def _augmented(self, pictures: Tensor, draws: Mapping[str, Tensor], name: str) -> Tensor:
-        own = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
-        return augment.augment(pictures, own, self.method.augment)
+        own_draws = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
+        return augment.augment(pictures, own_draws, self.method.augment)
 
     # --- V's step ----------------------------------------------------------------------------
 
@@ -197,15 +197,15 @@ class Objective:
         self, real: Tensor, on_real: losses.Prediction, on_mirrored: losses.Prediction
     ) -> dict[str, Tensor]:
         """The loss of azimuth's quadrant by pseudo-labels, and the share of pictures with one."""
-        told = self._pseudo_labels(real)
-        flipped = encoding.mirror_azimuth_quadrants(told)
+        probabilities = self._pseudo_labels(real)
+        mirrored_probabilities = encoding.mirror_azimuth_quadrants(probabilities)
         loss = losses.quadrant_by_pseudo_label
-        confident = ops.max(told, axis=-1) > PSEUDO_LABEL_CONFIDENCE
+        confident = ops.max(probabilities, axis=-1) > PSEUDO_LABEL_CONFIDENCE
         return {
             "v_pseudo_label": 0.5
             * (
-                loss(on_real, told, PSEUDO_LABEL_CONFIDENCE)
-                + loss(on_mirrored, flipped, PSEUDO_LABEL_CONFIDENCE)
+                loss(on_real, probabilities, PSEUDO_LABEL_CONFIDENCE)
+                + loss(on_mirrored, mirrored_probabilities, PSEUDO_LABEL_CONFIDENCE)
             ),
             "pseudo_labelled": ops.mean(ops.cast(confident, "float32")),
         }
@@ -231,7 +231,7 @@ class Objective:
         Returns:
           (loss, parts by name, unweighted).
         """
-        weights, chosen = self.weights, self.method
+        weights, method = self.weights, self.method
         parts: dict = {}
         styles = draws["style_first"], draws["style_second"]
         views = [
@@ -244,28 +244,30 @@ class Objective:
         codes, angles = (ops.concatenate(column, axis=0) for column in zip(*triplet, strict=True))
         drawn = self.synthesis.draw(_join(first, first, second), angles)
         pictures = ops.split(drawn, 3, axis=0)
-        shown = [self._augmented(p, draws, name) for p, name in zip(pictures, "abc", strict=True)]
-        seen = self.analysis(ops.concatenate(shown, axis=0))
+        augmented = [
+            self._augmented(p, draws, name) for p, name in zip(pictures, "abc", strict=True)
+        ]
+        seen = self.analysis(ops.concatenate(augmented, axis=0))
 
         # 1. Adversarial.
         wasserstein, logistic = losses.wasserstein_synthesis, losses.logistic_synthesis
-        adversarial = wasserstein if chosen.wasserstein else logistic
+        adversarial = wasserstein if method.wasserstein else logistic
         loss = adversarial(seen["realness"])
         parts["s_adversarial"] = loss
         # 2. Generative consistency on the triplets, and the paired terms.
         parts["s_viewpoint"] = losses.viewpoint_consistency(seen, angles, self.encoding)
         parts["s_style"] = losses.style_consistency(seen, codes)
         loss += weights.synthesis_viewpoint_weight * parts["s_viewpoint"]
-        loss += chosen.synthesis_style_weight * parts["s_style"]
-        if chosen.pair_weight:
+        loss += method.synthesis_style_weight * parts["s_style"]
+        if method.pair_weight:
             a, b, c = _split(seen, 3)
             parts["s_pair"] = losses.same_viewpoint(a, c) + losses.same_style(a, b)
-            loss += chosen.pair_weight * parts["s_pair"]
+            loss += method.pair_weight * parts["s_pair"]
         # 3. Symmetry.
-        if chosen.synthesis_symmetry_weight:
+        if method.synthesis_symmetry_weight:
             mirrored = self.synthesis.draw(first, encoding.mirror(views[0]))
             parts["s_symmetry"] = losses.synthesis_symmetry(pictures[0], mirrored)
-            loss += chosen.synthesis_symmetry_weight * parts["s_symmetry"]
+            loss += method.synthesis_symmetry_weight * parts["s_symmetry"]
         return loss, parts
 
 

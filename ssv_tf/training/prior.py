@@ -56,9 +56,9 @@ def sample(share: Tensor, log_density: Tensor) -> Tensor:
     probability = _probability(log_density)
     above = ops.cumsum(probability, axis=-1)
     index = ops.sum(ops.cast(share[..., None] >= above[None, :, :-1], "int32"), axis=-1)
-    chosen = ops.one_hot(index, BINS, dtype=probability.dtype)  # [batch, 3, BINS]
-    width = ops.sum(chosen * probability, axis=-1)
-    below = ops.sum(chosen * (above - probability), axis=-1)
+    in_bin = ops.one_hot(index, BINS, dtype=probability.dtype)  # [batch, 3, BINS]
+    width = ops.sum(in_bin * probability, axis=-1)
+    below = ops.sum(in_bin * (above - probability), axis=-1)
     inside = ops.clip((share - below) / width, 0.0, 1.0)
     return (ops.cast(index, share.dtype) + inside) / BINS
 
@@ -77,9 +77,9 @@ def change(share: Tensor, realness: Tensor, log_density: Tensor, mirrored: bool)
       [3, BINS].
     """
     index = ops.clip(ops.cast(share * BINS, "int32"), 0, BINS - 1)
-    chosen = ops.one_hot(index, BINS, dtype=log_density.dtype)
+    in_bin = ops.one_hot(index, BINS, dtype=log_density.dtype)
     better = ops.stop_gradient(realness - ops.mean(realness))[:, :, None]
-    total = ops.mean(chosen * better, axis=0) / _probability(log_density)
+    total = ops.mean(in_bin * better, axis=0) / _probability(log_density)
     return encoding.even_where_mirrored(total) if mirrored else total
 
 

@@ -161,8 +161,8 @@ def _load_model(path: Path, *classes: type) -> Any:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"{path} cannot be read as a Keras model: {first[0]}") from error
     if not isinstance(model, classes):
-        wanted = " or ".join(kind.__name__ for kind in classes)
-        raise UserError(f"{path} holds a {type(model).__name__}, no {wanted}")
+        expected = " or ".join(kind.__name__ for kind in classes)
+        raise UserError(f"{path} holds a {type(model).__name__}, no {expected}")
     return model
 
 

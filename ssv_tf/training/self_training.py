@@ -143,16 +143,16 @@ class SelfTraining(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Soft cross-entropy of the viewpoint code, and of the confidence."""
-        code = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
+        viewpoint_loss = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
         azimuth = ops.stop_gradient(self.student.angles_rad(y_pred))[:, 0]
-        apart = azimuth - x["azimuth_rad"] / self.student.encoding.stretch[0]
-        apart = ops.abs(ops.arctan2(ops.sin(apart), ops.cos(apart)))
-        right = ops.cast(apart <= self.within_rad, "float32")
+        error_rad = azimuth - x["azimuth_rad"] / self.student.encoding.stretch[0]
+        error_rad = ops.abs(ops.arctan2(ops.sin(error_rad), ops.cos(error_rad)))
+        right = ops.cast(error_rad <= self.within_rad, "float32")
         logit = y_pred["confidence_logit"][:, 0]
-        confidence = ops.mean(ops.softplus(logit) - right * logit)
-        self.means["viewpoint"].update_state(code)
+        confidence_loss = ops.mean(ops.softplus(logit) - right * logit)
+        self.means["viewpoint"].update_state(viewpoint_loss)
         self.means["within"].update_state(ops.mean(right))
-        return code + confidence
+        return viewpoint_loss + confidence_loss
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -187,9 +187,9 @@ def batches(
     azimuths = labels.azimuth_rad(), flipped.azimuth_rad()
     while True:
         rng = np.random.default_rng((seed, step))
-        chosen = rng.integers(0, len(layers), batch_size)
+        indices = rng.integers(0, len(layers), batch_size)
         turned = (rng.random(batch_size) < 0.5) if mirror else np.zeros(batch_size, bool)
-        pictures = _changed(layers[chosen], behind, resolution, rng)
+        pictures = _changed(layers[indices], behind, resolution, rng)
         pictures[turned] = pictures[turned, :, ::-1]
         pairs = (
             ("magnitudes", labels.magnitudes, flipped.magnitudes),
@@ -198,7 +198,7 @@ def batches(
         )
         targets = {
             name: np.where(
-                turned.reshape(-1, *[1] * (own.ndim - 1)), other[chosen], own[chosen]
+                turned.reshape(-1, *[1] * (own.ndim - 1)), other[indices], own[indices]
             ).astype(np.float32)
             for name, own, other in pairs
         }

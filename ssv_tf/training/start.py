@@ -31,7 +31,7 @@ def check(options: config.Options) -> None:
       UserError: as `take_over`.
       SettingError: the run to start from is the one to be written.
     """
-    run = _untaught(options.run.init_from)
+    run = _self_supervised_run(options.run.init_from)
     if run.path.resolve() == Path(options.run.run_dir).resolve():
         raise SettingError(f"`init_from={options.run.init_from}` is `run_dir` itself; give another")
     for owner, own in zip(_NETWORKS, networks.build_networks(options), strict=True):
@@ -48,7 +48,7 @@ def take_over(trainer: "Trainer", name: str) -> None:
     Raises:
       UserError: no such run, one that was trained from labels, or networks of other shapes.
     """
-    run = _untaught(name)
+    run = _self_supervised_run(name)
     values = {key: np.asarray(v.numpy()) for key, v in trainer.state().items()}
     for owner in _NETWORKS:
         given = getattr(run, owner)()
@@ -60,21 +60,21 @@ def take_over(trainer: "Trainer", name: str) -> None:
     trainer.restore(values)
 
 
-def _untaught(name: str) -> run_folder.Run:
+def _self_supervised_run(name: str) -> run_folder.Run:
     run = run_folder.find(name)
     if run.options.pictures.supervised:
         raise UserError(f"`init_from={name}` was trained from labels, which train no other run")
     return run
 
 
-def _check_shapes(name: str, owner: str, own: "keras.Model", given: "keras.Model") -> None:
-    if [v.shape for v in own.variables] == [v.shape for v in given.variables]:
+def _check_shapes(name: str, owner: str, network: "keras.Model", other: "keras.Model") -> None:
+    if [v.shape for v in network.variables] == [v.shape for v in other.variables]:
         return
-    wanted, found = own.get_config(), given.get_config()
+    here, there = network.get_config(), other.get_config()
     differing = [
-        f"{key} {found.get(key)} there, {value} here"
-        for key, value in wanted.items()
-        if key != "name" and found.get(key) != value
+        f"{key} {there.get(key)} there, {value} here"
+        for key, value in here.items()
+        if key != "name" and there.get(key) != value
     ]
     raise UserError(
         f"`init_from={name}`: its {owner} network has other shapes ({'; '.join(differing)}); train "

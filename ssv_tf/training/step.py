@@ -31,15 +31,15 @@ def make_strategy(devices: str = "") -> tf.distribute.Strategy:
     known = [
         device.name.split("physical_device:")[-1] for device in tf.config.list_physical_devices()
     ]
-    wanted = [name.strip().lstrip("/") for name in devices.split(",") if name.strip()]
+    requested = [name.strip().lstrip("/") for name in devices.split(",") if name.strip()]
     logical = [device.name.split("device:")[-1] for device in tf.config.list_logical_devices()]
-    for name in wanted:
+    for name in requested:
         if name.split("device:")[-1] not in logical + known:
             raise SettingError(f"`devices`: no device {name}; there are {', '.join(logical)}")
-    if not wanted:
-        wanted = [name for name in logical if name.startswith("GPU")] or ["CPU:0"]
+    if not requested:
+        requested = [name for name in logical if name.startswith("GPU")] or ["CPU:0"]
     os.environ.pop("TF_CONFIG", None)  # of one machine, or empty: the strategy would read it
-    return tf.distribute.MirroredStrategy(wanted)
+    return tf.distribute.MirroredStrategy(requested)
 
 
 @functools.cache
@@ -116,9 +116,9 @@ class Trainer(networks.Networks):
         run, mirror = self.options.run, self.options.pictures.mirror_data
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            own = stream.part(context.input_pipeline_id, context.num_input_pipelines)
+            share_of_files = stream.part(context.input_pipeline_id, context.num_input_pipelines)
             share = run.batch_size // context.num_input_pipelines
-            batches = records.stream_dataset(own, share, run.seed, first, mirror)
+            batches = records.stream_dataset(share_of_files, share, run.seed, first, mirror)
             replicas = context.num_replicas_in_sync // context.num_input_pipelines
             if replicas == 1:
                 return batches

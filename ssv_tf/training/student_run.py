@@ -187,9 +187,9 @@ def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures to learn on, and some to compare on."""
     if len(images) < 2:
         raise UserError("one picture is too few to learn on")
-    apart = max(1, min(HELD_OUT, int(len(images) * HELD_OUT_SHARE)))
+    held_out = max(1, min(HELD_OUT, int(len(images) * HELD_OUT_SHARE)))
     order = np.random.default_rng(seed).permutation(len(images))
-    return images[np.sort(order[apart:])], images[np.sort(order[:apart])]
+    return images[np.sort(order[held_out:])], images[np.sort(order[:held_out])]
 
 
 def _train(
@@ -238,8 +238,8 @@ def _train(
     distiller.compile(optimizer=optimizer(settings.steps, settings.rate))
     epochs = -(-settings.steps // STEPS_AN_EPOCH)
     try:
-        kept = prepare(out, made_with, overwrite)
-        done = epochs_done(kept)
+        unfinished_dir = prepare(out, made_with, overwrite)
+        done = epochs_done(unfinished_dir)
         feed = batches.training_batches(
             images, settings.batch_size, settings.seed, done * STEPS_AN_EPOCH, mirror=False
         )
@@ -249,14 +249,14 @@ def _train(
             shuffle=False,
             steps_per_epoch=min(STEPS_AN_EPOCH, settings.steps),
             verbose=0 if quiet else 2,
-            callbacks=_callbacks(kept, distiller, settings.seed),
+            callbacks=_callbacks(unfinished_dir, distiller, settings.seed),
         )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     return student
 
 
-def _callbacks(kept: Path, distiller: "Distiller", seed: int) -> list:
+def _callbacks(unfinished_dir: Path, distiller: "Distiller", seed: int) -> list:
     """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
     import keras
 
@@ -268,7 +268,7 @@ def _callbacks(kept: Path, distiller: "Distiller", seed: int) -> list:
 
     return [
         keras.callbacks.LambdaCallback(on_epoch_begin=reseed),
-        keras.callbacks.BackupAndRestore(str(kept), delete_checkpoint=False),
+        keras.callbacks.BackupAndRestore(str(unfinished_dir), delete_checkpoint=False),
     ]
 
 
@@ -289,16 +289,16 @@ def prepare(out: Path, made_with: dict, overwrite: bool) -> Path:
     """The folder of the unfinished training; with `overwrite`, out of nothing."""
     if overwrite:
         shutil.rmtree(out, ignore_errors=True)
-    kept = out / _UNFINISHED
-    kept.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(kept / RECORD, json.dumps(made_with) + "\n")
-    return kept
+    unfinished_dir = out / _UNFINISHED
+    unfinished_dir.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(unfinished_dir / RECORD, json.dumps(made_with) + "\n")
+    return unfinished_dir
 
 
-def epochs_done(kept: Path) -> int:
+def epochs_done(unfinished_dir: Path) -> int:
     """Where the callback will go on, so that the pictures go on there as well."""
     try:
-        return int(json.loads((kept / "training_metadata.json").read_text())["epoch"])
+        return int(json.loads((unfinished_dir / "training_metadata.json").read_text())["epoch"])
     except (OSError, ValueError, KeyError):
         return 0
 
@@ -307,20 +307,20 @@ def _distance(student: "StudentNetwork", teacher: "AnalysisNetwork", images: np.
     """How far the two answer from each other, in V's own angles."""
     from ssv_tf.models import inference
 
-    own = inference.decode(inference.predict(student, images)).degrees
+    student_deg = inference.decode(inference.predict(student, images)).degrees
     factor = student.resolution // teacher.resolution
     side = teacher.resolution
     blocks = images.reshape(len(images), side, factor, side, factor, 3)
     small = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
-    others = inference.decode(inference.predict(teacher, small)).degrees
-    apart = np.abs(viewpoint.wrap_deg(own - others))
-    found: dict = {"pictures": len(images)}
+    teacher_deg = inference.decode(inference.predict(teacher, small)).degrees
+    error_deg = np.abs(viewpoint.wrap_deg(student_deg - teacher_deg))
+    distance: dict = {"pictures": len(images)}
     for i, name in enumerate(viewpoint.ANGLES):
-        found[name] = {
-            "median_deg": float(np.median(apart[:, i])),
-            "p95_deg": float(np.percentile(apart[:, i], 95)),
+        distance[name] = {
+            "median_deg": float(np.median(error_deg[:, i])),
+            "p95_deg": float(np.percentile(error_deg[:, i], 95)),
         }
-    return found
+    return distance
 
 
 def write_run(

@@ -62,7 +62,7 @@ class Trainer(engine.Trainer):
         micro = zip(*(tf.split(part, run.accumulate) for part in real), strict=True)
         draws = self._draws(augment.draw_shapes(run.batch_size, side), step, 0)
         pairs = [
-            self._analysis_gradients(own, draw) for own, draw in zip(micro, draws, strict=True)
+            self._analysis_gradients(part, draw) for part, draw in zip(micro, draws, strict=True)
         ]
         gradients, parts = engine._averaged(pairs)
         parts["v_gradient"] = tf.linalg.global_norm(gradients)
@@ -84,6 +84,6 @@ class Trainer(engine.Trainer):
         return engine._gradients(tape, loss, weights), {"v_viewpoint": loss}
 
     def _loss(self, pictures: Tensor, angles_rad: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        shown = augment.augment(pictures, draws, self.options.method.augment)
-        seen = self.analysis(shown, training=True)
-        return losses.viewpoint_consistency(seen, angles_rad, self.analysis.encoding)
+        augmented = augment.augment(pictures, draws, self.options.method.augment)
+        prediction = self.analysis(augmented, training=True)
+        return losses.viewpoint_consistency(prediction, angles_rad, self.analysis.encoding)

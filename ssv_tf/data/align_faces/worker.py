@@ -79,14 +79,14 @@ def align_picture(job: Job, settings: Settings, detect: detector.Detector) -> Do
         with warnings.catch_warnings():  # a large picture is judged by folder.MAX_PIXELS
             warnings.simplefilter("ignore")
             picture = folder.read_picture(job.source, shortest=_DECODED_SIDE_PX)
-        found = detect(picture)
-        face = _chosen(found, settings.min_confidence)
+        faces = detect(picture)
+        face = _chosen(faces, settings.min_confidence)
         alignment = geometry.align(face.landmarks_px)
     except (folder.BadPicture, ValueError) as error:
         return Done(job.name, reason=str(error))
     aligned = geometry.crop(picture, alignment, settings.size)
     files.write_atomically(job.target, _encoded(aligned, job.target.suffix))
-    return Done(job.name, alignment, face.confidence, len(found))
+    return Done(job.name, alignment, face.confidence, len(faces))
 
 
 def align_all(
@@ -157,12 +157,12 @@ def _work(job: Job) -> Done:
     return align_picture(job, _OWN["settings"], _OWN["detect"])
 
 
-def _chosen(found: list[detector.Face], min_confidence: float) -> detector.Face:
-    sure = [face for face in found if face.confidence >= min_confidence]
-    if sure:
-        return max(sure, key=lambda face: face.area_px)
-    if found:
-        best = max(face.confidence for face in found)
+def _chosen(faces: list[detector.Face], min_confidence: float) -> detector.Face:
+    confident = [face for face in faces if face.confidence >= min_confidence]
+    if confident:
+        return max(confident, key=lambda face: face.area_px)
+    if faces:
+        best = max(face.confidence for face in faces)
         raise ValueError(f"no face surer than {best:.2f}")
     raise ValueError("no face")
 

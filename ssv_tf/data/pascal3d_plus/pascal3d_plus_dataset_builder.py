@@ -120,45 +120,45 @@ def _objects(job: tuple[str, str, str, bool], category: str) -> Iterator[publish
     if not annotation.exists():  # PASCAL's lists name the pictures of every category
         return
     record = published.read_mat(annotation)["record"]
-    chosen = [
-        (number, found)
-        for number, found in enumerate(np.atleast_1d(record.objects))
-        if usable(found, category, whole_only)
+    objects = [
+        (number, annotated)
+        for number, annotated in enumerate(np.atleast_1d(record.objects))
+        if usable(annotated, category, whole_only)
     ]
-    if not chosen:
+    if not objects:
         return
     suffix = ".jpg" if collection == "pascal" else ".JPEG"
     picture = published.read_picture(epath.Path(root) / "Images" / folder_name / f"{name}{suffix}")
-    for number, found in chosen:
+    for number, annotated in objects:
         key = f"{collection}/{name}{suffix}#{number}"
-        yield key, _example(key, picture, found)
+        yield key, _example(key, picture, annotated)
 
 
-def usable(found: Any, category: str, whole_only: bool) -> bool:
+def usable(annotated: Any, category: str, whole_only: bool) -> bool:
     """Whether an annotated object is of the category and has a fine viewpoint.
 
     Args:
-      found: a struct of `record.objects`.
+      annotated: a struct of `record.objects`.
       category: of `CATEGORIES`.
       whole_only: leaves out what is truncated, occluded or difficult.
     """
-    viewpoint: Any = getattr(found, "viewpoint", None)
-    if getattr(found, "class", None) != category or not hasattr(viewpoint, "azimuth"):
+    viewpoint: Any = getattr(annotated, "viewpoint", None)
+    if getattr(annotated, "class", None) != category or not hasattr(viewpoint, "azimuth"):
         return False
     numbers = [np.size(getattr(viewpoint, name)) for name in ("azimuth", "elevation", "theta")]
     if numbers != [1, 1, 1] or not float(viewpoint.distance):
         return False
     flags = ("truncated", "occluded", "difficult")
-    return not whole_only or not any(_is_set(getattr(found, flag, 0)) for flag in flags)
+    return not whole_only or not any(_is_set(getattr(annotated, flag, 0)) for flag in flags)
 
 
 def _is_set(flag: Any) -> bool:
     return bool(np.any(flag))  # an empty array is no
 
 
-def _example(key: str, picture: np.ndarray, found: Any) -> dict[str, Any]:
-    x1, y1, x2, y2 = np.asarray(found.bbox, float)
-    place = found.viewpoint
+def _example(key: str, picture: np.ndarray, annotated: Any) -> dict[str, Any]:
+    x1, y1, x2, y2 = np.asarray(annotated.bbox, float)
+    place = annotated.viewpoint
     viewpoint_deg = conventions.from_pascal3d(
         float(place.azimuth), float(place.elevation), float(place.theta)
     )

@@ -78,5 +78,5 @@ def _front_most(pixels, owner, weights, nearness, size):
     np.maximum.at(nearest, pixels, nearness)
     candidates = np.flatnonzero(nearness >= nearest[pixels])
     _, unique = np.unique(pixels[candidates], return_index=True)
-    chosen = candidates[unique]
-    return Fragments(pixels[chosen], owner[chosen], weights[chosen])
+    front = candidates[unique]
+    return Fragments(pixels[front], owner[front], weights[front])
