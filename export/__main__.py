@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _settings(values) -> Settings:
+def _settings(values: flags.FlagValues) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
     return Settings.of(**{name: values[name].value for name in names})
 

@@ -151,7 +151,7 @@ def sendable(path: Path) -> bytes:
     return content
 
 
-def _checked_server(values) -> tuple[str, str]:
+def _checked_server(values: flags.FlagValues) -> tuple[str, str]:
     if values.grpc == values.rest:
         raise FlagError("give either --grpc or --rest")
     if not values.host:

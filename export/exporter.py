@@ -5,15 +5,21 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ssv_tf import config
 from ssv_tf.base import files, stderr
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.export.formats import TFLITE_FORMATS, Exported, Settings
 from ssv_tf.training import run_folder
+
+if TYPE_CHECKING:
+    from ssv_tf.export.about import About
+    from ssv_tf.export.fold import FoldedViewpoint
+    from ssv_tf.export.sample import Sample
 
 TABLES = ("parity.json", "parity.md")
 CARD = "model_card.md"
@@ -68,7 +74,9 @@ def check_out(out: Path, formats: Iterable[str], overwrite: bool) -> None:
             raise SettingError(f"{path} is not of an earlier export; move it away")
 
 
-def _sample(run, settings: Settings, data_dir: str | None, images: np.ndarray | None):
+def _sample(
+    run: run_folder.Run, settings: Settings, data_dir: str | None, images: np.ndarray | None
+) -> "Sample":
     from ssv_tf.export import sample
 
     counts = settings.representative, settings.parity_pictures
@@ -121,7 +129,14 @@ def _published(out: Path, formats: Iterable[str]) -> Iterator[Path]:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
 
 
-def _write_all(run, known, stage: Path, settings: Settings, pictures, say: Say):
+def _write_all(
+    run: run_folder.Run,
+    known: "About",
+    stage: Path,
+    settings: Settings,
+    pictures: "Sample",
+    say: Say,
+) -> tuple[list[dict], list[str]]:
     """Rows of the parity table, and warnings."""
     from ssv_tf.export import card, parity
     from ssv_tf.export.fold import FoldedViewpoint
@@ -167,7 +182,15 @@ def _write_all(run, known, stage: Path, settings: Settings, pictures, say: Say):
     return rows, warnings
 
 
-def _write(folded, name: str, stage: Path, pictures, options, known, settings: Settings) -> Path:
+def _write(
+    folded: "FoldedViewpoint",
+    name: str,
+    stage: Path,
+    pictures: "Sample",
+    options: config.Options,
+    known: "About",
+    settings: Settings,
+) -> Path:
     from ssv_tf.export import saved_model, tflite
 
     path = stage / _file_name(name)

@@ -1,5 +1,7 @@
 """V with everything a caller would otherwise do around it: pixels in, calibrated degrees out."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -78,7 +80,9 @@ class FoldedViewpoint(tf.Module):
         return predict.get_concrete_function(tf.TensorSpec(shape, dtype, name=INPUT))
 
 
-def _answers_function(analysis, calibration: Calibration):
+def _answers_function(
+    analysis: AnalysisNetwork | StudentNetwork, calibration: Calibration
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def answers(picture):
         images = framing.normalise(tf.cast(picture, tf.float32))
         raw = RawPrediction.of(analysis, analysis.viewpoint(images))

@@ -65,7 +65,7 @@ def attach(content: bytes, about: About, kind: str) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _buffer(model) -> litert_schema.BufferT:
+def _buffer(model: litert_schema.ModelT) -> litert_schema.BufferT:
     """The model's buffer for metadata; made where there is none."""
     model.metadata = model.metadata or []
     for entry in model.metadata:
@@ -104,7 +104,7 @@ def _packed(described: schema.ModelMetadataT) -> bytes:
     return bytes(builder.Output())
 
 
-def _described(model, about: About, kind: str) -> schema.ModelMetadataT:
+def _described(model: litert_schema.ModelT, about: About, kind: str) -> schema.ModelMetadataT:
     metadata = schema.ModelMetadataT()
     metadata.name = f"{about.name}, {kind}"
     metadata.version, metadata.author, metadata.license = about.version, about.author, about.licence
@@ -123,7 +123,7 @@ def _described(model, about: About, kind: str) -> schema.ModelMetadataT:
     return metadata
 
 
-def _subgraph(model, about: About) -> schema.SubGraphMetadataT:
+def _subgraph(model: litert_schema.ModelT, about: About) -> schema.SubGraphMetadataT:
     """Tensors in the order of the graph, as the schema wants them, not of the signature."""
     signature = next(s for s in model.signatureDefs if s.signatureKey == SIGNATURE.encode())
     names = {m.tensorIndex: m.name.decode() for m in [*signature.inputs, *signature.outputs]}
@@ -172,7 +172,9 @@ def _answer(name: str) -> schema.TensorMetadataT:
     return metadata
 
 
-def _tensor(name: str, description: str, limits) -> schema.TensorMetadataT:
+def _tensor(
+    name: str, description: str, limits: tuple[list[float], list[float]]
+) -> schema.TensorMetadataT:
     metadata = schema.TensorMetadataT()
     metadata.name, metadata.description = name, description
     metadata.stats = schema.StatsT()
@@ -180,7 +182,7 @@ def _tensor(name: str, description: str, limits) -> schema.TensorMetadataT:
     return metadata
 
 
-def _content(kind: int, properties) -> schema.ContentT:
+def _content(kind: int, properties: Any) -> schema.ContentT:
     content = schema.ContentT()
     content.contentPropertiesType, content.contentProperties = kind, properties
     return content

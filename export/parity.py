@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,13 @@ def parity_table(
     ]
 
 
-def _row(name: str, path: Path, keras_deg, keras_confidence, pictures: np.ndarray) -> dict:
+def _row(
+    name: str,
+    path: Path,
+    keras_deg: np.ndarray,
+    keras_confidence: np.ndarray | None,
+    pictures: np.ndarray,
+) -> dict:
     predict = _predictor(path)
     answers = predict.outputs(pictures)
     error_deg = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - keras_deg))
@@ -81,7 +88,7 @@ def _row(name: str, path: Path, keras_deg, keras_confidence, pictures: np.ndarra
     return row
 
 
-def _predictor(path: Path):
+def _predictor(path: Path) -> Any:
     from ssv_tf.export import saved_model, tflite
 
     return saved_model.Predictor(path) if path.is_dir() else tflite.Predictor(path, threads=1)

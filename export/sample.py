@@ -92,7 +92,9 @@ def _at_hand(run: run_folder.Run) -> bool:
     return run.preset is None and (os.path.exists(data) or data.endswith(".tfrecord"))
 
 
-def _collection(run, spec: str, limit: int, seed: int, bad_pictures: str) -> np.ndarray:
+def _collection(
+    run: run_folder.Run, spec: str, limit: int, seed: int, bad_pictures: str
+) -> np.ndarray:
     options = run.options
     try:
         return sources.load_collection(
@@ -110,7 +112,7 @@ def _collection(run, spec: str, limit: int, seed: int, bad_pictures: str) -> np.
         raise UserError(f"{error}{hint}") from error
 
 
-def _drawn(run, count: int, seed: int) -> np.ndarray:
+def _drawn(run: run_folder.Run, count: int, seed: int) -> np.ndarray:
     """Random objects at random viewpoints of the training's range, by the run's S."""
     from keras import ops
 

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -96,7 +97,9 @@ def convert(
             raise ExportError(f"conversion to {kind} failed: {_cause(written(), error)}") from error
 
 
-def _convert(converter: tf.lite.TFLiteConverter, kind: str, representative) -> bytes:
+def _convert(
+    converter: tf.lite.TFLiteConverter, kind: str, representative: np.ndarray | None
+) -> bytes:
     if kind == "fp32":
         return converter.convert()
     keep = _float_parts(converter, kind) if kind in CALIBRATED_KINDS else {}
@@ -117,8 +120,11 @@ def _float_parts(converter: tf.lite.TFLiteConverter, kind: str) -> dict[str, lis
     return {"denylisted_nodes": _decoding_tensors(content)}
 
 
-def _quantise(converter: tf.lite.TFLiteConverter, representative, **keep) -> bytes:
+def _quantise(
+    converter: tf.lite.TFLiteConverter, representative: np.ndarray | None, **keep: Any
+) -> bytes:
     def samples() -> Iterator[dict[str, np.ndarray]]:
+        assert representative is not None
         for picture in representative:
             yield {INPUT: picture[None]}
 

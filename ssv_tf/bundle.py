@@ -93,7 +93,7 @@ def pack(
     return out
 
 
-def _fill(folder: Path, run: run_folder.Run, score, card: str) -> None:
+def _fill(folder: Path, run: run_folder.Run, score: dict[str, Any], card: str) -> None:
     (folder / "models").mkdir()
     for name in ("analysis.keras", "synthesis.keras", "health.json"):
         if (run.models_dir / name).is_file():
@@ -116,7 +116,15 @@ def public_options(options: config.Options) -> config.Options:
     return options.replace(**hidden)
 
 
-def _card(name, run, score, health, data, licence, limits) -> str:
+def _card(
+    name: str,
+    run: run_folder.Run,
+    score: dict[str, Any],
+    health: dict[str, float],
+    data: str,
+    licence: str,
+    limits: str,
+) -> str:
     try:
         return cards.markdown(name, run.options, score, health, data, licence, limits, run.student)
     except (KeyError, TypeError, ValueError) as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf import config
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import Score
 from ssv_tf.base import cli, files
@@ -83,7 +84,9 @@ def main(argv: Sequence[str]) -> None:
         print(files.write_atomically(values.report, page))
 
 
-def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
+def _pictures(
+    options: config.Options, values: flags.FlagValues
+) -> tuple[labelled.Split, protocols.Truth | None]:
     """The pictures the flags name and, with --protocol, their truth."""
     if values.protocol and not values.data_dir:
         pictures, truth = protocols.load_set(options, values.protocol, values.protocol_config)
@@ -96,7 +99,7 @@ def _pictures(options, values) -> tuple[labelled.Split, protocols.Truth | None]:
     return split, protocols.truth_of_labels(values.protocol, parts)
 
 
-def _asked(values) -> dict[str, Any]:
+def _asked(values: flags.FlagValues) -> dict[str, Any]:
     embedded = values.protocol or "embedded cars"
     return {"data": values.data_dir or embedded, "where": values.where, "seed": values.seed}
 

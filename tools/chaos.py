@@ -148,7 +148,7 @@ def compare(whole: str | os.PathLike, broken: str | os.PathLike) -> int:
     return len(ends[0])
 
 
-def _arrays(folder) -> dict[str, np.ndarray]:
+def _arrays(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     from ssv_tf.training import run_folder
 
     newest = checkpoints.found(Path(folder) / "checkpoints")[-1]
@@ -161,7 +161,7 @@ def _arrays(folder) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _logged(folder) -> list[tuple[str, int]]:
+def _logged(folder: str | os.PathLike) -> list[tuple[str, int]]:
     lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     return [(line["kind"], line["step"]) for line in map(json.loads, lines)]
 
@@ -174,7 +174,9 @@ def _check_end(life, options):
         )
 
 
-def _live(options, moment, delay_s, say) -> Life:
+def _live(
+    options: config.Options, moment: str, delay_s: float, say: Callable[[str], object]
+) -> Life:
     """Forks a process that trains, and kills it at its moment."""
     folder, began = Path(options.run.run_dir) / "checkpoints", time.monotonic()
     first, left_before = _newest(folder), _temporary(folder)
@@ -204,17 +206,17 @@ def _live(options, moment, delay_s, say) -> Life:
     return life
 
 
-def _ended(process) -> int | None:
+def _ended(process: int) -> int | None:
     done, status = os.waitpid(process, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if done else None
 
 
-def _newest(folder) -> int:
+def _newest(folder: Path) -> int:
     saved = checkpoints.found(folder)
     return checkpoints.step_of(saved[-1]) if saved else 0
 
 
-def _temporary(folder) -> set[str]:
+def _temporary(folder: Path) -> set[str]:
     return {path.name for path in folder.glob(".step-*")}
 
 

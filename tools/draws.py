@@ -120,7 +120,7 @@ def _score(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in result.items()}
 
 
-def _load(framing: Framing, values) -> PictureSet:
+def _load(framing: Framing, values: flags.FlagValues) -> PictureSet:
     return sources.load_collection(
         values.data_dir,
         labels=values.labels,

@@ -179,7 +179,7 @@ def slope_per_head(predicted_deg: np.ndarray, gaze_yaws_deg: Sequence[float]) ->
     return around @ yaws / (yaws @ yaws)
 
 
-def _interval(values) -> list[float]:
+def _interval(values: Sequence[float] | np.ndarray) -> list[float]:
     return np.quantile(values, (0.025, 0.975)).tolist()
 
 
@@ -216,7 +216,9 @@ def _fitted_predictor(run: run_folder.Run) -> labelled.Predict:
     return fitted
 
 
-def _calibrated(predict, run, resolution, seed) -> Calibration:
+def _calibrated(
+    predict: labelled.Predict, run: run_folder.Run, resolution: int, seed: int
+) -> Calibration:
     images, pose = render_range(range(_CALIBRATE_ON), resolution, "calibration", "free", seed)
     raw = predict(images)
     fitted = calibration.fit(raw, pose.angles_deg, calibration.azimuth_kind(run.options))

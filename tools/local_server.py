@@ -114,7 +114,7 @@ class LocalServer:
     def __enter__(self) -> "LocalServer":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.stop()
 
 
@@ -149,7 +149,7 @@ class _Service:
     def __init__(self, models: dict[str, ServedModel]) -> None:
         self._models = models
 
-    def _find(self, spec) -> ServedModel:
+    def _find(self, spec: Any) -> ServedModel:
         version = spec.version.value if spec.HasField("version") else None
         return find_model(self._models, spec.name, version)
 
@@ -210,7 +210,7 @@ class _Status(_Service):
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "the local server does not reload")
 
 
-def _say_model(spec, model: ServedModel) -> None:
+def _say_model(spec: Any, model: ServedModel) -> None:
     spec.name = model.name
     spec.version.value = model.version
 

@@ -5,12 +5,19 @@ import binascii
 import json
 import re
 import sys
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 
-from ssv_tf.export.serving.model import DEFAULT_SIGNATURE, RequestError, ServedModel, find_model
+from ssv_tf.export.serving.model import (
+    DEFAULT_SIGNATURE,
+    RequestError,
+    ServedModel,
+    Signature,
+    find_model,
+)
 
 # gRPC status -> HTTP status, as the model server maps them.
 _HTTP = {3: 400, 4: 504, 5: 404, 8: 429, 9: 400, 11: 400, 12: 501, 14: 503}
@@ -50,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def _answer(self, work) -> None:
+    def _answer(self, work: Callable[[], dict]) -> None:
         try:
             status, answer = 200, work()
         except RequestError as error:
@@ -123,7 +130,7 @@ def answer(model: ServedModel, body: bytes) -> dict:
     return {"predictions": rows}
 
 
-def _columns(instances, signature) -> dict:
+def _columns(instances: Any, signature: Signature) -> dict:
     """Row format: a list of values, or of objects with a value for each input."""
     if not isinstance(instances, list) or not instances:
         raise RequestError(3, "'instances' is a list with at least one entry")
@@ -135,7 +142,7 @@ def _columns(instances, signature) -> dict:
     raise RequestError(3, f"each instance needs {sorted(names)}")
 
 
-def _inputs(inputs, signature) -> dict:
+def _inputs(inputs: Any, signature: Signature) -> dict:
     names = set(signature.inputs)
     if isinstance(inputs, dict) and set(inputs) == names:
         return inputs
@@ -144,7 +151,7 @@ def _inputs(inputs, signature) -> dict:
     raise RequestError(3, f"'inputs' needs {sorted(names)}")
 
 
-def _array(value, kind) -> np.ndarray:
+def _array(value: Any, kind: type) -> np.ndarray:
     if kind is object:
         leaves = value if isinstance(value, list) else [value]
         found = np.array([_bytes(leaf) for leaf in leaves], object)
@@ -158,7 +165,7 @@ def _array(value, kind) -> np.ndarray:
         raise RequestError(3, f"not a tensor: {error}") from None
 
 
-def _bytes(leaf) -> bytes:
+def _bytes(leaf: Any) -> bytes:
     if isinstance(leaf, str):
         return leaf.encode()
     if not (isinstance(leaf, dict) and list(leaf) == ["b64"] and isinstance(leaf["b64"], str)):

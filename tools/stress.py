@@ -156,7 +156,9 @@ def run_load(
     return {"requests": requests, "clients": clients} | tally.figures(time.perf_counter() - start)
 
 
-def _client(caller, samples: list[Sample], patience: calls.Patience, tally: "_Tally") -> None:
+def _client(
+    caller: calls.Caller, samples: list[Sample], patience: calls.Patience, tally: "_Tally"
+) -> None:
     for sample in samples:
         start = time.perf_counter()
         try:
@@ -166,7 +168,7 @@ def _client(caller, samples: list[Sample], patience: calls.Patience, tally: "_Ta
         tally.add(outcome, time.perf_counter() - start)
 
 
-def _judged(caller, sample: Sample, patience: calls.Patience) -> str:
+def _judged(caller: calls.Caller, sample: Sample, patience: calls.Patience) -> str:
     """The outcome: "right", "refused" as it must be, or what was wrong."""
     try:
         degrees = _degrees(caller, sample.content, patience)
@@ -180,7 +182,7 @@ def _judged(caller, sample: Sample, patience: calls.Patience) -> str:
     return "right" if apart < TOLERANCE_DEG else f"{degrees} in company, {sample.degrees} alone"
 
 
-def _degrees(caller, content: bytes, patience: calls.Patience) -> np.ndarray:
+def _degrees(caller: calls.Caller, content: bytes, patience: calls.Patience) -> np.ndarray:
     return np.array(calls.viewpoint_of(calls.with_retries(caller, content, patience))[0])
 
 
@@ -225,7 +227,7 @@ def resident_mb(process: int) -> float:
 
 
 @contextlib.contextmanager
-def _server(values) -> Iterator[tuple[dict[str, str] | str, int | None]]:
+def _server(values: flags.FlagValues) -> Iterator[tuple[dict[str, str] | str, int | None]]:
     """(addresses by protocol, process id) of a server of our own, or (the one given, None)."""
     if values.host:
         yield values.host, None

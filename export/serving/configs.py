@@ -109,7 +109,7 @@ def _model_server_config():
     return model_server_config_pb2.ModelServerConfig()
 
 
-def _models(name: str):
+def _models(name: str) -> Any:
     models = _model_server_config()
     model = models.model_config_list.config.add()
     model.name, model.base_path = name, f"{MOUNTED}/{name}"
@@ -118,7 +118,7 @@ def _models(name: str):
     return models
 
 
-def _batching(batching: Batching):
+def _batching(batching: Batching) -> Any:
     message = _own("BatchingParameters")()
     message.max_batch_size.value = max(batching.sizes)
     message.batch_timeout_micros.value = batching.timeout_us
@@ -160,7 +160,7 @@ _FIELDS: dict[str, list[tuple[str, int, str]]] = {
 }
 
 
-def _own(name: str):
+def _own(name: str) -> Any:
     return message_factory.GetMessageClass(
         _own_pool().FindMessageTypeByName(f"tensorflow.serving.{name}")
     )
@@ -184,7 +184,7 @@ def _own_pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def _add_field(message, name: str, number: int, kind: str) -> None:
+def _add_field(message: Any, name: str, number: int, kind: str) -> None:
     field = message.field.add(name=name, number=number)
     repeated, word = kind.startswith("repeated "), kind.removeprefix("repeated ")
     field.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL

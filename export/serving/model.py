@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -111,7 +112,7 @@ class ServedModel:
         except (TypeError, ValueError) as error:
             raise RequestError(3, _first(str(error))) from None
 
-    def _call(self, signature: Signature, names: list[str]):
+    def _call(self, signature: Signature, names: list[str]) -> Callable[..., Any]:
         """A session call, made once: without the shape check that Python's `run` would do."""
         feeds = [tensor for tensor, _, _ in signature.inputs.values()]
         key = (*feeds, *names)
@@ -122,7 +123,7 @@ class ServedModel:
         return self._calls[key]
 
 
-def _ends(infos) -> dict[str, tuple[str, type, tuple[int | None, ...]]]:
+def _ends(infos: Mapping[str, Any]) -> dict[str, tuple[str, type, tuple[int | None, ...]]]:
     ends = {}
     for name in sorted(infos):
         shape = tuple(None if d.size < 0 else d.size for d in infos[name].tensor_shape.dim)

@@ -1,7 +1,7 @@
 """Warm-up requests: what a model server runs before it lets the first client in."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,9 @@ def write(version: Path, name: str, pictures: np.ndarray, sizes: tuple[int, ...]
     return path
 
 
-def _requests(pictures, sizes) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _requests(
+    pictures: np.ndarray, sizes: Sequence[int]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     yield DEFAULT_SIGNATURE, {INPUT: pictures[:1].astype(np.float32)}
     encoded = [_jpeg(picture) for picture in pictures[: max(sizes)]]
     for size in sizes:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -70,7 +71,7 @@ def _checked_out(out: str | None, overwrite: bool) -> Path:
     return folder
 
 
-def _write_model(run, given: str | None, path: Path) -> str:
+def _write_model(run: Any, given: str | None, path: Path) -> str:
     """Writes the .tflite; what a visitor must know of its angles, or nothing."""
     calibration = run.calibration()
     if given:
@@ -88,7 +89,7 @@ def _write_model(run, given: str | None, path: Path) -> str:
     return " ".join(doubts)
 
 
-def _convert(run, calibration, path: Path) -> None:
+def _convert(run: Any, calibration: Any, path: Path) -> None:
     from ssv_tf.export import about, tflite
     from ssv_tf.export.fold import FoldedViewpoint
 

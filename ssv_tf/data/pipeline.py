@@ -1,5 +1,8 @@
 """Endless training batches whose content is a pure function of the step."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -47,7 +50,7 @@ def training_dataset(
     label = None if angles is None else _labeller(angles)
     count, shape = len(images), (batch_size, *images.shape[1:])
 
-    def batch(step: tf.Tensor):
+    def batch(step: tf.Tensor) -> Any:
         indices = _indices(step, batch_size, count, seed)
         pictures = tf.ensure_shape(gather(indices), shape)
         mirrored = _coins(step, batch_size, seed) if mirror else tf.fill([batch_size], False)
@@ -68,7 +71,7 @@ def _check(images: np.ndarray, batch_size: int, start_step: int) -> None:
         raise ValueError(f"batch size {batch_size} or start step {start_step} is out of range")
 
 
-def _gatherer(images: np.ndarray, tensor_limit_bytes: int):
+def _gatherer(images: np.ndarray, tensor_limit_bytes: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function from int64 [batch] to uint8 [batch, R, R, 3]."""
     if isinstance(images, np.memmap) or images.nbytes > tensor_limit_bytes:
         return lambda indices: tf.numpy_function(
@@ -93,7 +96,7 @@ def _indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tens
     )
 
 
-def _labeller(angles: np.ndarray):
+def _labeller(angles: np.ndarray) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A function from int64 [batch] and whether each is mirrored to float32 [batch, 3]."""
     both = np.stack([angles, viewpoint.mirror(angles)]).astype(np.float32)
     with tf.device("cpu:0"):

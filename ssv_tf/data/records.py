@@ -297,7 +297,7 @@ def stream_dataset(
     return finished.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _blocks(stream) -> int:
+def _blocks(stream: Stream) -> int:
     return -(-len(stream.files) // _BLOCK)
 
 
@@ -316,7 +316,7 @@ def _block_files(tf, stream, number, seed):
     return tf.gather(tf.constant(list(stream.files)), shuffled)
 
 
-def _place(stream, position: int, seed: int) -> tuple[int, int]:
+def _place(stream: Stream, position: int, seed: int) -> tuple[int, int]:
     """The block of the run that holds picture number `position`, and how many come before in it."""
     tf = _tensorflow()
     epoch, rest = divmod(position, len(stream))

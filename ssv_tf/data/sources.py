@@ -5,7 +5,7 @@ import importlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,12 @@ def selected_names(
     return selected
 
 
-def _with_labels(pictures: PictureSet, angles, spec, table) -> PictureSet:
+def _with_labels(
+    pictures: PictureSet,
+    angles: Mapping[str, np.ndarray],
+    spec: str,
+    table: str | os.PathLike | None,
+) -> PictureSet:
     if not angles:
         raise UserError(f"{table} has no row with angles to use")
     if not match_names(pictures.names, angles):
@@ -161,7 +166,9 @@ def _with_labels(pictures: PictureSet, angles, spec, table) -> PictureSet:
     return pictures.with_labels(angles)
 
 
-def _load_embedded(resolution, split, limit, seed, workers) -> PictureSet:
+def _load_embedded(
+    resolution: int, split: str, limit: int | None, seed: int, workers: int | None
+) -> PictureSet:
     if split not in EMBEDDED_COUNTS:
         raise UserError(f"{EMBEDDED} has the splits {', '.join(EMBEDDED_COUNTS)}, not {split!r}")
     from ssv_tf.data import turntable_cars
@@ -183,7 +190,7 @@ def _load_embedded(resolution, split, limit, seed, workers) -> PictureSet:
     return PictureSet(names, rendered["images"], rendered["angles_deg"].astype(np.float32))
 
 
-def _renderer_version(package) -> str:
+def _renderer_version(package: Any) -> str:
     """The package's VERSION, else a digest of its code: a changed renderer leaves no old cars."""
     if version := getattr(package, "VERSION", None):
         return str(version)
@@ -284,7 +291,7 @@ def find_builder(name: str, **options: Any) -> "tfds.core.DatasetBuilder":
         raise UserError(f"{TFDS_PREFIX}{name} cannot be found: {_first_line(error)}") from error
 
 
-def _prepared_builder(name: str):
+def _prepared_builder(name: str) -> "tfds.core.DatasetBuilder":
     builder = find_builder(name)
     try:
         builder.download_and_prepare()
@@ -330,7 +337,7 @@ def _first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-def _image_feature(builder, name: str) -> str:
+def _image_feature(builder: "tfds.core.DatasetBuilder", name: str) -> str:
     """Key of the first image feature whose pictures have 8 or 16 bits a channel."""
     import tensorflow_datasets as tfds
 
@@ -342,7 +349,9 @@ def _image_feature(builder, name: str) -> str:
     )
 
 
-def _chosen_examples(builder, split: str, image_key: str, limit: int | None, seed: int):
+def _chosen_examples(
+    builder: "tfds.core.DatasetBuilder", split: str, image_key: str, limit: int | None, seed: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """(index, example) in the set's own order; the image stays encoded."""
     import tensorflow_datasets as tfds
 

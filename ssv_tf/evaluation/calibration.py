@@ -22,7 +22,7 @@ al. 2020, bias-corrected temperature scaling).
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +353,9 @@ def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     return dataclasses.replace(calibration, residual_deg=residual)
 
 
-def _fit_azimuth(raw: OwnAngles, true_deg: np.ndarray, azimuth: str):
+def _fit_azimuth(
+    raw: OwnAngles, true_deg: np.ndarray, azimuth: str
+) -> tuple[tuple[float, float], tuple, tuple[float, float]]:
     """((sign or slope, offset), quadrant bias, warp) of pictures that all know their azimuth."""
     bias, warp, straight = NO_BIAS, NO_WARP, raw
     if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
@@ -605,12 +607,16 @@ def _through_middle(slope: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> 
     return slope, float(np.median(true_deg - slope * raw_deg))
 
 
-def _better(lines, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+def _better(
+    lines: Iterable[tuple[float, float]], raw_deg: np.ndarray, true_deg: np.ndarray
+) -> tuple[float, float]:
     """The line with the smallest mean absolute error, the first of equals."""
     return min(lines, key=lambda line: _line_errors(line, raw_deg, true_deg).mean())
 
 
-def _line_errors(line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.ndarray):
+def _line_errors(
+    line: tuple[float, float], raw_deg: np.ndarray, true_deg: np.ndarray
+) -> np.ndarray:
     return np.abs(line[0] * raw_deg + line[1] - true_deg)
 
 
@@ -622,7 +628,7 @@ def _thinned(values: np.ndarray) -> np.ndarray:
     return values[:: -(-len(values) // _MOST_COMPARED)]
 
 
-def _errors(predicted_deg, true_deg) -> np.ndarray:
+def _errors(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> np.ndarray:
     return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
 
 
@@ -649,41 +655,41 @@ def _checked(raw: RawPrediction | OwnAngles, true_deg: np.ndarray) -> tuple[OwnA
     return own[labelled], true_deg[labelled]
 
 
-def _kind(value) -> str:
+def _kind(value: Any) -> str:
     if value not in KINDS:
         raise ValueError(f"kind {value!r} is none of {', '.join(KINDS)}")
     return value
 
 
-def _number(value) -> float:
+def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
         raise ValueError(f"{value!r} is no number")
     return float(value)
 
 
-def _optional(value) -> float | None:
+def _optional(value: Any) -> float | None:
     return None if value is None else _number(value)
 
 
-def _counts(values) -> tuple[int, int, int] | None:
+def _counts(values: Any) -> tuple[int, int, int] | None:
     first, second, third = values
     if first is None or second is None or third is None:
         return None
     return int(first), int(second), int(third)
 
 
-def _quadruple(values) -> tuple:
+def _quadruple(values: Any) -> tuple:
     first, second, third, fourth = (_number(value) for value in values)
     return first, second, third, fourth
 
 
-def _exponents(values) -> tuple[float, float]:
+def _exponents(values: Any) -> tuple[float, float]:
     first, second = (_number(value) for value in values)
     if min(first, second) <= 0:
         raise ValueError(f"warp {values!r} must be above 0")
     return first, second
 
 
-def _triple(values) -> tuple:
+def _triple(values: Any) -> tuple:
     first, second, third = values
     return first, second, third

@@ -138,7 +138,7 @@ def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
     ]
 
 
-def _measured(score: dict[str, Any]):
+def _measured(score: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """The rows of `_SCORES` whose angle has labels."""
     return [row for row in _SCORES if row[2] in score[row[1]]]
 

@@ -1,5 +1,7 @@
 """Viewpoints drawn over pictures: the object's three axes, and the angles in words."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -108,7 +110,13 @@ def _with_axes(image: Image.Image, directions: np.ndarray) -> Image.Image:
     return large.resize(image.size, Image.Resampling.LANCZOS)
 
 
-def _draw_axis(pencil, centre, tip, colour, towards_camera: bool) -> None:
+def _draw_axis(
+    pencil: ImageDraw.ImageDraw,
+    centre: np.ndarray,
+    tip: np.ndarray,
+    colour: Any,
+    towards_camera: bool,
+) -> None:
     """A line with a white rim; the knob is full where the axis comes towards the camera."""
     ends = [tuple(centre), tuple(tip)]
     pencil.line(ends, fill="white", width=6 * _SMOOTHING)
@@ -122,7 +130,7 @@ def _draw_axis(pencil, centre, tip, colour, towards_camera: bool) -> None:
     )
 
 
-def _draw_name(pencil, tip, name: str, colour) -> None:
+def _draw_name(pencil: ImageDraw.ImageDraw, tip: np.ndarray, name: str, colour: Any) -> None:
     pencil.text(
         (tip[0], tip[1] - 7 * _SMOOTHING),
         name,

@@ -108,7 +108,9 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(won / (len(positive) * len(negative)))
 
 
-def _bootstrap_auc(positive, negative, seed, resamples) -> list[float]:
+def _bootstrap_auc(
+    positive: np.ndarray, negative: np.ndarray, seed: int, resamples: int
+) -> list[float]:
     random = np.random.default_rng(seed)
     drawn = [
         auc(*(side[random.integers(len(side), size=len(side))] for side in (positive, negative)))

@@ -253,7 +253,9 @@ def _of_azimuths(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, A
     }
 
 
-def _commoner_end(predicted_deg, true_deg, known_deg) -> dict[str, Any]:
+def _commoner_end(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, known_deg: np.ndarray
+) -> dict[str, Any]:
     end = ends.commoner(known_deg)
     errors = error_deg(ends.folded(predicted_deg, end), true_deg)
     return {"end": end} | summary(errors)

@@ -1,7 +1,7 @@
 """Plots of a score as PNG bytes, for reports. Each function draws one figure and keeps no state."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,9 @@ def training_curve(records: Sequence[dict[str, Any]]) -> bytes | None:
     return _png(figure)
 
 
-def _series(records, kind: str, wanted) -> dict[str, list[tuple[float, float]]]:
+def _series(
+    records: Iterable[dict[str, Any]], kind: str, wanted: Callable[[str], bool]
+) -> dict[str, list[tuple[float, float]]]:
     """(step, value) of each finite number of the lines of a kind, by name."""
     series: dict[str, list[tuple[float, float]]] = {}
     for record in records:
@@ -177,18 +179,18 @@ def _series(records, kind: str, wanted) -> dict[str, list[tuple[float, float]]]:
     return series
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     _tidy(axes)
     return figure, axes
 
 
-def _tidy(axes) -> None:
+def _tidy(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _circle_axis(axis) -> None:
+def _circle_axis(axis: Any) -> None:
     axis.set_ticks(_CIRCLE_TICKS)
 
 

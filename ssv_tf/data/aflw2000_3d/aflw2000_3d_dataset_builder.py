@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -51,10 +51,10 @@ class Aflw2000(tfds.core.GeneratorBasedBuilder):
             features=posed_faces.features(),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {"test": self._generate_examples(dl_manager.manual_dir / "AFLW2000")}
 
-    def _generate_examples(self, path: epath.Path):
+    def _generate_examples(self, path: epath.Path) -> Any:
         pictures = sorted(str(picture) for picture in path.glob("*.jpg"))
         if not pictures:
             raise FileNotFoundError(f"no picture in {path}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")

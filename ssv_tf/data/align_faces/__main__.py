@@ -11,9 +11,10 @@ was stopped. Needs the package mtcnn (pip install 'ssv-tf[faces]').
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 from tqdm import tqdm
 
@@ -96,7 +97,9 @@ def _refuse_nested(source: Path, target: Path) -> None:
         raise FlagError(f"OUT ({target}) must not lie in IN ({source})")
 
 
-def _align(jobs, book: tables.Tables, settings: worker.Settings, workers: int) -> None:
+def _align(
+    jobs: Sequence[worker.Job], book: tables.Tables, settings: worker.Settings, workers: int
+) -> None:
     left = [job for job in jobs if job.name not in book]
     bar = tqdm(
         total=len(jobs), initial=len(jobs) - len(left), unit="face", file=sys.stderr,
@@ -108,7 +111,7 @@ def _align(jobs, book: tables.Tables, settings: worker.Settings, workers: int) -
             bar.update()
 
 
-def _carry_labels(angles, book: tables.Tables, target: Path) -> None:
+def _carry_labels(angles: Mapping[str, np.ndarray], book: tables.Tables, target: Path) -> None:
     rotations = book.rotations_deg()
     matched = match_names(list(rotations), angles)
     rows = [

@@ -9,7 +9,9 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
@@ -119,7 +121,7 @@ def write_labels(path: Path, rows: list[tuple]) -> None:
     files.write_atomically(path, _lines([columns, *cells]))
 
 
-def _lines(rows) -> str:
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue()

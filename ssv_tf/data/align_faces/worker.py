@@ -9,7 +9,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def align_all(
         executor.shutdown(cancel_futures=True)
 
 
-def _in_processes(executor, jobs: Iterator[Job], at_once: int) -> Iterator[Done]:
+def _in_processes(executor: Executor, jobs: Iterator[Job], at_once: int) -> Iterator[Done]:
     running = {executor.submit(_work, job) for job in itertools.islice(jobs, at_once)}
     while running:
         finished, running = wait(running, return_when=FIRST_COMPLETED)

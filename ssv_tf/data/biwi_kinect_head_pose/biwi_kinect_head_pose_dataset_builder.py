@@ -96,10 +96,10 @@ class BiwiKinectHeadPose(tfds.core.GeneratorBasedBuilder):
             features=published.features(sequence=tfds.features.Text(), **more),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {"test": self._generate_examples(dl_manager.manual_dir / "hpdb")}
 
-    def _generate_examples(self, path: epath.Path):
+    def _generate_examples(self, path: epath.Path) -> Any:
         calibrations = sorted(str(found) for found in path.glob("*/rgb.cal"))
         if not calibrations:
             raise FileNotFoundError(f"no rgb.cal in {path}/*: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -70,7 +70,7 @@ class CompCars(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = dl_manager.manual_dir / "CompCars" / "data"
         if not (root / "label").exists():
             raise FileNotFoundError(f"no {root}/label: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
@@ -84,7 +84,7 @@ class CompCars(tfds.core.GeneratorBasedBuilder):
             for split in ("train", "test")
         }
 
-    def _generate_examples(self, root: epath.Path, names: list[str]):
+    def _generate_examples(self, root: epath.Path, names: list[str]) -> Any:
         return published.each([(str(root), name) for name in names], _car)
 
 

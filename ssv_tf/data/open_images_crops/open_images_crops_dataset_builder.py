@@ -4,7 +4,7 @@ import collections
 import csv
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -73,7 +73,7 @@ class OpenImagesCrops(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = dl_manager.manual_dir / "open_images"
         tables = {split: _table(root, split) for split in ("train", "validation", "test")}
         found = {split: table for split, table in tables.items() if table is not None}
@@ -81,7 +81,7 @@ class OpenImagesCrops(tfds.core.GeneratorBasedBuilder):
             raise FileNotFoundError(f"no table in {root}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         return {split: self._generate_examples(root, split, path) for split, path in found.items()}
 
-    def _generate_examples(self, root: epath.Path, split: str, table: epath.Path):
+    def _generate_examples(self, root: epath.Path, split: str, table: epath.Path) -> Any:
         with table.open() as stream:
             boxes = chosen_boxes(csv.DictReader(stream), self.builder_config.label)
         jobs = [(str(root / split / f"{name}.jpg"), found) for name, found in boxes.items()]

@@ -72,7 +72,7 @@ class Pascal3dPlus(tfds.core.GeneratorBasedBuilder):
             features=published.features(),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = dl_manager.manual_dir / "PASCAL3D+_release1.1"
         if not (root / "Annotations").exists():
             raise FileNotFoundError(f"no {root}/Annotations: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
@@ -89,7 +89,7 @@ class Pascal3dPlus(tfds.core.GeneratorBasedBuilder):
         }
         return {name: self._generate_examples(root, part) for name, part in splits.items()}
 
-    def _generate_examples(self, root: epath.Path, sources: list[_Source]):
+    def _generate_examples(self, root: epath.Path, sources: list[_Source]) -> Any:
         category = self.builder_config.name
         jobs = [
             (str(root), source.collection, name, source.whole_only)

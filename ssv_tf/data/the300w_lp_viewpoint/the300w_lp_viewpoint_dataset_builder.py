@@ -1,7 +1,7 @@
 """TFDS builder of 300W-LP: what TFDS's own `the300w_lp` reads, with crops and viewpoints."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -54,7 +54,7 @@ class The300wLpViewpoint(the300w_lp_dataset_builder.Builder):
             features=posed_faces.features(),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         path = dl_manager.manual_dir / "300W_LP"
         if not path.exists():
             raise FileNotFoundError(f"no folder {path}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")

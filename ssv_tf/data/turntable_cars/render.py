@@ -10,7 +10,7 @@ import numpy as np
 
 from ssv_tf.data.turntable_cars.mesh import Mesh, build_mesh
 from ssv_tf.data.turntable_cars.paint import Canvas, Look, draw_look, paint
-from ssv_tf.data.turntable_cars.raster import rasterise
+from ssv_tf.data.turntable_cars.raster import Fragments, rasterise
 from ssv_tf.data.turntable_cars.scene import Scene, background, draw_scene
 from ssv_tf.data.turntable_cars.shapes import Car, draw_car
 
@@ -143,7 +143,13 @@ def _project(camera_points, eye_distance, focal, shift, size):
     return flat + (0.5 + shift) * size, depths
 
 
-def _surface(mesh: Mesh, seen, painted, scene, eye):
+def _surface(
+    mesh: Mesh,
+    seen: Fragments,
+    painted: Callable[[np.ndarray, np.ndarray], Canvas],
+    scene: Scene,
+    eye: np.ndarray,
+) -> np.ndarray:
     """Colours of the visible points: [n, 3], linear."""
     corners = mesh.triangles[seen.triangles]
     weights = seen.weights[:, None, :]
@@ -154,7 +160,7 @@ def _surface(mesh: Mesh, seen, painted, scene, eye):
     return _shade(canvas, normals, _unit(eye - points), scene)
 
 
-def _shade(canvas: Canvas, normals, to_eye, scene: Scene):
+def _shade(canvas: Canvas, normals: np.ndarray, to_eye: np.ndarray, scene: Scene) -> np.ndarray:
     """Ambient + Lambert + Fresnel reflection of the surroundings + a highlight of the sun."""
     facing = np.abs(np.einsum("ij,ij->i", normals, to_eye))
     sunlit = np.maximum(normals @ scene.sun, 0)

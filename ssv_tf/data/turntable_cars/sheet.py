@@ -76,7 +76,7 @@ def _draw_row(sheet, top, row):
         sheet.paste(large, (left, top + _LINE))
 
 
-def _azimuth_rows(seed) -> list[Row]:
+def _azimuth_rows(seed: int) -> list[Row]:
     azimuths = range(0, 360, 45)
     return [
         (
@@ -87,7 +87,7 @@ def _azimuth_rows(seed) -> list[Row]:
     ]
 
 
-def _tilt_row(seed) -> Row:
+def _tilt_row(seed: int) -> Row:
     views = list(itertools.product((90, 0), (-8, 0, 8)))
     cells = [(f"azimuth {a}, tilt {t}", _in_studio(seed, (a, 10, t))) for a, t in views]
     return "tilt", cells
@@ -102,14 +102,14 @@ def _in_studio(seed, angles_deg):
     return render.photograph(car, look, studio(), _RESOLUTION, rotation, noise)
 
 
-def _shape_rows(seed) -> list[Row]:
+def _shape_rows(seed: int) -> list[Row]:
     return [
         (shape, [_as_drawn(item) for item in itertools.islice(_seeds_of(shape, seed), _COLUMNS)])
         for shape in SHAPES
     ]
 
 
-def _as_drawn(seed_tuple) -> Cell:
+def _as_drawn(seed_tuple: tuple[int, ...]) -> Cell:
     picture = collection.render_car(seed_tuple, _RESOLUTION)
     return "{:.0f}, {:.0f}, {:.0f}".format(*picture.angles_deg), picture.image
 

@@ -153,7 +153,7 @@ def _around():
     return np.concatenate([-half[:0:-1], half])
 
 
-def _loft(rings, parts) -> Piece:
+def _loft(rings: np.ndarray, parts: ArrayLike) -> Piece:
     """A piece of rings [stations, points, 3]; parts: one, or one of each quad."""
     triangles, normals = loft_faces(rings)
     quads = (rings.shape[0] - 1, rings.shape[1] - 1)
@@ -235,7 +235,7 @@ def _ear(head, surface):
     return points @ outwards + centre, triangles, normals @ outwards, parts
 
 
-def _pupil(head, surface) -> np.ndarray:
+def _pupil(head: Head, surface: Surface) -> np.ndarray:
     """The pupil of the eye at +x while it looks ahead."""
     return surface.face(head.eye_x, head.eye_y) + np.array([0.0, 0.0, _EYE_BULGE])
 
