@@ -168,7 +168,7 @@ class FakeRun:
 def run(tmp_path, monkeypatch):
     fake = FakeRun(tmp_path)
     monkeypatch.setattr(run_folder, "load", lambda path, preset=None: fake)
-    monkeypatch.setattr(labelled, "predictor", lambda run: run.analysis())
+    monkeypatch.setattr(labelled, "predictor", lambda network: network)
     return fake
 
 
