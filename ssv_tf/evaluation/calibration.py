@@ -47,6 +47,8 @@ FILE_NAME = "calibration.json"
 
 _VERSION = 1
 _FEWEST = 5  # below this a fit is a guess
+_WIDE_DEG = 30.0  # V's azimuths go this far from their middle: more than radians can say
+_STEEP = 2.5  # a slope of azimuth beyond this, or below its inverse, is doubted
 _FEW = 30  # below this the offset is uncertain by several degrees
 _MOST_COMPARED = 1000  # every pair of so many pictures is compared; more are thinned out
 _FOLDS = 10  # of the cross-validation that chooses a line
@@ -398,6 +400,7 @@ def doubts(
         rows = known[:, 0]
         raw_deg = own_angles[rows].decided(calibration.quadrant_bias)
         sentences += _sign_doubt(calibration, raw_deg, true_deg[rows])
+        sentences += _convention_doubts(calibration, raw_deg[:, 0], true_deg[rows, 0])
         sentences += ends.doubts(predicted_deg[rows, 0], true_deg[rows, 0])
     for i, name in enumerate(viewpoint.ANGLES):
         if counts[i] < _FEWEST:
@@ -410,6 +413,38 @@ def doubts(
         error = _errors(predicted_deg[known[:, i], i], true).mean()
         if error >= _errors(constant, true).mean() - 1e-9:
             sentences.append(f"{name}: no better than one constant answer; it has not been learnt")
+    return sentences
+
+
+def _convention_doubts(
+    calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndarray
+) -> list[str]:
+    """Sentences where azimuths [pictures] look like labels of another unit or another sign.
+
+    Neither is certain, so it is a doubt: V may have learnt to turn the wrong way round.
+    """
+    if len(true_deg) < _FEW:
+        return []
+    sentences = []
+    centre = _least_offset(raw_deg)
+    spread = np.percentile(np.abs(viewpoint.wrap_deg(raw_deg - centre)), 90)
+    largest = np.abs(true_deg).max()
+    slope = abs(calibration.scale[0])
+    if largest <= 2 * np.pi and spread > _WIDE_DEG:
+        sentences.append(
+            f"azimuth: no label is beyond {largest:.2f}, while V's own angles spread over "
+            f"{spread:.0f} degrees to either side; are the labels radians? Degrees are wanted"
+        )
+    elif calibration.kinds[0] == LINEAR and not 1 / _STEEP < slope < _STEEP:
+        sentences.append(
+            f"azimuth: a degree of V's is {slope:.2g} of the labels; another unit, or V did not "
+            "learn it"
+        )
+    if calibration.scale[0] < 0:
+        sentences.append(
+            "azimuth: V's own angle falls where the labels grow; either V learnt to turn the wrong "
+            "way round, or the labels grow as the nose turns to image right (the convention: left)"
+        )
     return sentences
 
 

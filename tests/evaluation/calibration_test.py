@@ -159,9 +159,25 @@ def test_constant_predictions_become_the_best_constant_and_are_doubted():
     assert any("mirrored circle fits about as well" in line for line in doubts)
 
 
+def test_labels_of_another_unit_or_sign_are_doubted_in_words():
+    true = _viewpoints(100)
+    true[:, 0] *= 80 / 180
+    raw = _raw(true, 1.0, 0.0)
+    assert doubts_of(fit(raw, true, "linear"), raw, true) == []
+    radians = np.radians(true)
+    [doubt] = doubts_of(fit(raw, radians, "linear"), raw, radians)
+    assert "are the labels radians?" in doubt and "no label is beyond 1.38" in doubt
+    turned = true * (-1, 1, 1)
+    [doubt] = doubts_of(fit(raw, turned, "linear"), raw, turned)
+    assert "V's own angle falls where the labels grow" in doubt
+    turns = true * (1 / 360, 1, 1) * 100
+    [doubt] = doubts_of(fit(raw, turns, "linear"), raw, turns)
+    assert "a degree of V's is 0.28 of the labels" in doubt
+
+
 def test_a_good_fit_raises_no_doubt_and_few_pictures_do():
     true = _viewpoints(60)
-    raw = _raw(true, -1.0, 20.0)
+    raw = _raw(true, 1.0, 20.0)
     assert doubts_of(fit(raw, true), raw, true) == []
     few = fit(raw[:9], true[:9])
     assert "only 9 pictures" in doubts_of(few, raw[:9], true[:9])[0]
