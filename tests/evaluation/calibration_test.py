@@ -170,7 +170,7 @@ def test_labels_of_another_unit_or_sign_are_doubted_in_words():
     turned = true * (-1, 1, 1)
     [doubt] = doubts_of(fit(raw, turned, "linear"), raw, turned)
     assert "V's own angle falls where the labels grow" in doubt
-    turns = true * (1 / 360, 1, 1) * 100
+    turns = true * (100 / 360, 1, 1)
     [doubt] = doubts_of(fit(raw, turns, "linear"), raw, turns)
     assert "a degree of V's is 0.28 of the labels" in doubt
 
