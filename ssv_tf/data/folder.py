@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +26,15 @@ __all__ = [
     "find_pictures", "fit_square", "load_folder", "read_picture",
 ]  # fmt: skip
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+_THUMBNAILS = {"@eaDir", "__MACOSX"}  # folders of small copies that file servers and archives make
+_DRAWN = re.compile(r"(.+)_axes(_\d+)?\.png")  # by `ssv_tf.predict --draw_dir`
 
 
 def find_pictures(folder: str | os.PathLike) -> list[Path]:
     """All picture files below a folder, by suffix, sorted by path; hidden ones are left out.
+
+    So is what a run wrote: a run's folder below `folder`, and drawings of `predict` (`_axes.png`)
+    that lie beside their pictures. A line in the log names them.
 
     Links to folders are followed, each folder once, so that a link to a parent does no harm.
 
@@ -39,13 +45,37 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     if not os.path.isdir(folder):
         there = "a file" if os.path.exists(folder) else "missing"
         raise UserError(f"{folder} is {there}, not a folder")
-    paths = [path for path in walk(folder) if is_picture_name(path.name)]
+    paths = _without_drawings([path for path in walk(folder) if is_picture_name(path.name)])
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a file is a picture by its suffix, and not hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _without_drawings(paths: list[Path]) -> list[Path]:
+    """The paths without NAME_axes.png and NAME_axes_2.png where a picture NAME is there too."""
+    known = {path.with_suffix("") for path in paths}
+    drawn = {path for path in paths if (match := _DRAWN.fullmatch(path.name))
+             and path.with_name(match[1]) in known}  # fmt: skip
+    if drawn:
+        logging.info("%d drawings (%s) are left out", len(drawn), files.one_line(min(drawn).name))
+    return [path for path in paths if path not in drawn]
+
+
+def _is_written_by_a_run(path: Path) -> bool:
+    """Whether a folder is a run's, which holds turntables and no photos."""
+    return (path / "options.json").is_file() and (path / "models").is_dir()
+
+
+def _is_searched(place: str, name: str) -> bool:
+    if name.startswith(".") or name in _THUMBNAILS:
+        return False
+    if _is_written_by_a_run(Path(place, name)):
+        logging.info("%s is the folder of a run and is left out", files.one_line(f"{place}/{name}"))
+        return False
+    return True
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -62,7 +92,7 @@ def walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if _is_searched(place, name))
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 

@@ -398,3 +398,24 @@ def test_a_set_of_unlike_lengths_is_refused():
         PictureSet(["a", "b"], np.zeros((1, 2, 2, 3), np.uint8))
     with pytest.raises(ValueError, match="angles"):
         PictureSet(["a"], np.zeros((1, 2, 2, 3), np.uint8), np.zeros((2, 3), np.float32))
+
+
+def test_what_a_run_wrote_is_left_out_and_a_run_itself_can_be_read(tmp_path):
+    picture = Image.new("RGB", (8, 8))
+    for name in ("a.png", "a_axes.png", "a_axes_2.png", "b_axes.png", "@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture.save(tmp_path / name)
+    run = tmp_path / "run"
+    (run / "models").mkdir(parents=True)
+    (run / "pictures").mkdir()
+    picture.save(run / "pictures" / "turntable.png")
+    (tmp_path / "photos" / "models").mkdir(parents=True)  # a folder of that name is no run
+    picture.save(tmp_path / "photos" / "models" / "c.png")
+
+    def names():
+        return [p.relative_to(tmp_path).as_posix() for p in folder.find_pictures(tmp_path)]
+
+    assert names() == ["a.png", "b_axes.png", "photos/models/c.png", "run/pictures/turntable.png"]
+    (run / "options.json").write_text("{}")
+    assert names() == ["a.png", "b_axes.png", "photos/models/c.png"]
+    assert [p.name for p in folder.find_pictures(run)] == ["turntable.png"]
