@@ -165,7 +165,9 @@ class ViewpointModel:
         known = self._reader.labelled(pictures, angles, bad_pictures)
         raw, true_deg = self._raw(known.images), labelled.angles_deg(known)
         kind = calibrations.azimuth_kind(self.options) if azimuth == "auto" else azimuth
-        fitted = calibrations.fit(raw, true_deg, kind)
+        fitted = dataclasses.replace(
+            calibrations.fit(raw, true_deg, kind), networks=self.run.networks
+        )
         self.calibration = fitted
         path = None
         if save and self.run.preset is None:

@@ -90,6 +90,7 @@ class Calibration:
       confidence: turns a prediction into the probability that its azimuth is right; None where
         too few pictures, or no quadrant logits, were there to fit it on.
       doubts: what speaks against trusting it, see `doubts`.
+      networks: hash of the networks it was fitted to (`run_folder.Run.networks`); empty: not known.
     """
 
     scale: tuple[float, float, float]
@@ -102,6 +103,7 @@ class Calibration:
     confidence: sureness.Confidence | None = None
     angle_pictures: tuple[int, int, int] | None = None
     doubts: tuple[str, ...] = ()
+    networks: str = ""
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -136,6 +138,8 @@ class Calibration:
             tail["confidence"] = self.confidence.to_dict()
         if self.doubts:
             tail["doubts"] = list(self.doubts)
+        if self.networks:
+            tail["networks"] = self.networks
         return json.dumps(head | angles | tail, indent=2) + "\n"
 
     @classmethod
@@ -161,6 +165,7 @@ class Calibration:
                 confidence=sureness.from_dict(data.get("confidence")),
                 angle_pictures=_counts(entry.get("pictures") for entry in entries),
                 doubts=tuple(map(str, data.get("doubts", ()))),
+                networks=str(data.get("networks", "")),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error

@@ -11,17 +11,19 @@ A student's (`ssv_tf.distill`) has distill.json, and a StudentNetwork as its ana
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sys
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssv_tf import config
 from ssv_tf.base import presets
-from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.errors import SettingError, UserError, ViewpointWarning
 
 if TYPE_CHECKING:
     import keras
@@ -86,8 +88,21 @@ class Run:
 
         return _load_model(self.models_dir / "synthesis.keras", synthesis.SynthesisNetwork)
 
+    @property
+    def networks(self) -> str:
+        """A hash of the analysis network, by which a calibration knows what it was fitted to.
+
+        Empty where there is no such file.
+        """
+        path = self.models_dir / "analysis.keras"
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+
     def calibration(self) -> "Calibration | None":
-        """The run's Calibration, or None before `calibrate`."""
+        """The run's Calibration, or None before `calibrate`.
+
+        One that was fitted to other networks, as when training went on since, is used with a
+        ViewpointWarning.
+        """
         from ssv_tf.evaluation.calibration import Calibration
 
         if self.fitted is not None:
@@ -96,9 +111,16 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return Calibration.from_json(path.read_text(), str(path))
+            fitted = Calibration.from_json(path.read_text(), str(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
+        if fitted.networks and fitted.networks != self.networks:
+            warnings.warn(
+                f"{path} was fitted to other networks than the run has now; calibrate it again",
+                ViewpointWarning,
+                stacklevel=2,
+            )
+        return fitted
 
 
 def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Run:

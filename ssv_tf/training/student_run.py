@@ -330,7 +330,7 @@ def write_run(
     calibration = run.calibration()
     if calibration is not None:
         # The teacher's confidence is not the student's: `calibrate` fits that anew.
-        dataclasses.replace(calibration, confidence=None).save(out / CALIBRATION)
+        dataclasses.replace(calibration, confidence=None, networks="").save(out / CALIBRATION)
     run_folder.save_model(out / "models", student, "analysis.keras")
     files.write_atomically(out / "options.json", options.to_json())
     files.write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")

@@ -1,13 +1,14 @@
 """A run folder that is missing, foreign or damaged is one line to the user; a good one loads."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 from ssv_tf import config
-from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.errors import SettingError, UserError, ViewpointWarning
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -174,3 +175,28 @@ def test_calibration_is_read(folder):
 def test_a_damaged_calibration_is_named(folder, text):
     (folder / "calibration.json").write_text(text)
     _refused(run_folder.load(folder).calibration, folder / "calibration.json")
+
+
+# --- A calibration and its networks ----------------------------------------------------------
+
+
+def test_a_calibration_of_other_networks_is_used_with_a_warning(folder):
+    run_folder.save_models(folder / "models", *_networks(0))
+    run = run_folder.load(folder)
+    fitted = Calibration((1.0, 1.0, 1.0), (0.0, 5.0, 0.0), pictures=50, networks=run.networks)
+    fitted.save(folder / "calibration.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.calibration() == fitted
+    run_folder.save_models(folder / "models", *_networks(1))
+    with pytest.warns(ViewpointWarning, match="fitted to other networks"):
+        assert run.calibration() == fitted
+
+
+def test_a_calibration_of_earlier_versions_knows_no_networks_and_is_trusted(folder):
+    run_folder.save_models(folder / "models", *_networks(0))
+    Calibration((1.0, 1.0, 1.0), (0.0, 5.0, 0.0)).save(folder / "calibration.json")
+    assert "networks" not in (folder / "calibration.json").read_text()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run_folder.load(folder).calibration().networks == ""
