@@ -116,7 +116,7 @@ def says(browser, tmp_path, copy):
         ("model.json", None, "model.json is missing on this server (404)"),
         ("model.json", b"{", "model.json is damaged"),
         ("litert.wasm.gz", None, "litert.wasm.gz is missing on this server (404)"),
-        ("litert.wasm.gz", gzip.compress(b"no code"), "cannot start the model's engine"),
+        ("litert.wasm.gz", gzip.compress(b"no code", mtime=0), "cannot start the model's engine"),
         ("litert.js", None, "cannot start the model's engine"),
         ("worker.js", None, "worker.js cannot be loaded"),
     ],

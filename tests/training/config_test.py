@@ -230,8 +230,8 @@ def test_a_preset_of_then_is_the_recipe_of_now(name):
     "changed, kept",
     [
         ({"code_size": 64}, {"code_size": 64}),
-        ({"projection": "free", "adversarial": "logistic"}, {"adversarial", "code_size"}),
-        ({"mirror_data": False}, {"symmetric_volume", "symmetry_weight"}),
+        ({"projection": "free", "adversarial": "logistic"}, ["adversarial", "code_size"]),
+        ({"mirror_data": False}, ["symmetric_volume", "symmetry_weight"]),
         ({"teacher_weight": 0.5}, {}),
         ({"teacher_weight": 0.5, "teacher_from": 0.0}, {"teacher_from": 0.0}),
         ({"teacher_weight": 0.5, "teacher_from": 0.0, "init_from": "cars"}, {}),
