@@ -113,7 +113,7 @@ def test_importing_brings_neither_tensorflow_nor_anything_heavy():
 
 
 def test_presets_and_recipes_are_listed_with_what_they_are_for():
-    assert {"cars", "cars_phone", "cars_photos"} <= set(ssv_tf.presets())
+    assert {"cars", "cars_cutouts", "cars_phone", "cars_photos"} <= set(ssv_tf.presets())
     assert {"object", "cars", "cars_photos", "faces"} <= set(ssv_tf.recipes())
     assert all(text and "\n" not in text for text in ssv_tf.presets().values())
     assert all(text and "--" not in text for text in ssv_tf.recipes().values()), ssv_tf.recipes()
@@ -344,7 +344,7 @@ def test_turntables_turn_and_are_saved(model, tmp_path):
 def test_a_preset_of_photos_is_exported_without_a_photo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()  # somebody's own, which the preset's `photos` does not mean
-    model = ssv_tf.load("cars_photos")
+    model = ssv_tf.load("cars_cutouts")
     settings = {"representative": 10, "parity_pictures": 20}
     exported = model.export("out", formats=["tflite_fp32"], **settings)
     assert exported.files["fp32"].is_file() and exported.parity[0]["pictures"] == 20

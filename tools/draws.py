@@ -27,6 +27,7 @@ from ssv_tf.models import inference
 from ssv_tf.training import run_folder
 
 BASELINE_PX = 128
+Answers = tuple[np.ndarray, np.ndarray | None]  # degrees and frontness, see `over_draws`
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
 _FOLDS = 5
 
@@ -70,15 +71,16 @@ def score_run(name: str, values: flags.FlagValues) -> dict[str, float]:
     kind = calibration.azimuth_kind(run.options)
     true_deg = labelled.angles_deg(pictures)
 
-    def predicted(known: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def predicted(known: np.ndarray, others: np.ndarray) -> Answers:
         fitted = calibration.fit(raw[known], true_deg[known], kind)
-        return inference.decode(raw[others], fitted).degrees
+        frontness = calibration.frontness(raw[others], fitted)
+        return inference.decode(raw[others], fitted).degrees, frontness
 
     return over_draws(predicted, true_deg, values.draws, values.calibrate_on)
 
 
 def over_draws(
-    predicted: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    predicted: Callable[[np.ndarray, np.ndarray], Answers],
     true_deg: np.ndarray,
     draws: int,
     count: int,
@@ -86,7 +88,8 @@ def over_draws(
     """Mean scores over draws.
 
     Args:
-      predicted: (indices to calibrate on, indices to score) -> degrees [scored, 3].
+      predicted: (indices to calibrate on, indices to score) -> degrees [scored, 3], and how much
+        each looks like a front [scored], or None: the cosine of the azimuth.
       true_deg: [n, 3], NaN where not known.
       draws: number of draws; draw d permutes the pictures with seed d.
       count: pictures to calibrate on.
@@ -100,18 +103,21 @@ def over_draws(
     for seed in range(draws):
         order = np.random.default_rng(seed).permutation(len(true_deg))
         known, others = np.sort(order[:count]), np.sort(order[count:])
-        parts.append(_score(predicted(known, others), true_deg[others]))
+        parts.append(_score(*predicted(known, others), true_deg[others]))
     means = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
     spread = float(np.std([part["within_30"] for part in parts]))
     return {"pictures": len(true_deg) - count} | means | {"spread_within_30": spread}
 
 
-def _score(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float]:
+def _score(
+    predicted_deg: np.ndarray, frontness: np.ndarray | None, true_deg: np.ndarray
+) -> dict[str, float]:
     errors = metrics.error_deg(predicted_deg, true_deg)
     azimuth = errors[viewpoint.known(true_deg[:, 0]), 0]
     result = {"median_deg": np.median(azimuth), "within_30": np.mean(azimuth <= 30.0)}
     known = viewpoint.known(true_deg[:, 0])
-    front_rear = ends.score(predicted_deg[known, 0], true_deg[known, 0], resamples=1)
+    fronts = None if frontness is None else frontness[known]
+    front_rear = ends.score(predicted_deg[known, 0], true_deg[known, 0], fronts, resamples=1)
     if front_rear is not None:
         result |= {name: front_rear[name] for name in ("balanced_accuracy", "auc")}
     for i, name in ((1, "elevation_deg"), (2, "tilt_deg")):
@@ -138,11 +144,11 @@ def _baselines(values: flags.FlagValues) -> dict[str, dict[str, float]]:
     true_deg = labelled.angles_deg(pictures)
     features = imagenet_features(pictures.images)
 
-    def from_features(known: np.ndarray, others: np.ndarray) -> np.ndarray:
-        return ridge(features[known], true_deg[known], features[others])
+    def from_features(known: np.ndarray, others: np.ndarray) -> Answers:
+        return ridge(features[known], true_deg[known], features[others]), None
 
-    def constant(known: np.ndarray, others: np.ndarray) -> np.ndarray:
-        return np.tile(best_constant(true_deg[known]), (len(others), 1))
+    def constant(known: np.ndarray, others: np.ndarray) -> Answers:
+        return np.tile(best_constant(true_deg[known]), (len(others), 1)), None
 
     how = values.draws, values.calibrate_on
     return {

@@ -16,11 +16,11 @@ def _true(count=240, seed=0):
 
 def test_right_answers_score_perfectly_and_reversed_ones_have_no_end_right():
     true = _true()
-    perfect = draws.over_draws(lambda known, others: true[others], true, 3, 40)
+    perfect = draws.over_draws(lambda known, others: (true[others], None), true, 3, 40)
     assert perfect["pictures"] == 200 and perfect["median_deg"] == 0
     assert perfect["within_30"] == perfect["balanced_accuracy"] == perfect["auc"] == 1
     turned = viewpoint.wrap_deg(true + np.array([180, 0, 0]))
-    turned_score = draws.over_draws(lambda known, others: turned[others], true, 3, 40)
+    turned_score = draws.over_draws(lambda known, others: (turned[others], None), true, 3, 40)
     assert turned_score["balanced_accuracy"] == 0 and turned_score["within_30"] == 0
     assert turned_score["spread_within_30"] == 0
 
@@ -30,7 +30,7 @@ def test_no_picture_is_both_calibrated_on_and_scored():
 
     def predicted(known, others):
         assert len(known) == 40 and not set(known) & set(others)
-        return true[others]
+        return true[others], None
 
     draws.over_draws(predicted, true, 4, 40)
 
@@ -38,7 +38,7 @@ def test_no_picture_is_both_calibrated_on_and_scored():
 def test_angles_that_no_label_tells_are_left_out():
     true = _true()
     true[:, 1:] = np.nan
-    score = draws.over_draws(lambda known, others: true[others], true, 2, 40)
+    score = draws.over_draws(lambda known, others: (true[others], None), true, 2, 40)
     assert {"elevation_deg", "tilt_deg"}.isdisjoint(score)
 
 
