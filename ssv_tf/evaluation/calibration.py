@@ -32,7 +32,7 @@ from keras import ops
 from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
-from ssv_tf.evaluation import confidence as sureness
+from ssv_tf.evaluation import confidence as confidences
 from ssv_tf.evaluation import ends
 from ssv_tf.models import decoding
 from ssv_tf.models.decoding import NO_BIAS, NO_WARP, Parameters, RawPrediction
@@ -100,7 +100,7 @@ class Calibration:
     pictures: int = 0
     quadrant_bias: tuple[float, float, float, float] = NO_BIAS
     azimuth_warp: tuple[float, float] = NO_WARP
-    confidence: sureness.Confidence | None = None
+    confidence: confidences.Confidence | None = None
     angle_pictures: tuple[int, int, int] | None = None
     doubts: tuple[str, ...] = ()
     networks: str = ""
@@ -130,8 +130,8 @@ class Calibration:
         if self.angle_pictures is not None:
             for name, count in zip(viewpoint.ANGLES, self.angle_pictures, strict=True):
                 angles[name]["pictures"] = count
-        own = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
-        angles[viewpoint.ANGLES[0]] |= own
+        azimuth_only = {"quadrant_bias": self.quadrant_bias, "warp": self.azimuth_warp}
+        angles[viewpoint.ANGLES[0]] |= azimuth_only
         head = {"version": _VERSION, "convention": CONVENTION}
         tail: dict[str, Any] = {"pictures": self.pictures}
         if self.confidence is not None:
@@ -162,7 +162,7 @@ class Calibration:
                 pictures=int(data.get("pictures", 0)),
                 quadrant_bias=_quadruple(entries[0].get("quadrant_bias", NO_BIAS)),
                 azimuth_warp=_exponents(entries[0].get("warp", NO_WARP)),
-                confidence=sureness.from_dict(data.get("confidence")),
+                confidence=confidences.from_dict(data.get("confidence")),
                 angle_pictures=_counts(entry.get("pictures") for entry in entries),
                 doubts=tuple(map(str, data.get("doubts", ()))),
                 networks=str(data.get("networks", "")),
@@ -187,7 +187,7 @@ class Calibration:
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnAngles:
+class RawAngles:
     """A network's own angles of pictures, and what it said of their azimuths.
 
     Attributes:
@@ -201,30 +201,30 @@ class OwnAngles:
     confidence_logit: np.ndarray | None = None
 
     @classmethod
-    def of(cls, raw: "RawPrediction | OwnAngles") -> "OwnAngles":
+    def of(cls, raw: "RawPrediction | RawAngles") -> "RawAngles":
         """In float64; what is decoded already stays so."""
         if isinstance(raw, RawPrediction):
             head = raw.confidence_logit
             views = decoding.decode(raw)
-            own = cls(
+            raw_angles = cls(
                 ops.convert_to_numpy(views.degrees),
                 raw.quadrant_logits[:, 0],
                 None if head is None else head[:, 0],
             )
         else:
-            own = raw
-        parts = (own.degrees, own.quadrant_logits, own.confidence_logit)
+            raw_angles = raw
+        parts = (raw_angles.degrees, raw_angles.quadrant_logits, raw_angles.confidence_logit)
         return cls(*(None if p is None else np.asarray(p, np.float64) for p in parts))  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.degrees)
 
-    def __getitem__(self, index: Any) -> "OwnAngles":
+    def __getitem__(self, index: Any) -> "RawAngles":
         """Some of the pictures: a slice, indices or booleans."""
         parts = (self.degrees, self.quadrant_logits, self.confidence_logit)
-        return OwnAngles(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
+        return RawAngles(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
-    def with_azimuth(self, azimuth_deg: np.ndarray) -> "OwnAngles":
+    def with_azimuth(self, azimuth_deg: np.ndarray) -> "RawAngles":
         """The same pictures with other azimuths [pictures]."""
         degrees = np.concatenate([azimuth_deg[:, None], self.degrees[:, 1:]], axis=1)
         return dataclasses.replace(self, degrees=degrees)
@@ -244,26 +244,26 @@ class OwnAngles:
         return self.with_azimuth(azimuth).degrees
 
 
-def calibrated(own: OwnAngles, parameters: Parameters) -> np.ndarray:
+def calibrated(raw_angles: RawAngles, parameters: Parameters) -> np.ndarray:
     """Calibrated degrees [pictures, 3] of angles that are decoded already, as a fit tries them."""
-    decided_rad = np.radians(own.decided(parameters.quadrant_bias))
+    decided_rad = np.radians(raw_angles.decided(parameters.quadrant_bias))
     degrees = ops.convert_to_numpy(decoding.calibrated_deg(decided_rad, parameters))
     return np.asarray(degrees, np.float64)
 
 
-def frontness(raw: RawPrediction | OwnAngles, fitted: Calibration) -> np.ndarray | None:
+def frontness(raw: RawPrediction | RawAngles, fitted: Calibration) -> np.ndarray | None:
     """Log odds of a front [pictures] that a prediction holds.
 
     A quadrant counts as front where the calibration takes its azimuth to less than 90 degrees. None
     without quadrant logits, and of a limited range, whose quadrants are not those of the azimuth.
     """
-    own = OwnAngles.of(raw)
-    if own.quadrant_logits is None or fitted.kinds[0] == LINEAR:
+    raw_angles = RawAngles.of(raw)
+    if raw_angles.quadrant_logits is None or fitted.kinds[0] == LINEAR:
         return None
-    logits = own.quadrant_logits + np.asarray(fitted.quadrant_bias)
+    logits = raw_angles.quadrant_logits + np.asarray(fitted.quadrant_bias)
     unbiased = dataclasses.replace(fitted, quadrant_bias=NO_BIAS)
-    places = viewpoint.in_quadrant_deg(own.degrees[:, :1], np.arange(4)).T
-    azimuths = [calibrated(own.with_azimuth(place), unbiased)[:, 0] for place in places]
+    places = viewpoint.in_quadrant_deg(raw_angles.degrees[:, :1], np.arange(4)).T
+    azimuths = [calibrated(raw_angles.with_azimuth(place), unbiased)[:, 0] for place in places]
     front = np.abs(np.stack(azimuths, axis=1)) < 90.0
     sides = [np.where(side, logits, _NEVER) for side in (front, ~front)]
     return np.subtract(*(np.logaddexp.reduce(side, axis=-1) for side in sides))
@@ -284,7 +284,7 @@ def _from_mirror_plane(azimuth_deg):
 
 
 def fit(
-    raw: RawPrediction | OwnAngles, true_deg: np.ndarray, azimuth: str = CIRCULAR
+    raw: RawPrediction | RawAngles, true_deg: np.ndarray, azimuth: str = CIRCULAR
 ) -> Calibration:
     """Fits a calibration on labelled pictures.
 
@@ -302,12 +302,12 @@ def fit(
     Raises:
       UserError: no angle with 5 labels, or a prediction or label that is no number.
     """
-    own, true_deg = _checked(raw, true_deg)
-    fitted = _with_confidence(_chosen(own, true_deg, _kind(azimuth)), own, true_deg)
-    return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, own, true_deg)))
+    raw_angles, true_deg = _checked(raw, true_deg)
+    fitted = _with_confidence(_chosen(raw_angles, true_deg, _kind(azimuth)), raw_angles, true_deg)
+    return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, raw_angles, true_deg)))
 
 
-def _chosen(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _chosen(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     """The fit of this kind, but the circular one where the symmetric one is far worse."""
     known = viewpoint.known(true_deg[:, 0])
     if azimuth != SYMMETRIC or known.sum() < _FEWEST:
@@ -320,21 +320,21 @@ def _chosen(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     return free if free_error < _FAR_BETTER * error else symmetric
 
 
-def _with_confidence(fitted: Calibration, raw: OwnAngles, true_deg: np.ndarray) -> Calibration:
+def _with_confidence(fitted: Calibration, raw: RawAngles, true_deg: np.ndarray) -> Calibration:
     known = viewpoint.known(true_deg[:, 0])
     if raw.quadrant_logits is None or known.sum() < _FEW:
         return fitted
     raw, true_deg = raw[known], true_deg[known]
     errors = _errors(calibrated(raw, fitted), true_deg)[:, 0]
-    within = sureness.within_deg(fitted.kinds[0] == LINEAR)
+    within = confidences.within_deg(fitted.kinds[0] == LINEAR)
     even = ends.even_weights(true_deg[:, 0])
     logits = raw.quadrant_logits + np.asarray(fitted.quadrant_bias)
     margin = np.asarray(ops.convert_to_numpy(decoding.quadrant_margin(logits)), np.float64)
-    confidence = sureness.fit(margin, raw.confidence_logit, errors, within, even)
+    confidence = confidences.fit(margin, raw.confidence_logit, errors, within, even)
     return dataclasses.replace(fitted, confidence=confidence)
 
 
-def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _fitted(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     known = viewpoint.known(true_deg)
     counts = _triple(int(count) for count in known.sum(axis=0))
     bias, warp, fits = NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
@@ -361,7 +361,7 @@ def _fitted(raw: OwnAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
 
 
 def _fit_azimuth(
-    raw: OwnAngles, true_deg: np.ndarray, azimuth: str
+    raw: RawAngles, true_deg: np.ndarray, azimuth: str
 ) -> tuple[tuple[float, float], tuple, tuple[float, float]]:
     """((sign or slope, offset), quadrant bias, warp) of pictures that all know their azimuth."""
     bias, warp, straight = NO_BIAS, NO_WARP, raw
@@ -386,7 +386,7 @@ def azimuth_kind(options: config.Options) -> str:
 
 
 def doubts(
-    calibration: Calibration, raw: RawPrediction | OwnAngles, true_deg: np.ndarray
+    calibration: Calibration, raw: RawPrediction | RawAngles, true_deg: np.ndarray
 ) -> list[str]:
     """What speaks against trusting a fit, one sentence each; empty when nothing does.
 
@@ -466,7 +466,7 @@ def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndar
     return [f"azimuth: the mirrored circle fits about as well ({here:.1f} and {mirrored:.1f} deg)"]
 
 
-def _fit_quadrants(raw: OwnAngles, true_deg: np.ndarray, kind: str) -> tuple:
+def _fit_quadrants(raw: RawAngles, true_deg: np.ndarray, kind: str) -> tuple:
     """The quadrant bias of least capped error, from every sign and quarter turn to start with.
 
     Without the bias the sign and the offset may be fitted wrong, and with them the bias. Where V
@@ -672,18 +672,20 @@ def _errors(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> np.ndarr
     return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
 
 
-def _checked(raw: RawPrediction | OwnAngles, true_deg: np.ndarray) -> tuple[OwnAngles, np.ndarray]:
-    own, true_deg = OwnAngles.of(raw), np.asarray(true_deg, np.float64)
-    if own.degrees.shape[1:] != (3,) or true_deg.shape != own.degrees.shape:
-        raise ValueError(f"need [pictures, 3] twice, got {own.degrees.shape}, {true_deg.shape}")
-    broken = ~np.isfinite(own.degrees).all(axis=1)
-    if own.quadrant_logits is not None:
-        broken |= ~np.isfinite(own.quadrant_logits).all(axis=1)
-    if own.confidence_logit is not None:
-        broken |= ~np.isfinite(own.confidence_logit)
+def _checked(raw: RawPrediction | RawAngles, true_deg: np.ndarray) -> tuple[RawAngles, np.ndarray]:
+    raw_angles, true_deg = RawAngles.of(raw), np.asarray(true_deg, np.float64)
+    if raw_angles.degrees.shape[1:] != (3,) or true_deg.shape != raw_angles.degrees.shape:
+        raise ValueError(
+            f"need [pictures, 3] twice, got {raw_angles.degrees.shape}, {true_deg.shape}"
+        )
+    broken = ~np.isfinite(raw_angles.degrees).all(axis=1)
+    if raw_angles.quadrant_logits is not None:
+        broken |= ~np.isfinite(raw_angles.quadrant_logits).all(axis=1)
+    if raw_angles.confidence_logit is not None:
+        broken |= ~np.isfinite(raw_angles.confidence_logit)
     for what, rows in (("prediction", broken), ("label", np.isinf(true_deg).any(axis=1))):
         if rows.any():
-            wrong = f"{int(rows.sum())} of {len(own)}"
+            wrong = f"{int(rows.sum())} of {len(raw_angles)}"
             raise UserError(f"cannot calibrate: {wrong} {what}s are no numbers")
     known = viewpoint.known(true_deg)
     labelled = known.any(axis=1)
@@ -692,7 +694,7 @@ def _checked(raw: RawPrediction | OwnAngles, true_deg: np.ndarray) -> tuple[OwnA
             f"{labelled.sum()} labelled pictures are too few to calibrate on; need {_FEWEST} with "
             "the same angle, better 100"
         )
-    return own[labelled], true_deg[labelled]
+    return raw_angles[labelled], true_deg[labelled]
 
 
 def _kind(value: Any) -> str:

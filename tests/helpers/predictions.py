@@ -3,7 +3,7 @@
 import numpy as np
 
 from ssv_tf import viewpoint
-from ssv_tf.evaluation.calibration import OwnAngles
+from ssv_tf.evaluation.calibration import RawAngles
 from ssv_tf.models.decoding import RawPrediction
 
 
@@ -18,9 +18,9 @@ def prediction_of(degrees):
 
 
 def own_angles(columns):
-    """OwnAngles of arrays [n, 3, 7 or 8]: degrees, azimuth's quadrant logits, a head's word."""
+    """RawAngles of arrays [n, 3, 7 or 8]: degrees, azimuth's quadrant logits, a head's word."""
     columns = np.asarray(columns, np.float64)
-    return OwnAngles(
+    return RawAngles(
         columns[:, :3],
         columns[:, 3:7] if columns.shape[1] > 3 else None,
         columns[:, 7] if columns.shape[1] > 7 else None,
