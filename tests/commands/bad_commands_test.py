@@ -57,7 +57,7 @@ def run(tmp_path, monkeypatch):
     fake.path.mkdir()
     monkeypatch.setattr(run_folder, "load", lambda path, preset=None: fake)
     monkeypatch.setattr(inference, "predict", lambda network, images: network(images))
-    monkeypatch.setattr(labelled, "predictor", lambda run: run.analysis())
+    monkeypatch.setattr(labelled, "predictor", lambda network: network)
     return fake
 
 

@@ -24,7 +24,7 @@ OFFSET = 50.0
 class FakeRun:
     """A run whose V answers -azimuth + 50 of pictures that `_picture` painted."""
 
-    preset = None
+    preset, networks = None, ""
 
     def __init__(self, path, **options):
         self.path = Path(path)
@@ -67,7 +67,7 @@ def run(tmp_path, monkeypatch):
     folder.mkdir()
     fake = FakeRun(folder)
     monkeypatch.setattr(run_folder, "load", lambda path, preset=None: fake)
-    monkeypatch.setattr(labelled, "predictor", lambda run: run.analysis())
+    monkeypatch.setattr(labelled, "predictor", lambda network: network)
     splits = {"calibration": _picture_set(150, 1), "test": _picture_set(60, 2)}
     load = sources.load_collection
 

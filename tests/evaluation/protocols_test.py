@@ -149,7 +149,7 @@ def test_sets_and_configurations_by_name():
 class FakeRun:
     """A run whose V answers azimuth 10, elevation 0, tilt 0, whatever it sees."""
 
-    preset = None
+    preset, networks = None, ""
 
     def __init__(self, path):
         self.path, self.options = (
