@@ -19,8 +19,7 @@ from absl import flags
 from ssv_tf import viewpoint
 from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError
-from ssv_tf.data import read_policy, sources
-from ssv_tf.data.collection import PictureSet
+from ssv_tf.data import read_policy
 from ssv_tf.data.framing import Framing, to_network
 from ssv_tf.evaluation import calibration, ends, labelled, metrics
 from ssv_tf.models import inference
@@ -66,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
 def score_run(name: str, values: flags.FlagValues) -> dict[str, float]:
     """Mean scores of a run's calibrated predictions over the draws."""
     run = run_folder.find(name)
-    pictures = _load(run.options.framing, values)
+    pictures = labelled.folder_pictures(run.options.framing, values)
     raw = inference.predict(run.analysis(), pictures.images)
     kind = calibration.azimuth_kind(run.options)
     true_deg = labelled.angles_deg(pictures)
@@ -101,8 +100,7 @@ def over_draws(
     """
     parts = []
     for seed in range(draws):
-        order = np.random.default_rng(seed).permutation(len(true_deg))
-        known, others = np.sort(order[:count]), np.sort(order[count:])
+        known, others = labelled.draw_indices(len(true_deg), count, seed)
         parts.append(_score(*predicted(known, others), true_deg[others]))
     means = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
     spread = float(np.std([part["within_30"] for part in parts]))
@@ -113,9 +111,9 @@ def _score(
     predicted_deg: np.ndarray, frontness: np.ndarray | None, true_deg: np.ndarray
 ) -> dict[str, float]:
     errors = metrics.error_deg(predicted_deg, true_deg)
-    azimuth = errors[viewpoint.known(true_deg[:, 0]), 0]
-    result = {"median_deg": np.median(azimuth), "within_30": np.mean(azimuth <= 30.0)}
     known = viewpoint.known(true_deg[:, 0])
+    azimuth = errors[known, 0]
+    result = {"median_deg": np.median(azimuth), "within_30": np.mean(azimuth <= 30.0)}
     fronts = None if frontness is None else frontness[known]
     front_rear = ends.score(predicted_deg[known, 0], true_deg[known, 0], fronts, resamples=1)
     if front_rear is not None:
@@ -126,21 +124,9 @@ def _score(
     return {name: float(value) for name, value in result.items()}
 
 
-def _load(framing: Framing, values: flags.FlagValues) -> PictureSet:
-    return sources.load_collection(
-        values.data_dir,
-        labels=values.labels,
-        where=values.where or None,
-        labelled_only=True,
-        bad_pictures=values.bad_pictures,
-        bad_rows=values.bad_rows,
-        **framing.to_dict(),
-    ).labelled()
-
-
 def _baselines(values: flags.FlagValues) -> dict[str, dict[str, float]]:
     framing = Framing(BASELINE_PX, crop="longest", padding="constant")
-    pictures = _load(framing, values)
+    pictures = labelled.folder_pictures(framing, values)
     true_deg = labelled.angles_deg(pictures)
     features = imagenet_features(pictures.images)
 

@@ -103,6 +103,44 @@ def over(layers: np.ndarray, behind: np.ndarray) -> np.ndarray:
     return np.round(mixed).astype(np.uint8)
 
 
+def windows(squares: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
+    """Windows of pictures, each stretched to a square.
+
+    Args:
+      squares: uint8 [n, S, S, c].
+      boxes: top, left, bottom, right in pixels, [n, 4]; cut to the picture, at least a pixel wide.
+      side: of the result.
+
+    Returns:
+      uint8 [n, side, side, c].
+    """
+    cut = np.empty((len(squares), side, side, squares.shape[-1]), np.uint8)
+    inside = np.clip(boxes, 0, squares.shape[1])
+    for i, (square, edges) in enumerate(zip(squares, inside, strict=True)):
+        top, left, bottom, right = (float(edge) for edge in edges)
+        box = left, top, max(right, left + 1.0), max(bottom, top + 1.0)
+        window = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR, box)
+        cut[i] = np.asarray(window)
+    return cut
+
+
+def relit(
+    pictures: np.ndarray, brightness: float, tint: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Pictures [n, s, s, 3] in [-1, 1] with contrast, brightness and a tint of their own.
+
+    Args:
+      brightness, tint: standard deviations of what is added to a picture, and to each channel.
+
+    Returns:
+      float64, not cut to [-1, 1].
+    """
+    n = len(pictures)
+    contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
+    light = rng.normal(0.0, brightness, (n, 1, 1, 1)) + rng.normal(0.0, tint, (n, 1, 1, 3))
+    return pictures * contrast + light
+
+
 def framing(resolution: int) -> Framing:
     """What a network that learnt from `layer` expects: the longest side, mid-grey beside it."""
     return Framing(resolution, crop="longest", padding="constant")

@@ -13,6 +13,7 @@ from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import read_policy, sources
 from ssv_tf.data.collection import PictureSet
+from ssv_tf.data.framing import Framing
 from ssv_tf.models import inference
 from ssv_tf.models.decoding import RawPrediction
 
@@ -67,8 +68,8 @@ def predictor(network: Any) -> Predict:
     return functools.partial(inference.predict, network)
 
 
-def folder_pictures(options: config.Options, values: Values) -> PictureSet:
-    """The labelled pictures of --data_dir, cropped as the run's training pictures were."""
+def folder_pictures(framing: Framing, values: Values) -> PictureSet:
+    """The labelled pictures of --data_dir, framed as the run's training pictures were."""
     pictures = sources.load_collection(
         values.data_dir,
         labels=values.labels,
@@ -76,7 +77,7 @@ def folder_pictures(options: config.Options, values: Values) -> PictureSet:
         labelled_only=True,
         bad_pictures=values.bad_pictures,
         bad_rows=values.bad_rows,
-        **options.framing.to_dict(),
+        **framing.to_dict(),
     )
     return pictures.labelled()
 
@@ -109,8 +110,14 @@ def angles_deg(pictures: PictureSet) -> np.ndarray:
 
 def draw(pictures: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:
     """`count` pictures drawn by `seed`, and the rest; fewer where there are fewer."""
-    order = np.random.default_rng(seed).permutation(len(pictures))
-    return pictures.subset(np.sort(order[:count])), pictures.subset(np.sort(order[count:]))
+    drawn, rest = draw_indices(len(pictures), count, seed)
+    return pictures.subset(drawn), pictures.subset(rest)
+
+
+def draw_indices(total: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of `count` out of `total` drawn by `seed`, and of the rest, both sorted."""
+    order = np.random.default_rng(seed).permutation(total)
+    return np.sort(order[:count]), np.sort(order[count:])
 
 
 def load_split(options: config.Options, values: Values) -> Split:
@@ -127,7 +134,7 @@ def load_split(options: config.Options, values: Values) -> Split:
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
         return Split(drawn if count else None, test, angles_deg(drawn), known_from)
-    pictures = folder_pictures(options, values)
+    pictures = folder_pictures(options.framing, values)
     return split_pictures(pictures, count, values.seed, values.data_dir)
 
 

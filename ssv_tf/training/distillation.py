@@ -158,12 +158,11 @@ class Distiller(keras.Model):
             answers, y_pred["magnitudes"], y_pred["quadrants"]
         )
         mirror_loss = self._disagreement(answers)
-        azimuth = ops.stop_gradient(self.student.angles_rad(answers))[:, 0]
-        error_rad = ops.abs(_wrapped(azimuth - y_pred["azimuth_rad"]))
-        right = ops.cast(error_rad <= self.within_rad, "float32")
-        logit = answers["confidence_logit"][:, 0]
-        confidence_loss = ops.mean(ops.softplus(logit) - right * logit)
-        parts = (viewpoint_loss, mirror_loss, confidence_loss, ops.mean(right))
+        azimuth_rad = self.student.angles_rad(answers)[:, 0]
+        confidence_loss, share_right = losses.confidence(
+            answers["confidence_logit"], azimuth_rad, y_pred["azimuth_rad"], self.within_rad
+        )
+        parts = (viewpoint_loss, mirror_loss, confidence_loss, share_right)
         for mean, value in zip(self.means.values(), parts, strict=True):
             mean.update_state(value)
         return viewpoint_loss + self.mirror_weight * mirror_loss + confidence_loss
@@ -195,7 +194,3 @@ def _known_last(targets: Tensor, known: Tensor, count: Tensor) -> Tensor:
 
 def _uniform(shape: Shape, seed: keras.random.SeedGenerator) -> Tensor:
     return keras.random.uniform(shape, -1.0, 1.0, seed=seed)
-
-
-def _wrapped(angle_rad: Tensor) -> Tensor:
-    return ops.arctan2(ops.sin(angle_rad), ops.cos(angle_rad))

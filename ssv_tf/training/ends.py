@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
-from PIL import Image
 
 from ssv_tf.data import cutouts, framing
 from ssv_tf.models.efficientnet import efficientnet_lite0
@@ -210,7 +209,8 @@ def _windows(
         pictures = _cut(squares, _draw_boxes(boxes[which], widths, rng))
         mirrored = rng.random(len(which)) < 0.5
         pictures[mirrored] = pictures[mirrored, :, ::-1]
-        yield _relit(pictures, rng), is_front[which].astype(np.float32)[:, None]
+        pictures = np.clip(cutouts.relit(pictures, 0.15, 0.08, rng), -1.0, 1.0)
+        yield pictures.astype(np.float32), is_front[which].astype(np.float32)[:, None]
 
 
 def _draw_boxes(
@@ -225,25 +225,9 @@ def _draw_boxes(
     return np.stack([top, left, top + tall, left + wide], axis=1)
 
 
-def _cut(squares: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Windows of pictures, stretched to squares: float32 [n, 64, 64, 3] in [-1, 1]."""
-    side = squares.shape[1]
-    cut = np.empty((len(squares), _SIDE, _SIDE, 3), np.uint8)
-    for i, (square, edges) in enumerate(zip(squares, np.clip(windows, 0, side), strict=True)):
-        top, left, bottom, right = (float(edge) for edge in edges)
-        box = left, top, max(right, left + 1.0), max(bottom, top + 1.0)
-        size = (_SIDE, _SIDE)
-        window = Image.fromarray(square).resize(size, Image.Resampling.BILINEAR, box)
-        cut[i] = np.asarray(window)
-    return framing.to_network(cut)
-
-
-def _relit(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Contrast, brightness and a tint of its own for every picture."""
-    n = len(pictures)
-    contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
-    light = rng.normal(0.0, 0.15, (n, 1, 1, 1)) + rng.normal(0.0, 0.08, (n, 1, 1, 3))
-    return np.clip(pictures * contrast + light, -1.0, 1.0).astype(np.float32)
+def _cut(squares: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Windows as the network sees them: float32 [n, 64, 64, 3] in [-1, 1]."""
+    return framing.to_network(cutouts.windows(squares, boxes, _SIDE))
 
 
 def _ask(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssv_tf import viewpoint
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import cutouts, folder, read_policy, sources
 from ssv_tf.data.reading import BadPicture
@@ -82,8 +81,10 @@ def distill(
         **dataclasses.asdict(settings),
     }
     student_run.check_folder(out, made_with, overwrite)
+    behind = _backgrounds(backgrounds, 2 * settings.resolution) if backgrounds else None
     pictures = _load(run, settings, source)
-    behind = _behind(backgrounds, pictures.layers)
+    if behind is None:
+        behind = np.ascontiguousarray(pictures.layers[:_MOST_BEHIND, ..., :3])
     teacher = run.analysis()
     labels = self_training.pseudo_labels(
         teacher, pictures.squares, run.options.pictures.mirror_data
@@ -91,7 +92,7 @@ def distill(
     try:
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
         labels = _with_ends(run, labels, pictures.layers, behind, settings, unfinished_dir, quiet)
-        train, held_out = _split(len(pictures.layers), settings.seed)
+        train, held_out = student_run.split(len(pictures.layers), settings.seed)
         student = _fit(
             run, teacher, settings, pictures.layers, labels, train, behind, unfinished_dir, quiet
         )
@@ -165,15 +166,11 @@ def _load(run: run_folder.Run, settings: Settings, source: Source) -> _Pictures:
     return _Pictures(np.stack(squares), np.stack(layers))
 
 
-def _behind(backgrounds: str, layers: np.ndarray) -> np.ndarray:
-    """Pictures to put behind cut-outs, uint8 [m, S, S, 3]."""
-    if not backgrounds:
-        return np.ascontiguousarray(layers[:_MOST_BEHIND, ..., :3])
-    side = layers.shape[1]
-    backdrops = folder.load_folder(
-        backgrounds, side, crop="height", canvas_heights=1.0, limit=_MOST_BEHIND
-    )
-    return backdrops.images
+def _backgrounds(folder_path: str, side: int) -> np.ndarray:
+    """Pictures to put behind cut-outs, uint8 [m, side, side, 3]; errors as `folder.load_folder`."""
+    return folder.load_folder(
+        folder_path, side, crop="height", canvas_heights=1.0, limit=_MOST_BEHIND
+    ).images
 
 
 def _with_ends(
@@ -205,12 +202,6 @@ def _with_ends(
         return labels
     np.save(path, front, allow_pickle=False)
     return labels.with_front(front)
-
-
-def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    held_out = max(1, min(student_run.HELD_OUT, int(count * student_run.HELD_OUT_SHARE)))
-    order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _fit(
@@ -268,16 +259,7 @@ def _distance(
 
     held_out_layers = layers[held_out]
     grey = np.full_like(held_out_layers[..., :3], 128)
-    half = held_out_layers.shape[1] // 2
-    blocks = cutouts.over(held_out_layers, grey).reshape(len(held_out_layers), half, 2, half, 2, 3)
-    squares = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    squares = student_run.shrunk(cutouts.over(held_out_layers, grey), student.resolution)
     student_deg = inference.decode(inference.predict(student, squares)).degrees
     target_deg = labels.angles_deg(student.encoding)[held_out]
-    error_deg = np.abs(viewpoint.wrap_deg(student_deg - target_deg))
-    distance: dict = {"pictures": len(held_out_layers)}
-    for i, name in enumerate(viewpoint.ANGLES):
-        distance[name] = {
-            "median_deg": float(np.median(error_deg[:, i])),
-            "p95_deg": float(np.percentile(error_deg[:, i], 95)),
-        }
-    return distance
+    return student_run.distances(student_deg, target_deg)

@@ -169,6 +169,27 @@ def mirror_pictures(pictures: Tensor) -> Tensor:
     return ops.flip(pictures, axis=2)
 
 
+def confidence(
+    logit: Tensor, azimuth_rad: Tensor, target_rad: Tensor, within_rad: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of a student's word on whether its azimuth is right.
+
+    Args:
+      logit: log odds that it is, [batch, 1].
+      azimuth_rad: its azimuths, [batch]; no gradient reaches them.
+      target_rad: the azimuths to meet, [batch], any multiple of 2 pi more or less.
+      within_rad: an error up to this counts as right.
+
+    Returns:
+      the loss, and the share of right azimuths.
+    """
+    error_rad = ops.stop_gradient(azimuth_rad) - target_rad
+    error_rad = ops.abs(ops.arctan2(ops.sin(error_rad), ops.cos(error_rad)))
+    right = ops.cast(error_rad <= within_rad, "float32")
+    log_odds = logit[:, 0]
+    return ops.mean(ops.softplus(log_odds) - right * log_odds), ops.mean(right)
+
+
 def _divergence(target: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of softmax(logits) under `target` less the target's entropy, [batch, 3]."""
     surprise = -ops.log_softmax(logits, axis=-1)

@@ -12,8 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
-from PIL import Image
 
 from ssv_tf import viewpoint
 from ssv_tf.base.types import Shape, Tensor
@@ -144,14 +142,13 @@ class SelfTraining(keras.Model):
     ) -> Tensor:
         """Soft cross-entropy of the viewpoint code, and of the confidence."""
         viewpoint_loss = losses.viewpoint_distance(y_pred, x["magnitudes"], x["quadrants"])
-        azimuth = ops.stop_gradient(self.student.angles_rad(y_pred))[:, 0]
-        error_rad = azimuth - x["azimuth_rad"] / self.student.encoding.stretch[0]
-        error_rad = ops.abs(ops.arctan2(ops.sin(error_rad), ops.cos(error_rad)))
-        right = ops.cast(error_rad <= self.within_rad, "float32")
-        logit = y_pred["confidence_logit"][:, 0]
-        confidence_loss = ops.mean(ops.softplus(logit) - right * logit)
+        azimuth_rad = self.student.angles_rad(y_pred)[:, 0]
+        target_rad = x["azimuth_rad"] / self.student.encoding.stretch[0]
+        confidence_loss, share_right = losses.confidence(
+            y_pred["confidence_logit"], azimuth_rad, target_rad, self.within_rad
+        )
         self.means["viewpoint"].update_state(viewpoint_loss)
-        self.means["within"].update_state(ops.mean(right))
+        self.means["within"].update_state(share_right)
         return viewpoint_loss + confidence_loss
 
     @property
@@ -223,19 +220,12 @@ def _changed(
     back[kind < _PLAIN] = 0
     back[(kind >= _PLAIN) & (kind < _PLAIN + _GREY)] = _MID_GREY
     pictures = framing.to_network(cutouts.over(front, back))
-    contrast = rng.uniform(0.6, 1.2, (n, 1, 1, 1))
-    light = rng.normal(0.0, 0.12, (n, 1, 1, 1)) + rng.normal(0.0, 0.06, (n, 1, 1, 3))
+    pictures = cutouts.relit(pictures, 0.12, 0.06, rng)
     noise = np.abs(rng.normal(0.0, 0.05, (n, 1, 1, 1))) * rng.standard_normal(pictures.shape)
-    return np.clip(pictures * contrast + light + noise, -1.0, 1.0).astype(np.float32)
+    return np.clip(pictures + noise, -1.0, 1.0).astype(np.float32)
 
 
 def _resized(squares: np.ndarray, middles: np.ndarray, sizes: np.ndarray, side: int) -> np.ndarray:
     """Square windows of pictures by middle (row, column) and size: uint8 [n, side, side, c]."""
-    cut = np.empty((len(squares), side, side, squares.shape[-1]), np.uint8)
-    limit = squares.shape[1]
-    for i, (square, (row, column), size) in enumerate(zip(squares, middles, sizes, strict=True)):
-        left, top = column - size / 2, row - size / 2
-        box = (max(0.0, left), max(0.0, top), min(limit, left + size), min(limit, top + size))
-        window = Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR, box)
-        cut[i] = np.asarray(window)
-    return cut
+    half = sizes[:, None] / 2
+    return cutouts.windows(squares, np.concatenate([middles - half, middles + half], axis=1), side)

@@ -30,7 +30,7 @@ IN_MEMORY = "pictures in memory"
 RESOLUTIONS = (32, 64, 128)
 
 STEPS_AN_EPOCH = 100
-HELD_OUT, HELD_OUT_SHARE = 500, 0.1
+_HELD_OUT, _HELD_OUT_SHARE = 500, 0.1
 _WARM_UP_SHARE = 0.05
 _WEIGHT_DECAY = 1e-4
 _UNFINISHED = ".unfinished"
@@ -187,9 +187,15 @@ def _split(images: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures to learn on, and some to compare on."""
     if len(images) < 2:
         raise UserError("one picture is too few to learn on")
-    held_out = max(1, min(HELD_OUT, int(len(images) * HELD_OUT_SHARE)))
-    order = np.random.default_rng(seed).permutation(len(images))
-    return images[np.sort(order[held_out:])], images[np.sort(order[:held_out])]
+    train, held_out = split(len(images), seed)
+    return images[train], images[held_out]
+
+
+def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pictures to learn on, and of those to compare on, both sorted."""
+    held_out = max(1, min(_HELD_OUT, int(count * _HELD_OUT_SHARE)))
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _train(
@@ -308,13 +314,22 @@ def _distance(student: "StudentNetwork", teacher: "AnalysisNetwork", images: np.
     from ssv_tf.models import inference
 
     student_deg = inference.decode(inference.predict(student, images)).degrees
-    factor = student.resolution // teacher.resolution
-    side = teacher.resolution
-    blocks = images.reshape(len(images), side, factor, side, factor, 3)
-    small = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    small = shrunk(images, teacher.resolution)
     teacher_deg = inference.decode(inference.predict(teacher, small)).degrees
-    error_deg = np.abs(viewpoint.wrap_deg(student_deg - teacher_deg))
-    distance: dict = {"pictures": len(images)}
+    return distances(student_deg, teacher_deg)
+
+
+def shrunk(images: np.ndarray, side: int) -> np.ndarray:
+    """Means of blocks of pixels: uint8 [n, k side, k side, 3] -> [n, side, side, 3]."""
+    factor = images.shape[1] // side
+    blocks = images.reshape(len(images), side, factor, side, factor, 3)
+    return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+
+
+def distances(student_deg: np.ndarray, target_deg: np.ndarray) -> dict:
+    """How far answers [n, 3] lie from their targets: what `distill.json` keeps."""
+    error_deg = np.abs(viewpoint.wrap_deg(student_deg - target_deg))
+    distance: dict = {"pictures": len(error_deg)}
     for i, name in enumerate(viewpoint.ANGLES):
         distance[name] = {
             "median_deg": float(np.median(error_deg[:, i])),

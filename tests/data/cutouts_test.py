@@ -55,3 +55,11 @@ def test_over_shows_what_is_behind_the_transparent_part_alone():
     layers[0, 0] = (10, 20, 30, 255)
     shown = cutouts.over(layers, np.full((1, 2, 2, 3), 77, np.uint8))
     assert (shown[0, 0] == (10, 20, 30)).all() and (shown[0, 1] == 77).all()
+
+
+def test_windows_are_cut_to_the_picture_and_stretched():
+    picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(3, axis=3)
+    inside = cutouts.windows(picture, np.array([[2.0, 4.0, 6.0, 8.0]]), 4)
+    np.testing.assert_array_equal(inside[0], picture[0, 2:6, 4:8])
+    beyond = cutouts.windows(picture, np.array([[-5.0, -5.0, 20.0, 20.0]]), 8)
+    np.testing.assert_array_equal(beyond, picture)

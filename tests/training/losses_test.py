@@ -279,3 +279,13 @@ def test_a_pseudo_label_counts_where_it_is_confident_and_only_its_best_quadrant(
         losses.quadrant_by_pseudo_label(prediction, tf.constant(told), 0.6), expected, rtol=1e-5
     )
     assert float(losses.quadrant_by_pseudo_label(prediction, tf.constant(told), 0.7)) == 0.0
+
+
+def test_a_confidence_is_asked_whether_the_azimuth_is_near_on_the_circle():
+    azimuth, target = np.radians([[179.0, 10.0, 80.0], [-179.0, 50.0, 440.0]]).astype("f4")
+    logit = np.array([[2.0], [-1.0], [0.5]], "f4")
+    loss, right = losses.confidence(logit, azimuth, target, float(np.radians(30)))
+    probability = 1 / (1 + np.exp(-logit[:, 0]))
+    expected = -np.log([probability[0], 1 - probability[1], probability[2]]).mean()
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(right) == pytest.approx(2 / 3)

@@ -106,6 +106,6 @@ def test_a_student_learns_pseudo_labels():
     model.build()
     model.compile(optimizer=keras.optimizers.AdamW(2e-3))
     feed = self_training.batches(layers, labels, layers[:4, ..., :3], 32, 16, False, 0)
-    history = model.fit(feed, epochs=3, steps_per_epoch=15, shuffle=False, verbose=0).history
+    history = model.fit(feed, epochs=9, steps_per_epoch=15, shuffle=False, verbose=0).history
     assert history["viewpoint"][-1] < 0.5 * history["viewpoint"][0]
-    assert history["within"][-1] > history["within"][0]
+    assert history["within"][-1] > 0.9
