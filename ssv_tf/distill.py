@@ -1,7 +1,8 @@
-"""Makes a student of a run: a run folder of its own, for every other command.
+r"""Makes a student of a run: a run folder of its own, for every other command.
 
   python -m ssv_tf.distill --run=RUN --out=runs/phone
-  python -m ssv_tf.distill --run=RUN --out=runs/mine --backbone=efficientnet_lite0 --data_dir=FOLDER
+  python -m ssv_tf.distill --run=RUN --out=runs/mine --backbone=efficientnet_lite0 \
+      --data_dir=FOLDER --backgrounds=FOLDER --scenes=FOLDER --front_share=0.75
   python -m ssv_tf.calibrate --run=runs/phone --overwrite ...   # also makes it tell how sure it is
   python -m ssv_tf.export --run=runs/phone --out=exported
 
@@ -54,6 +55,14 @@ def define_flags() -> None:
         "backgrounds", "", "Folder of any pictures to put behind objects cut out on black; empty: "
         f"the collection's own. For --backbone={EFFICIENTNET}.",
     )  # fmt: skip
+    flags.DEFINE_string(
+        "scenes", "", "Folder of more unlabelled photos of such objects, in their surroundings, "
+        f"which the student goes on with. For --backbone={EFFICIENTNET}.",
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "front_share", None, "Share of --scenes that show the front half of the object; "
+        f"{imagenet_student.Settings.front_share}.", lower_bound=0.2, upper_bound=0.8,
+    )  # fmt: skip
     flags.DEFINE_float(
         "width", None, f"Times MobileNetV3-small's channels; {default.width}.", lower_bound=0.1,
         upper_bound=4.0,
@@ -91,6 +100,7 @@ def main(argv: Sequence[str]) -> None:
         out,
         backbone=values.backbone,
         backgrounds=values.backgrounds,
+        scenes=values.scenes,
         overwrite=values.overwrite,
         quiet=values.quiet,
         **_settings(values),
@@ -102,12 +112,13 @@ def main(argv: Sequence[str]) -> None:
 def _settings(values: Any) -> dict[str, Any]:
     """What was asked for, or has a flag's default; FlagError for what the network has not."""
     from_imagenet = values.backbone == EFFICIENTNET
-    if values.backgrounds and not from_imagenet:
-        raise FlagError(f"--backgrounds is for --backbone={EFFICIENTNET}")
+    for name in ("backgrounds", "scenes"):
+        if values[name].value and not from_imagenet:
+            raise FlagError(f"--{name} is for --backbone={EFFICIENTNET}")
     kind = imagenet_student.Settings if from_imagenet else student_run.Settings
     names = {field.name for field in dataclasses.fields(kind)}
     asked: dict[str, Any] = {"resolution": int(values.resolution)}
-    for name in ("steps", "batch_size", "seed", "width", "drawn_share"):
+    for name in ("steps", "batch_size", "seed", "width", "drawn_share", "front_share"):
         value = values[name].value
         if value is None:
             continue

@@ -23,8 +23,8 @@ author azimuth backbone backgrounds batch beam_options calibrate_on calls concur
 deadline_s draw_dir drawn_share formats frames gaze grpc host input json licence light limits
 markdown min_confidence mirror_average model model_name model_version name objects out overwrite
 parity_pictures preset protocol protocol_config quiet recipe report report_pictures representative
-rest retries retry_skipped rounds run runner samples score serving_name serving_version shards size
-split threads tls width workers
+rest retries retry_skipped rounds run runner samples scenes score serving_name serving_version
+shards size split threads tls width workers
 """
 TOOLS = """
 bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile

@@ -19,6 +19,7 @@ class Request:
 
     backbone: str
     backgrounds: str = ""
+    scenes: str = ""
     overwrite: bool = False
     quiet: bool = False
 
@@ -35,16 +36,18 @@ def distill(
     if request.backbone not in BACKBONES:
         raise ValueError(f"backbone is one of {', '.join(BACKBONES)}, not {request.backbone!r}")
     from_imagenet = request.backbone == EFFICIENTNET
-    if request.backgrounds and not from_imagenet:
-        raise ValueError(f"backgrounds are for backbone={EFFICIENTNET!r}")
+    for name in ("backgrounds", "scenes"):
+        if getattr(request, name) and not from_imagenet:
+            raise ValueError(f"{name} are for backbone={EFFICIENTNET!r}")
     source, in_memory = split(pictures)
     if from_imagenet:
         if in_memory is not None:
             raise ValueError(f"backbone={EFFICIENTNET!r} reads a folder of pictures")
         chosen = imagenet_student.Settings(**known(settings, imagenet_student.Settings))
         imagenet_student.distill(
-            run, out, chosen, source, request.backgrounds, request.overwrite, request.quiet
-        )
+            run, out, chosen, source, request.backgrounds, request.scenes, request.overwrite,
+            request.quiet,
+        )  # fmt: skip
         return
     phone = student_run.Settings(**known(settings, student_run.Settings))
     images = None if in_memory is None else reader.at(phone.resolution).squares(in_memory)

@@ -356,6 +356,7 @@ class ViewpointModel:
         *,
         backbone: str = "mobilenet_v3_small",
         backgrounds: str | os.PathLike = "",
+        scenes: str | os.PathLike = "",
         overwrite: bool = False,
         quiet: bool = False,
         **settings: Any,
@@ -375,6 +376,9 @@ class ViewpointModel:
             pictures are a folder.
           backgrounds: a folder of any pictures to put behind objects that are cut out on black;
             for "efficientnet_lite0".
+          scenes: a folder of more unlabelled photos of such objects, in their surroundings, which
+            an "efficientnet_lite0" student goes on with; `front_share` says how many of them show
+            the front (`training.scenes`).
           overwrite: remove what the folder holds first. Else an interrupted call goes on, and
             one that is finished is an error.
           quiet: no progress bar.
@@ -391,7 +395,9 @@ class ViewpointModel:
         from ssv_tf.api import distilling
 
         target = Path(out or f"runs/{self.name}_student")
-        request = distilling.Request(backbone, os.fspath(backgrounds), overwrite, quiet)
+        request = distilling.Request(
+            backbone, os.fspath(backgrounds), os.fspath(scenes), overwrite, quiet
+        )
         distilling.distill(self._current_run(), target, pictures, request, settings, self._reader)
         return ViewpointModel(run_folder.load(target))
 

@@ -1,11 +1,13 @@
 """Trains a student that starts from ImageNet features, and writes its run folder.
 
     V's pseudo-labels -> which end is seen (full circle) -> student on changed backgrounds
+    -> the same with photos in surroundings, which it labels itself (if there are any)
 
 No label is read. What an interrupted call of the same settings left is gone on with.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import cutouts, folder, read_policy, sources
 from ssv_tf.data.reading import BadPicture
 from ssv_tf.evaluation import calibration, confidence
-from ssv_tf.training import ends, run_folder, self_training, student_run
+from ssv_tf.training import ends, run_folder, scenes, self_training, student_run
 from ssv_tf.training.student_run import Source
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Settings:
       rate: AdamW's highest learning rate.
       seed: of everything random.
       end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
+      scene_learning: how the student goes on with photos in surroundings.
+      front_share: share of these photos that show the front half of the object, 0.2 to 0.8.
     """
 
     resolution: int = 64
@@ -46,6 +50,8 @@ class Settings:
     rate: float = 1e-3
     seed: int = 0
     end_learning: ends.Settings = dataclasses.field(default_factory=ends.Settings)
+    scene_learning: scenes.Settings = dataclasses.field(default_factory=scenes.Settings)
+    front_share: float = 0.5
 
 
 def distill(
@@ -54,6 +60,7 @@ def distill(
     settings: Settings,
     source: Source,
     backgrounds: str = "",
+    scenes_dir: str = "",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> dict:
@@ -65,6 +72,8 @@ def distill(
       settings: how.
       source: a folder of unlabelled pictures, such as the teacher was trained on.
       backgrounds: folder of any pictures to put behind cut-outs; empty: the collection's own.
+      scenes_dir: folder of more unlabelled photos of such objects, in their surroundings, which
+        the student goes on with (`training.scenes`); empty: none.
       overwrite: remove what `out` holds first.
       quiet: no progress.
 
@@ -82,24 +91,25 @@ def distill(
     }
     student_run.check_folder(out, made_with, overwrite)
     behind = _backgrounds(backgrounds, 2 * settings.resolution) if backgrounds else None
+    in_scenes = _load_scenes(scenes_dir, 2 * settings.resolution) if scenes_dir else None
     pictures = _load(run, settings, source)
     if behind is None:
         behind = np.ascontiguousarray(pictures.layers[:_MOST_BEHIND, ..., :3])
+    mirror = run.options.pictures.mirror_data
     teacher = run.analysis()
-    labels = self_training.pseudo_labels(
-        teacher, pictures.squares, run.options.pictures.mirror_data
-    )
+    labels = self_training.pseudo_labels(teacher, pictures.squares, mirror)
     try:
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
         labels = _with_ends(run, labels, pictures.layers, behind, settings, unfinished_dir, quiet)
         train, held_out = student_run.split(len(pictures.layers), settings.seed)
-        student = _fit(
-            run, teacher, settings, pictures.layers, labels, train, behind, unfinished_dir, quiet
-        )
+        student = _student(teacher, settings)
+        limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
+        fit = _Fit(student, settings, behind, mirror, confidence.within_deg(limited), quiet)
+        _train(fit, pictures.layers[train], labels[train], in_scenes, unfinished_dir)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     record = made_with | {
-        "pictures": len(train),
+        "pictures": len(train) + (0 if in_scenes is None else len(in_scenes)),
         "parameters": student.count_params(),
         "teacher_distance": _distance(student, labels, pictures.layers, held_out),
     }
@@ -117,6 +127,8 @@ def _check(run: run_folder.Run, settings: Settings, source: Source) -> Source:
         raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
     if run.student:
         raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
+    if not 0.2 <= settings.front_share <= 0.8:
+        raise SettingError(f"`front_share={settings.front_share}` is not within 0.2 to 0.8")
     if source.data_dir:
         return source
     asked = run.options.pictures
@@ -139,31 +151,49 @@ class _Pictures:
 def _load(run: run_folder.Run, settings: Settings, source: Source) -> _Pictures:
     """Reads every picture once, for teacher and student; names and counts what cannot be read."""
     framing = run.options.framing
-    data_dir = source.data_dir
     asked = run.options.pictures
-    table = asked.labels if data_dir == asked.data else ""
+    table = asked.labels if source.data_dir == asked.data else ""
+
+    def read(path: Path) -> tuple[np.ndarray, ...]:
+        return framing.read(path), cutouts.layer(path, 2 * settings.resolution)
+
+    return _Pictures(*_read_folder(source, table, read))
+
+
+def _load_scenes(folder_path: str, side: int) -> np.ndarray:
+    """Layers of all photos of a folder, uint8 [n, side, side, 4]; errors as `_read_folder`."""
+    return _read_folder(Source(folder_path), "", lambda path: (cutouts.layer(path, side),))[0]
+
+
+def _read_folder(
+    source: Source, table: str, read: Callable[[Path], tuple[np.ndarray, ...]]
+) -> list[np.ndarray]:
+    """What `read` makes of each chosen picture, stacked; bad ones are named and counted.
+
+    Raises:
+      UserError: fewer than two usable pictures.
+    """
+    data_dir = source.data_dir
     only = sources.selected_names(data_dir, source.where, table)
     paths, skipped = folder.choose_paths(data_dir, only, source.limit or None)
-    squares: list[np.ndarray] = []
-    layers: list[np.ndarray] = []
+    good: list[tuple[np.ndarray, ...]] = []
 
-    def read(path: Path) -> tuple[np.ndarray, np.ndarray] | BadPicture:
+    def tried(path: Path) -> tuple[np.ndarray, ...] | BadPicture:
         try:
-            return framing.read(path), cutouts.layer(path, 2 * settings.resolution)
+            return read(path)
         except BadPicture as error:
             return error
 
-    results = folder.in_threads(read, paths.values(), None)
+    results = folder.in_threads(tried, paths.values(), None)
     for name, loaded in zip(paths, results, strict=True):
         if isinstance(loaded, BadPicture):
             skipped.append((name, str(loaded)))
         else:
-            squares.append(loaded[0])
-            layers.append(loaded[1])
-    read_policy.report_skipped(skipped, data_dir, len(layers))
-    if len(layers) < 2:
-        raise UserError(f"{data_dir} has {len(layers)} usable pictures; a student needs two")
-    return _Pictures(np.stack(squares), np.stack(layers))
+            good.append(loaded)
+    read_policy.report_skipped(skipped, data_dir, len(good))
+    if len(good) < 2:
+        raise UserError(f"{data_dir} has {len(good)} usable pictures; a student needs two")
+    return [np.stack(arrays) for arrays in zip(*good, strict=True)]
 
 
 def _backgrounds(folder_path: str, side: int) -> np.ndarray:
@@ -204,17 +234,7 @@ def _with_ends(
     return labels.with_front(front)
 
 
-def _fit(
-    run: run_folder.Run,
-    teacher: "AnalysisNetwork",
-    settings: Settings,
-    layers: np.ndarray,
-    labels: self_training.PseudoLabels,
-    train: np.ndarray,
-    behind: np.ndarray,
-    unfinished_dir: Path,
-    quiet: bool,
-) -> "StudentNetwork":
+def _student(teacher: "AnalysisNetwork", settings: Settings) -> "StudentNetwork":
     import keras
 
     from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
@@ -228,27 +248,113 @@ def _fit(
         stretch=teacher.encoding.stretch,
     )
     student.build()
-    ends.freeze_first_blocks(student.backbone)
-    limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
-    model = self_training.SelfTraining(student, confidence.within_deg(limited))
-    model.build()
-    model.compile(optimizer=student_run.optimizer(settings.steps, settings.rate))
-    done = student_run.epochs_done(unfinished_dir) * student_run.STEPS_AN_EPOCH
-    train_labels = self_training.PseudoLabels(labels.magnitudes[train], labels.quadrants[train])
-    feed = self_training.batches(
-        layers[train], train_labels, behind, settings.resolution, settings.batch_size,
-        run.options.pictures.mirror_data, settings.seed, done,
-    )  # fmt: skip
-    model.fit(
-        feed,
-        epochs=-(-settings.steps // student_run.STEPS_AN_EPOCH),
-        steps_per_epoch=min(student_run.STEPS_AN_EPOCH, settings.steps),
-        shuffle=False,
-        verbose=0 if quiet else 2,
-        callbacks=[keras.callbacks.BackupAndRestore(str(unfinished_dir), delete_checkpoint=False)],
-    )
-    student.backbone.trainable = True
     return student
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """What all stages of a student's training share.
+
+    Attributes:
+      student: StudentNetwork.
+      mirror: half of the pictures are mirrored.
+      within_deg: an azimuth as near to its pseudo-label counts as right, for the confidence.
+    """
+
+    student: Any
+    settings: Settings
+    behind: np.ndarray
+    mirror: bool
+    within_deg: float
+    quiet: bool
+
+    def batches(
+        self,
+        layers: np.ndarray,
+        labels: self_training.PseudoLabels,
+        step: int,
+        share: float = 1.0,
+        odds: np.ndarray | None = None,
+    ) -> Iterator:
+        """Endless batches from `step` on, of a share of the batch size."""
+        settings = self.settings
+        size = max(1, round(share * settings.batch_size))
+        return self_training.batches(
+            layers, labels, self.behind, settings.resolution, size, self.mirror, settings.seed,
+            step, odds,
+        )  # fmt: skip
+
+    def __call__(
+        self, feed: Callable[[int], Iterator], steps: int, rate: float, backup_dir: Path
+    ) -> None:
+        """Trains for `steps`, or goes on where `backup_dir` left; `feed` takes the first step."""
+        model = self_training.SelfTraining(self.student, self.within_deg)
+        model.build()
+        model.compile(optimizer=student_run.optimizer(steps, rate))
+        done = student_run.epochs_done(backup_dir) * student_run.STEPS_AN_EPOCH
+        generators = (self.student.dropout.seed_generator,)
+        model.fit(
+            feed(done),
+            epochs=-(-steps // student_run.STEPS_AN_EPOCH),
+            steps_per_epoch=min(student_run.STEPS_AN_EPOCH, steps),
+            shuffle=False,
+            verbose=0 if self.quiet else 2,
+            callbacks=student_run.callbacks(backup_dir, generators, self.settings.seed),
+        )
+
+
+def _train(
+    fit: _Fit,
+    layers: np.ndarray,
+    labels: self_training.PseudoLabels,
+    in_scenes: np.ndarray | None,
+    unfinished_dir: Path,
+) -> None:
+    """All stages; one that is finished already only gives back its weights."""
+    settings = fit.settings
+    ends.freeze_first_blocks(fit.student.backbone)
+    fit(
+        lambda step: fit.batches(layers, labels, step), settings.steps, settings.rate,
+        unfinished_dir,
+    )  # fmt: skip
+    if in_scenes is not None:
+        for number in range(settings.scene_learning.rounds):
+            try:
+                _go_on(fit, layers, labels, in_scenes, number, unfinished_dir)
+            except ValueError as error:
+                print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
+                break
+    fit.student.backbone.trainable = True
+
+
+def _go_on(
+    fit: _Fit,
+    layers: np.ndarray,
+    labels: self_training.PseudoLabels,
+    in_scenes: np.ndarray,
+    number: int,
+    unfinished_dir: Path,
+) -> None:
+    """A round with photos in surroundings; ValueError where they show no two ends."""
+    settings, how = fit.settings, fit.settings.scene_learning
+    squares = _on_grey(in_scenes, settings.resolution)
+    answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
+    odds, settled = scenes.sure_ends(answers, settings.front_share, number)
+
+    def feed(step: int) -> Iterator:
+        step += settings.steps + number * how.steps
+        return scenes.joined(
+            fit.batches(layers, labels, step, 0.5),
+            fit.batches(in_scenes, settled, step, 0.5, odds),
+        )
+
+    fit(feed, how.steps, how.rate, unfinished_dir / f"scenes-{number + 1}")
+
+
+def _on_grey(layers: np.ndarray, resolution: int) -> np.ndarray:
+    """Layers as the student's framing shows them: uint8 [n, R, R, 3]."""
+    grey = np.full_like(layers[..., :3], 128)
+    return student_run.shrunk(cutouts.over(layers, grey), resolution)
 
 
 def _distance(
@@ -257,9 +363,7 @@ def _distance(
     """How far the student answers from its pseudo-labels on pictures it did not learn from."""
     from ssv_tf.models import inference
 
-    held_out_layers = layers[held_out]
-    grey = np.full_like(held_out_layers[..., :3], 128)
-    squares = student_run.shrunk(cutouts.over(held_out_layers, grey), student.resolution)
+    squares = _on_grey(layers[held_out], student.resolution)
     student_deg = inference.decode(inference.predict(student, squares)).degrees
     target_deg = labels.angles_deg(student.encoding)[held_out]
     return student_run.distances(student_deg, target_deg)

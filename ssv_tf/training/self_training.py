@@ -41,6 +41,10 @@ class PseudoLabels:
     magnitudes: np.ndarray
     quadrants: np.ndarray
 
+    def __getitem__(self, index: np.ndarray) -> "PseudoLabels":
+        """Some of the pictures."""
+        return PseudoLabels(self.magnitudes[index], self.quadrants[index])
+
     @property
     def slant_deg(self) -> np.ndarray:
         """Azimuth's angle from the mirror plane, 0 (end-on) to 90 (side-on), [n]."""
@@ -165,6 +169,7 @@ def batches(
     mirror: bool,
     seed: int,
     step: int = 0,
+    odds: np.ndarray | None = None,
 ) -> Iterator[tuple[dict[str, np.ndarray]]]:
     """Endless batches of changed pictures with their pseudo-labels.
 
@@ -176,6 +181,7 @@ def batches(
       batch_size: pictures a step.
       mirror: half of the pictures are mirrored.
       seed, step: every batch is a function of the two; `step` is the first one's number.
+      odds: of each picture to be drawn, [n], summing to 1; None: all alike.
 
     Yields:
       ({"pictures" [b, r, r, 3] in [-1, 1], "magnitudes", "quadrants", "azimuth_rad"},).
@@ -184,7 +190,10 @@ def batches(
     azimuths = labels.azimuth_rad(), flipped.azimuth_rad()
     while True:
         rng = np.random.default_rng((seed, step))
-        indices = rng.integers(0, len(layers), batch_size)
+        if odds is None:
+            indices = rng.integers(0, len(layers), batch_size)
+        else:
+            indices = rng.choice(len(layers), batch_size, p=odds)
         turned = (rng.random(batch_size) < 0.5) if mirror else np.zeros(batch_size, bool)
         pictures = _changed(layers[indices], behind, resolution, rng)
         pictures[turned] = pictures[turned, :, ::-1]

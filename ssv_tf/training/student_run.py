@@ -6,8 +6,9 @@ No label is read. What an interrupted call of the same settings left is gone on 
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ssv_tf.models.analysis import AnalysisNetwork
     from ssv_tf.models.student import StudentNetwork
     from ssv_tf.models.synthesis import SynthesisNetwork
-    from ssv_tf.training.distillation import Distiller
 
 RECORD = "distill.json"
 IN_MEMORY = "pictures in memory"
@@ -255,18 +255,20 @@ def _train(
             shuffle=False,
             steps_per_epoch=min(STEPS_AN_EPOCH, settings.steps),
             verbose=0 if quiet else 2,
-            callbacks=_callbacks(unfinished_dir, distiller, settings.seed),
+            callbacks=callbacks(
+                unfinished_dir,
+                (distiller.random, distiller.student.dropout.seed_generator),
+                settings.seed,
+            ),
         )
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     return student
 
 
-def _callbacks(unfinished_dir: Path, distiller: "Distiller", seed: int) -> list:
+def callbacks(unfinished_dir: Path, generators: Sequence[Any], seed: int) -> list:
     """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
     import keras
-
-    generators = distiller.random, distiller.student.dropout.seed_generator
 
     def reseed(epoch: int, logs: dict | None = None) -> None:
         for number, generator in enumerate(generators):

@@ -14,7 +14,7 @@ from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import ends, imagenet_student, run_folder
+from ssv_tf.training import ends, imagenet_student, run_folder, scenes
 from ssv_tf.training.student_run import Source
 
 
@@ -64,6 +64,56 @@ def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, cap
         imagenet_student.distill(student, tmp_path / "other", settings, Source(str(pictures)))
 
 
+@pytest.mark.slow
+def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_end(
+    run, pictures, tmp_path, monkeypatch, eager
+):
+    monkeypatch.setattr(scenes, "_FEWEST", 1)
+    monkeypatch.setattr(scenes, "_SLANT_EDGES_DEG", ())
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(10):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(photos / f"{i}.png")
+    settings = imagenet_student.Settings(
+        steps=1,
+        batch_size=4,
+        end_learning=ends.Settings(rounds=0),
+        scene_learning=scenes.Settings(rounds=2, steps=1),
+    )
+
+    def distilled(out):
+        return imagenet_student.distill(
+            run, out, settings, Source(str(pictures)), scenes_dir=str(photos), quiet=True
+        )
+
+    chosen = scenes.sure_ends
+
+    def broken_off(labels, front_share, number):
+        if number == 1:
+            raise KeyboardInterrupt
+        return chosen(labels, front_share, number)
+
+    monkeypatch.setattr(scenes, "sure_ends", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(tmp_path / "broken")
+    monkeypatch.setattr(scenes, "sure_ends", chosen)
+    assert distilled(tmp_path / "broken")["pictures"] == 21
+    distilled(tmp_path / "whole")
+    broken, whole = (
+        run_folder.load(tmp_path / name).analysis().get_weights() for name in ("broken", "whole")
+    )
+    for one, other in zip(broken, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.95])
+def test_a_share_of_fronts_that_leaves_one_end_out_is_refused(run, pictures, tmp_path, share):
+    settings = imagenet_student.Settings(front_share=share)
+    with pytest.raises(SettingError, match="front_share"):
+        imagenet_student.distill(run, tmp_path / "s", settings, Source(str(pictures)))
+
+
 @pytest.mark.parametrize("size", [32, 48])
 def test_other_sizes_are_refused(run, pictures, tmp_path, size):
     with pytest.raises(SettingError, match=f"resolution={size}"):
@@ -82,7 +132,7 @@ def test_what_cannot_be_read_leaves_nothing_behind(run, tmp_path):
 
 
 def test_pictures_are_chosen_by_a_condition_and_the_runs_own_folder_is_the_default(
-    run, pictures, tmp_path, capsys
+    run, pictures, tmp_path, capsys, eager
 ):
     rows = [f"{i}.png,{i % 2}" for i in range(12)]
     (pictures / "labels.csv").write_text("\n".join(["filename,class_id", *rows]) + "\n")
@@ -99,6 +149,7 @@ def test_pictures_are_chosen_by_a_condition_and_the_runs_own_folder_is_the_defau
     [
         ("resnet", {}, "backbone is one of"),
         ("mobilenet_v3_small", {"backgrounds": "photos"}, "backgrounds are for"),
+        ("mobilenet_v3_small", {"scenes": "photos"}, "scenes are for"),
         ("efficientnet_lite0", {"width": 2.0}, "unknown setting width"),
         ("efficientnet_lite0", {"pictures": np.zeros((2, 8, 8, 3), np.uint8)}, "reads a folder"),
     ],
@@ -114,6 +165,8 @@ def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbon
     ("flags", "expected"),
     [
         (["--backgrounds=photos"], "--backgrounds is for --backbone=efficientnet_lite0"),
+        (["--scenes=photos"], "--scenes is for --backbone=efficientnet_lite0"),
+        (["--front_share=0.7"], "--front_share is not for"),
         (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
         (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
     ],
