@@ -374,7 +374,7 @@ def test_export_writes_the_calibration_in_memory(model, cars, tmp_path):
 
 
 @pytest.mark.slow
-def test_distill_gives_a_student_that_predicts(model, photos, tmp_path):
+def test_distill_gives_a_student_that_predicts(model, photos, tmp_path, eager):
     settings = {"steps": 3, "batch_size": 4, "resolution": 32, "width": 0.25, "quiet": True}
     student = model.distill(photos, tmp_path / "student", **settings)
     assert student.run.student == "cars" and len(student.predict(photos)) == COUNT
@@ -388,7 +388,7 @@ def test_distill_gives_a_student_that_predicts(model, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_train_takes_a_recipe_by_name_and_returns_a_model(photos, tmp_path, monkeypatch):
+def test_train_takes_a_recipe_by_name_and_returns_a_model(photos, tmp_path, monkeypatch, eager):
     monkeypatch.chdir(tmp_path)
     small = {"batch_size": 8, "analysis_width": 0.03, "synthesis_width": 0.03, "volume_size": 8,
              "quiet": True}  # fmt: skip

@@ -30,3 +30,13 @@ def _no_flags_left_over():
     yield
     for name in set(flags.FLAGS) - kept:
         delattr(flags.FLAGS, name)
+
+
+@pytest.fixture
+def eager():
+    """A few steps cost a fifth of what tracing and compiling them does."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

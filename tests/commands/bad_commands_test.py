@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bad_corpus
 import bad_tables
+import forked
 import pytest
 import tiny
 from bad_tables import ABSENT, READS, ROWS, TABLE
@@ -263,11 +264,16 @@ def trained(corpus, tmp_path_factory):
     return _real("train", *words, "--supervised", f"--labels={table}", "--quiet"), place
 
 
-def _real(command: str, *words) -> subprocess.CompletedProcess:
+def _alone(command: str, *words) -> subprocess.CompletedProcess:
+    """Python as a terminal starts it, with its own encoding of file names and of what it prints."""
     return subprocess.run(
         [sys.executable, "-m", f"ssv_tf.{command}", *map(str, words)],
         capture_output=True, text=True, timeout=800, errors="strict", stdin=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def _real(command: str, *words) -> forked.Done:
+    return forked.run(f"ssv_tf.{command}", *words, timeout=800)
 
 
 @pytest.mark.slow
@@ -313,5 +319,5 @@ def test_predict_with_real_networks_and_a_narrow_terminal(trained, corpus, tmp_p
     _check_named(done.stderr, corpus)
     assert len(json.loads(out.read_text())) >= len(corpus[1]["good"])
     odd = Path(str(tmp_path) + "/caf\udce9.csv")
-    plain = _real("predict", f"--run={trained[1]}", f"--out={odd}", corpus[0] / "whole")
+    plain = _alone("predict", f"--run={trained[1]}", f"--out={odd}", corpus[0] / "whole")
     assert plain.returncode == 0 and "Traceback" not in plain.stderr and odd.is_file()

@@ -4,9 +4,8 @@ import dataclasses
 import io
 import json
 import os
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 import tiny
@@ -111,10 +110,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
     ],
 )
 def test_a_mistake_costs_one_line_and_an_exit_code(words, code, said, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", f"ssv_tf.{words[0]}", *words[1:]],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-    )  # fmt: skip
+    done = forked.run(f"ssv_tf.{words[0]}", *words[1:], cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1

@@ -3,9 +3,8 @@
 import dataclasses
 import io
 import json
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -380,8 +379,7 @@ def run_folder(analysis, tmp_path_factory):
 
 
 def _command(*arguments):
-    line = [sys.executable, "-m", "ssv_tf.export", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=280)
+    return forked.run("ssv_tf.export", *arguments)
 
 
 @pytest.mark.slow

@@ -182,7 +182,9 @@ def losses_of(folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_training_by_command_resume_devices_and_tensorflow(tmp_path, environment, monkeypatch):
+def test_training_by_command_resume_devices_and_tensorflow(
+    tmp_path, environment, monkeypatch, eager
+):
     pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     np.save(tmp_path / "pictures.npy", pictures)
     environment = environment | {"SSV_TF_CACHE": str(tmp_path / "cache")}

@@ -68,7 +68,9 @@ def test_networks_and_averages_are_the_other_runs(written_run):
     assert rest and all(np.array_equal(before[k], state[k]) for k in rest)
 
 
-def test_training_starts_there_and_a_resumed_run_does_not_go_back(written_run, tmp_path, capsys):
+def test_training_starts_there_and_a_resumed_run_does_not_go_back(
+    written_run, tmp_path, capsys, eager
+):
     frozen = {"analysis_rate": 1e-8, "synthesis_rate": 1e-8}
     options = TINY.replace(init_from=str(written_run), run_dir=str(tmp_path / "second"), **frozen)
     assert loop.train(options, quiet=True) == 0
@@ -142,7 +144,7 @@ def test_a_start_that_cannot_be_leaves_no_folder(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_resumed_run_does_not_need_its_start(written_run, tmp_path):
+def test_a_resumed_run_does_not_need_its_start(written_run, tmp_path, eager):
     first = shutil.copytree(written_run, tmp_path / "first")
     options = TINY.replace(init_from=str(first), run_dir=str(tmp_path / "second"))
     assert loop.train(options, quiet=True) == 0

@@ -166,16 +166,6 @@ def test_confidence_does_not_steer_the_viewpoint():
 # --- The command -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def eager():
-    """Three steps cost less than tracing a graph of fifty layers."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.fixture(scope="module")
 def teacher_run(tmp_path_factory):
     """A run of untrained networks on a few of the embedded cars."""
@@ -238,7 +228,7 @@ def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch, eager):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        student_run, "_callbacks", lambda *args, old=student_run._callbacks: [Stop(), *old(*args)]
+        student_run, "callbacks", lambda *args, old=student_run.callbacks: [Stop(), *old(*args)]
     )
     with pytest.raises(KeyboardInterrupt):
         student_run.distill(run, out, settings, quiet=True)

@@ -60,7 +60,7 @@ def weights_of(folder):
     return [np.asarray(w) for m in (run.analysis(), run.synthesis()) for w in m.get_weights()]
 
 
-def test_run_folder_holds_all_it_promises(tmp_path):
+def test_run_folder_holds_all_it_promises(tmp_path, eager):
     folder = tmp_path / "run"
     assert loop.train(tiny(folder), quiet=True) == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -98,7 +98,7 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypat
     assert "stability" in json.loads(signals[0].read_text())
 
 
-def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch):
+def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch, eager):
     scored = []
     predict = loop.inference.predict
 
@@ -184,7 +184,7 @@ def test_every_choice_trains(tmp_path, changes):
     assert np.mean(moved) > 0.9
 
 
-def test_micro_batches_average_to_the_whole_batchs_gradient():
+def test_micro_batches_average_to_the_whole_batchs_gradient(eager):
     real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
     norms = []
     for accumulate in (1, 2):
@@ -195,7 +195,7 @@ def test_micro_batches_average_to_the_whole_batchs_gradient():
     np.testing.assert_allclose(norms[0], norms[1], rtol=2e-3)
 
 
-def test_each_half_moves_its_own_network_only():
+def test_each_half_moves_its_own_network_only(eager):
     trainer = step.Trainer(TINY, step.make_strategy())
     real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
     nets = {"analysis": trainer.analysis, "synthesis": trainer.synthesis}
@@ -228,7 +228,9 @@ def test_average_follows_its_recursion(monkeypatch):
         np.testing.assert_allclose(weight.numpy(), expected, atol=1e-5)
 
 
-def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(
+    tmp_path, monkeypatch, eager
+):
     folder = tmp_path / "run"
     loop.train(tiny(folder, steps=2), quiet=True)
     before = weights_of(folder)
@@ -263,7 +265,7 @@ def test_foreign_folder_is_never_removed(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, eager):
     folder = tmp_path / "run"
     loop.train(tiny(folder), quiet=True)
     newest = folder / "checkpoints" / "step-4.npz"
