@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.reading import read_picture
 
+_LARGEST = 1e9  # pixels
 _FARTHEST = 2.0  # polygons reach so many times the picture's sides beyond it, at most
 
 
@@ -93,7 +93,7 @@ def of_polygons(polygons: list, width: int, height: int) -> np.ndarray:
 
 def _outline(polygon: Any, width: int, height: int) -> list[float]:
     is_list = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-    if not is_list or not all(_is_finite(value) for value in polygon):
+    if not is_list or not all(_is_coordinate(value) for value in polygon):
         raise ValueError("its mask holds no polygon of three points or more")
     points = np.array(polygon, float).reshape(-1, 2) / (width, height)
     if np.abs(points - 0.5).max() > 0.5 + _FARTHEST:  # its cost grows with the way around
@@ -101,8 +101,8 @@ def _outline(polygon: Any, width: int, height: int) -> list[float]:
     return [float(value) for value in polygon]
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < math.inf
+def _is_coordinate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < _LARGEST
 
 
 def _of_runs(runs: dict, width: int, height: int) -> np.ndarray:
@@ -121,6 +121,9 @@ def _of_runs(runs: dict, width: int, height: int) -> np.ndarray:
             packed = mask.frPyObjects({"counts": counts, "size": size}, height, width)
         else:
             packed = {"counts": str(counts).encode("ascii"), "size": size}
-        return 255 * mask.decode(packed)
+        decoded = mask.decode(packed)
+        if not isinstance(counts, list) and mask.encode(decoded) != packed:
+            raise ValueError  # they end before the picture does, and the rest is arbitrary
+        return 255 * decoded
     except (ValueError, TypeError, AttributeError, OverflowError, MemoryError):
         raise ValueError("its mask's run lengths cannot be read") from None
