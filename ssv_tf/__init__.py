@@ -6,6 +6,7 @@
     views = model.predict(["a.jpg", "photos/"])    # files, folders, globs, PIL images, arrays
     views.azimuth_deg, views.confidence            # NumPy, one number a picture
 
+    crops = ssv_tf.crop("photos", "my_photos", "instances.json")   # cuts out what boxes show
     run = ssv_tf.train("my_photos", steps=8000)    # reads no label
 
 Importing the package imports neither TensorFlow nor Keras; what needs them brings them.

@@ -199,7 +199,8 @@ def test_polygons_and_run_lengths_of_coco(photos, tmp_path):
     [3, "text", {}, {"counts": [5], "size": [HEIGHT, WIDTH]}, {"counts": "\x01\xff", "size": 3},
      {"counts": "zzzz", "size": [HEIGHT, WIDTH]}, {"counts": [-1, 8001], "size": [HEIGHT, WIDTH]},
      {"counts": None, "size": [HEIGHT, WIDTH]}, {"counts": "é", "size": [HEIGHT, WIDTH]},
-     [[1, 2, 3]], [["a"] * 6], [[float("nan")] * 6], [[10**400] * 6], [[0, 0, 1e12, 0, 5, 5]], [{}], [[]],
+     [[1, 2, 3]], [["a"] * 6], [[float("nan")] * 6], [[10**400] * 6],
+     [[0, 0, 1e12, 0, 5, 5]], [{}], [[]],
      {"counts": [10**30], "size": [HEIGHT, WIDTH]}],
 )  # fmt: skip
 def test_a_mask_that_is_none_says_so(wild):
