@@ -77,10 +77,10 @@ def _report(done: cropping.Crops, seconds: float) -> None:
             f"{files.one_line(done.earlier[0])}",
             file=sys.stderr,
         )
-    rate = done.written / max(seconds, 1e-9)
+    rate = f" ({done.written / max(seconds, 1e-9):.0f} crops/s)" if done.written else ""
     print(
-        f"{done.folder}: {len(done.names)} crops, {done.written} written in {seconds:.1f} s "
-        f"({rate:.0f} crops/s), {len(done.left_out)} left out ({cropping.LEFT_OUT_TABLE})"
+        f"{done.folder}: {len(done.names)} crops, {done.written} written in {seconds:.1f} s{rate}, "
+        f"{len(done.left_out)} left out ({cropping.LEFT_OUT_TABLE})"
         + (f", angles in {cropping.LABELS_TABLE}" if done.labels else "")
     )
 

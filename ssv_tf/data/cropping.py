@@ -23,6 +23,7 @@ from ssv_tf.data.boxes.choosing import Rules
 from ssv_tf.data.framing import Framing
 
 CROPS_TABLE, LABELS_TABLE, LEFT_OUT_TABLE = "crops.csv", "labels.csv", "left_out.csv"
+_LONGEST_STEM = 200  # bytes; a file's name has at most 255
 _EDGES = ("left", "top", "right", "bottom")
 
 
@@ -197,13 +198,18 @@ def planned(
 
 def _stem(name: str, count: int, taken: set[str]) -> str:
     """What the names of a picture's crops begin with; no two crops share a name."""
-    stem = PurePosixPath(name).with_suffix("").as_posix()
+    stem = _shortened(PurePosixPath(name).with_suffix(""))
     if any(f"{stem}-{i + 1}" in taken for i in range(count)):
-        stem = name
+        stem = _shortened(PurePosixPath(name))
     while any(f"{stem}-{i + 1}" in taken for i in range(count)):
         stem += "_"
     taken.update(f"{stem}-{i + 1}" for i in range(count))
     return stem
+
+
+def _shortened(path: PurePosixPath) -> str:
+    last = os.fsdecode(os.fsencode(path.name)[:_LONGEST_STEM])
+    return path.with_name(files.printable(last)).as_posix()
 
 
 class _Book:
@@ -247,7 +253,8 @@ class _Book:
         )  # fmt: skip
         if not names:
             said = ", ".join(f"{count} {reason}" for reason, count in crops.counts().items())
-            raise UserError(f"not one crop: {said} ({target / LEFT_OUT_TABLE})")
+            hint = "; `keep_truncated` keeps what the border cuts off" * ("border" in said)
+            raise UserError(f"not one crop: {said} ({target / LEFT_OUT_TABLE}){hint}")
         return crops
 
 

@@ -21,6 +21,7 @@ from ssv_tf.data.framing import Framing
 
 KEEP, BLACK, MEAN = "keep", "black", "mean"
 _STAMP = "ssv_tf.crop"  # in each crop: what it was made from
+_COMPRESSION = 3  # of 9; a photo takes a twentieth more than with the usual 6, in half the time
 _HEAD_BYTES = 512  # of a crop, with its stamp
 
 
@@ -198,6 +199,8 @@ def is_there(target: Path, stamp: str) -> bool:
             head = stream.read(_HEAD_BYTES)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
     if _STAMP.encode() not in head:
         raise UserError(
             f"{target} is no crop that this command wrote; move it, or name a new folder"
@@ -209,7 +212,7 @@ def _png(picture: np.ndarray, stamp: str) -> bytes:
     text = PngImagePlugin.PngInfo()
     text.add_text(_STAMP, stamp)
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", pnginfo=text)
+    Image.fromarray(picture).save(stream, "PNG", pnginfo=text, compress_level=_COMPRESSION)
     return stream.getvalue()
 
 

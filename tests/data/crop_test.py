@@ -3,6 +3,7 @@
 import csv
 import json
 
+import corpus_odd
 import numpy as np
 import pytest
 from in_process import run_command
@@ -10,7 +11,7 @@ from PIL import Image
 
 import ssv_tf
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import crop, labels
+from ssv_tf.data import crop, labels, reading
 from ssv_tf.data.framing import Framing
 
 WIDTH, HEIGHT = 120, 90
@@ -155,12 +156,13 @@ def test_exif_turns_once_and_boxes_are_of_the_upright_picture(tmp_path):
 
 
 def test_names_stay_apart(tmp_path):
-    names = ("a.jpg", "a.png", "a.jpg.png", "b/a.png", "a-1.png")
+    names = ("a.jpg", "a.png", "a.jpg.png", "b/a.png", "a-1.png", f"{'é' * 125}.png")
     for i, name in enumerate(names):
         save(tmp_path / "photos", name, noise(seed=i))
     done = cut(tmp_path / "photos", coco(tmp_path / "b.json", [(n, BOX, {}) for n in names] * 2))
-    assert len(set(done.names)) == len(done.names) == 5 and "b/a-1.png" in done.names
-    assert reasons(done) == ["the same as another box"] * 5
+    assert len(set(done.names)) == len(done.names) == 6 and "b/a-1.png" in done.names
+    assert f"{'é' * 100}-1.png" in done.names
+    assert reasons(done) == ["the same as another box"] * 6
 
 
 # --- Which boxes ---------------------------------------------------------------------------------
@@ -295,6 +297,22 @@ def test_no_file_of_anybody_else_is_replaced(photos, boxes, tmp_path):
         cut(photos, boxes, min_side=9)
 
 
+def test_the_header_and_the_layers_agree_with_the_picture_as_it_is_read():
+    seen = 0
+    for case in (*corpus_odd.modes(), *corpus_odd.turned(), *corpus_odd.metadata()):
+        try:
+            picture = reading.read_picture(case.content)
+        except (reading.BadPicture, TypeError):
+            continue
+        seen += 1
+        layers = reading.read_rgba(case.content)
+        opaque = layers[..., 3] == 255
+        assert reading.upright_size(case.content) == picture.shape[1::-1], case.name
+        assert layers.shape == (*picture.shape[:2], 4), case.name
+        np.testing.assert_array_equal(layers[opaque][:, :3], picture[opaque], case.name)
+    assert seen > 30
+
+
 # --- The command ---------------------------------------------------------------------------------
 
 
@@ -327,6 +345,7 @@ def test_the_command_says_what_it_did_and_names_what_is_broken(photos, tmp_path,
             2,
             "--background=b is neither",
         ),
+        (["{photos}", "{out}", "--boxes={whole}"], 1, "--keep_truncated keeps what the border"),
         (["{photos}", "{out}", "--boxes={boxes}", "--classes=bus"], 1, "not one crop: 3 of anoth"),
         (["{photos}", "{out}", "--boxes={boxes}", "--boxes_kind=voc"], 1, "no XML that can be re"),
         (["{photos}", "{out}"], 1, "not one crop: 3 no transparent pixel"),
@@ -334,7 +353,8 @@ def test_the_command_says_what_it_did_and_names_what_is_broken(photos, tmp_path,
     ],
 )
 def test_a_mistake_is_one_line(photos, boxes, tmp_path, capsys, words, code, said):
-    places = {"photos": photos, "boxes": boxes, "out": tmp_path / "out"}
+    whole = coco(tmp_path / "whole.json", [("0.png", (0, 0, WIDTH, HEIGHT), {})])
+    places = {"photos": photos, "boxes": boxes, "whole": whole, "out": tmp_path / "out"}
     assert run_command(crop, *(word.format(**places) for word in words)) == code
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error and error.count("\n") == 1
