@@ -170,6 +170,9 @@ def test_what_has_no_mask_keeps_its_background(photos, tmp_path):
         Image.fromarray(array).save(tmp_path / "masks" / name)
     with pytest.raises(UserError, match="1 no such picture, 1 its mask is empty"):
         ssv_tf.crop(photos, tmp_path / "other", tmp_path / "masks", quiet=True)
+    (tmp_path / "masks" / "a.png").write_bytes(b"none")
+    with pytest.raises(UserError, match="1 its mask cannot be read"):
+        ssv_tf.crop(photos, tmp_path / "other", tmp_path / "masks", quiet=True)
 
 
 RUNS = [20 * HEIGHT + 20, 30] + [50, 30] * 9 + [40, 40] + [40, 40] * 39 + [30 * HEIGHT + 30]

@@ -39,10 +39,6 @@ class Rules:
         if not 0 <= self.max_overlap <= 1:
             raise SettingError(f"`max_overlap={self.max_overlap}` must lie from 0 to 1")
 
-    def may_keep(self, box: Box) -> bool:
-        """Whether a look at the mask is worth while."""
-        return not box.is_crowd and (not self.classes or box.class_name in self.classes)
-
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
