@@ -26,12 +26,14 @@ RUNTIME = [
     "tqdm>=4.66",
 ]
 
+CROP = ["pycocotools>=2.0.8"]  # polygons and run lengths of COCO masks
 JAX = ["jax>=0.10,<0.11"]
 DATASETS = ["scipy>=1.13"]  # MATLAB files of 300W-LP, AFLW2000-3D and Pascal3D+
 SERVING = ["tensorflow-serving-api>=2.19,<2.22"]
 
 EXTRAS = {
     "test": [
+        *CROP,
         *JAX,
         *DATASETS,
         *SERVING,
@@ -49,6 +51,7 @@ EXTRAS = {
     ],
     # Wants another protobuf than the lock file: a virtual environment of its own.
     "beam": ["apache-beam>=2.77,<3", "google-crc32c>=1.5"],
+    "crop": CROP,
     "datasets": DATASETS,
     "faces": ["mtcnn>=1.0"],
     "jax": JAX,

@@ -6,6 +6,7 @@
     views = model.predict(["a.jpg", "photos/"])    # files, folders, globs, PIL images, arrays
     views.azimuth_deg, views.confidence            # NumPy, one number a picture
 
+    crops = ssv_tf.crop("photos", "my_photos", "instances.json")   # cuts out what boxes show
     run = ssv_tf.train("my_photos", steps=8000)    # reads no label
 
 Importing the package imports neither TensorFlow nor Keras; what needs them brings them.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ssv_tf.api.results import CalibrationResult, Score, Turntable, Views
     from ssv_tf.api.runs import load, presets, recipes, train
     from ssv_tf.base.errors import UserError, ViewpointWarning
+    from ssv_tf.data.cropping import Crops, crop
     from ssv_tf.evaluation.calibration import Calibration
     from ssv_tf.export.formats import Exported
 
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Calibration",
     "CalibrationResult",
+    "Crops",
     "Exported",
     "Score",
     "Turntable",
@@ -36,6 +39,7 @@ __all__ = [
     "ViewpointModel",
     "ViewpointWarning",
     "Views",
+    "crop",
     "load",
     "presets",
     "recipes",
@@ -45,6 +49,7 @@ __all__ = [
 _HOME = {
     "Calibration": "ssv_tf.evaluation.calibration",
     "CalibrationResult": "ssv_tf.api.results",
+    "Crops": "ssv_tf.data.cropping",
     "Exported": "ssv_tf.export.formats",
     "Score": "ssv_tf.api.results",
     "Turntable": "ssv_tf.api.results",
@@ -52,6 +57,7 @@ _HOME = {
     "ViewpointModel": "ssv_tf.api.model",
     "ViewpointWarning": "ssv_tf.base.errors",
     "Views": "ssv_tf.api.results",
+    "crop": "ssv_tf.data.cropping",
     "load": "ssv_tf.api.runs",
     "presets": "ssv_tf.api.runs",
     "recipes": "ssv_tf.api.runs",

@@ -78,7 +78,7 @@ def _check_function(function):
             assert parameter.annotation is not inspect.Parameter.empty, (function, parameter)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "load", "train"])
+@pytest.mark.parametrize("name", [*METHODS, "crop", "load", "train"])
 def test_what_does_the_work_tells_its_errors_and_shows_a_call(name):
     function = getattr(ssv_tf.ViewpointModel, name, None) or getattr(ssv_tf, name)
     text = inspect.getdoc(function)

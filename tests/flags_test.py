@@ -19,12 +19,13 @@ stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt
 viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
-author azimuth backbone backgrounds batch beam_options calibrate_on calls concurrency count data_dir
-deadline_s draw_dir drawn_share formats frames gaze grpc host input json licence light limits
-markdown min_confidence mirror_average model model_name model_version name objects out overwrite
-parity_pictures preset protocol protocol_config quiet recipe report report_pictures representative
-rest retries retry_skipped rounds run runner samples scenes score serving_name serving_version
-shards size split threads tls width workers
+author azimuth backbone background backgrounds batch beam_options boxes boxes_kind calibrate_on
+calls class_names classes concurrency count data_dir deadline_s draw_dir drawn_share formats
+frames gaze grpc host input json keep_truncated licence light limits markdown max_overlap
+min_confidence min_side mirror_average model model_name model_version name objects out overwrite
+parity_pictures preset protocol protocol_config quiet recipe report report_pictures
+representative rest retries retry_skipped rounds run runner samples scenes score serving_name
+serving_version shards size split surroundings threads tls width workers
 """
 TOOLS = """
 bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile
@@ -76,3 +77,5 @@ def test_records_are_framed_as_training_frames_pictures(commands):
     shard, train = commands["ssv_tf.data.shard"], commands["ssv_tf.train"]
     same = "resolution", "crop", "canvas_heights", "padding"
     assert {name: shard[name] for name in same} == {name: train[name] for name in same}
+    crops = commands["ssv_tf.data.crop"]
+    assert all(crops[name] == train[name] for name in ("crop", "canvas_heights"))

@@ -143,8 +143,12 @@ def remove_leftovers(folder: str | os.PathLike, *patterns: str) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: str | os.PathLike) -> Iterator[None]:
+def held(folder: str | os.PathLike, does: str = "trains in") -> Iterator[None]:
     """Makes `folder` and keeps it for this process; the kernel lets go of it however that ends.
+
+    Args:
+      folder: may be missing.
+      does: what a process that holds it does, for a message.
 
     Raises:
       UserError: the folder cannot be made, or another process holds it.
@@ -157,7 +161,7 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EWOULDBLOCK:
             os.close(handle)  # type: ignore[arg-type]
-            raise UserError(f"another process trains in {folder}; wait for it or stop it") from None
+            raise UserError(f"another process {does} {folder}; wait for it or stop it") from None
         if handle is None:
             raise UserError(f"cannot make {folder}: {error.strerror}") from error
         # Some network file systems lock no folders: then nobody is kept out.

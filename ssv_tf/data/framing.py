@@ -99,6 +99,10 @@ class Framing:
 
     def _side(self, picture: np.ndarray) -> float:
         height, width = picture.shape[:2]
+        return self.side(width, height)
+
+    def side(self, width: int, height: int) -> float:
+        """Side of the square that a picture of this size is put into, in its pixels."""
         return float(max(height, width)) if self.crop == "longest" else self.canvas_heights * height
 
     def words(self) -> str:

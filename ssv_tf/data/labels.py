@@ -182,18 +182,31 @@ def _chosen_rows(
     condition = parse_condition(where) if where else None
     needed = ("filename", *((condition.column,) if condition else ()))
     places: dict[str, str] = {}
-    for place, cells in _lines(Path(path), needed, any_of):
+    for place, cells in lines(Path(path), needed, any_of):
         with mistakes.caught():
             row = _row(place, cells, places)
             if condition is None or _holds(condition, row):
                 yield row
 
 
-def _lines(
-    path: Path, needed: tuple[str, ...], any_of: tuple[str, ...]
+def lines(
+    path: Path,
+    needed: tuple[str, ...] = (),
+    any_of: tuple[str, ...] = (),
+    what: str = "labels",
 ) -> Iterator[tuple[str, dict]]:
-    """(place, cell by column) of each line below the header; surplus cells under None."""
-    text = _text(path)
+    """(place, cell by column) of each line below the header; surplus cells under None.
+
+    Args:
+      path: CSV in UTF-8.
+      needed: columns that must be there.
+      any_of: columns one of which must be there, under exactly this name.
+      what: the table is of, for a message.
+
+    Raises:
+      UserError: a table that cannot be read; it names the line.
+    """
+    text = _text(path, what)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
         reader.fieldnames = _header(
@@ -242,11 +255,11 @@ def _row(place: str, cells: dict, places: dict[str, str]) -> _Row:
     return row
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, what: str) -> str:
     try:
         content = files.read_regular(path, MAX_BYTES)
     except files.Unreadable as error:
-        raise UserError(f"cannot read the labels {path}: {error}") from None
+        raise UserError(f"cannot read the {what} {path}: {error}") from None
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise UserError(f"{path} line {line}: a NUL byte; save the table as text in UTF-8")
@@ -287,15 +300,24 @@ def _angles(row: _Row) -> np.ndarray:
 
 
 def _angle(row: _Row, column: str) -> float:
-    cell, largest = row.cells.get(column, "").strip(), _LARGEST_DEG[column]
+    try:
+        return parse_angle(row.cells.get(column, ""), column)
+    except ValueError as error:
+        raise UserError(f"{row.place}: column {error}") from None
+
+
+def parse_angle(cell: str, column: str) -> float:
+    """The angle that a cell of a column holds, in degrees as written; NaN: an empty cell.
+
+    Raises:
+      ValueError: no finite number, or one outside the column's range; names the column.
+    """
+    cell, largest = cell.strip(), _LARGEST_DEG[column]
     if not cell:
         return math.nan
     value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
     if not math.isfinite(value):
-        raise UserError(f"{row.place}: column {column} holds {cell[:80]!r}, no finite number")
+        raise ValueError(f"{column} holds {cell[:80]!r}, no finite number")
     if abs(value) > largest:
-        raise UserError(
-            f"{row.place}: column {column} holds {cell[:80]}, "
-            f"outside {-largest:g} to {largest:g} degrees"
-        )
+        raise ValueError(f"{column} holds {cell[:80]}, outside {-largest:g} to {largest:g} degrees")
     return value

@@ -4,6 +4,7 @@ Memory and time are bounded before anything is decoded: by the file's size, its 
 number of segments, chunks and scans, each of which costs something however few bytes it has.
 """
 
+import contextlib
 import io
 import os
 import threading
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ssv_tf.base import files
 
@@ -74,11 +75,58 @@ def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None)
       BadPicture: with a short reason.
     """
     content = source if isinstance(source, bytes) else read_bytes(source)
-    if not content:
-        raise BadPicture("empty file")
-    try:
-        _check_parts(content)
+    with _reasons(content):
         return _decoded(content, shortest)
+
+
+def read_rgba(content: bytes) -> np.ndarray:
+    """As `read_picture` at full size, with the opacity and the colours below it as they are.
+
+    Args:
+      content: the encoded picture.
+
+    Returns:
+      uint8 [H, W, 4]; opacity is 255 where the picture has none.
+
+    Raises:
+      BadPicture: with a short reason.
+    """
+    with _reasons(content), _opened(content) as image:
+        is_large = image.width * image.height > _LARGE_PIXELS
+        with _large_picture if is_large else contextlib.nullcontext():
+            upright = _upright(image)
+            return np.array((_eight_bit(upright) if _is_deep(image) else upright).convert("RGBA"))
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Width and height that `read_picture` gives at full size, from the header alone.
+
+    Raises:
+      BadPicture: with a short reason.
+    """
+    with _reasons(content), _opened(content) as image:
+        try:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        except Exception:  # as in `_upright`
+            turned = False
+        return (image.height, image.width) if turned else (image.width, image.height)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        _check_pixels(image)
+        yield image
+
+
+@contextlib.contextmanager
+def _reasons(content: bytes) -> Iterator[None]:
+    """Whatever is wrong with the bytes, or goes wrong in the block, becomes a BadPicture."""
+    try:
+        if not content:
+            raise BadPicture("empty file")
+        _check_parts(content)
+        yield
     except BadPicture:
         raise
     except UnidentifiedImageError:
@@ -222,7 +270,7 @@ def _in_strips(image: Image.Image, shortest: int | None) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB of any Pillow mode: 16 bit scaled down, alpha laid over mid-grey."""
-    if image.mode.startswith("I") or image.mode == "F":
+    if _is_deep(image):
         image = _eight_bit(image)
     if image.info.get("transparency") is not None or image.mode in (
         "RGBA",
@@ -234,6 +282,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, (MID_GREY, MID_GREY, MID_GREY, 255))
         image = Image.alpha_composite(ground, image.convert("RGBA"))
     return image.convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.data import folder, labels
+from ssv_tf.data import begun, folder, labels
 from ssv_tf.data.align_faces import detector, geometry, tables, worker
 from ssv_tf.data.collection import match_names
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     angles = labels.read_labels(values.labels) if values.labels else None
     jobs, unnameable = find_jobs(source, target)
     settings = worker.Settings(values.size, values.min_confidence)
-    tables.begin(target, {"size": settings.size, "min_confidence": settings.min_confidence})
+    begun.begin(target, {"size": settings.size, "min_confidence": settings.min_confidence})
     book = tables.Tables(target, values.retry_skipped)
     try:
         for done in unnameable:

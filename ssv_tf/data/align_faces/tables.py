@@ -6,7 +6,6 @@ nothing. In the end both tables are sorted, so that they do not depend on who wa
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.base.errors import UserError
 from ssv_tf.data.align_faces.worker import Done
 
-FACES, SKIPPED, SETTINGS, LABELS = "faces.csv", "skipped.csv", "settings.json", "labels.csv"
+FACES, SKIPPED, LABELS = "faces.csv", "skipped.csv", "labels.csv"
 _COLUMNS = {
     FACES: (
         "filename", "rotation_deg", "centre_x_px", "centre_y_px", "side_px", "confidence", "faces",
@@ -87,29 +86,6 @@ class Tables:
         for stream in self._streams.values():
             stream.close()
         self.sort()
-
-
-def begin(folder: Path, settings: dict) -> None:
-    """Makes the folder, or sees that it was begun with the same settings.
-
-    Raises:
-      SettingError: the folder holds something else, or was begun with other settings.
-    """
-    path = folder / SETTINGS
-    if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise SettingError(f"{folder} holds something else; name a new or an empty folder")
-        files.write_atomically(path, json.dumps(settings, indent=2) + "\n")
-        return
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    if stored != settings:
-        raise SettingError(
-            f"{folder} was begun with {json.dumps(stored)}, not {json.dumps(settings)}; "
-            "give the same, or another folder"
-        )
 
 
 def write_labels(path: Path, rows: list[tuple]) -> None:
