@@ -164,6 +164,7 @@ def _remarks(score: dict[str, Any], health: dict[str, float]) -> list[str]:
         interval = f"{low:.1f} to {high:.1f} degrees"
         remarks.append(f"The median azimuth error's 95 % bootstrap interval: {interval}.")
     unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(score)]
+    remarks += [f"Of the azimuths {text}." for text in metrics.tolerance_sentence(score)]
     if unknown:
         remarks.append(f"Not scored, for want of labels: {', '.join(unknown)}.")
     if "health" in health:
@@ -193,7 +194,8 @@ def score_sentence(score: dict[str, Any]) -> str:
         f"(best constant {shape.format(score[angle]['baseline'][key])})"
         for title, angle, key, shape in _measured(score)
     )
-    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
+    told = "".join(f"; of the azimuths {text}" for text in metrics.tolerance_sentence(score))
+    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw{told}"
 
 
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
