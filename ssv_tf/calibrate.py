@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _pictures(run: run_folder.Run, values: flags.FlagValues) -> PictureSet:
     if values.data_dir:
-        return labelled.folder_pictures(run.options.framing, values)
+        return labelled.folder_pictures(run.options.framing, values, labelled.form_of(values))
     return labelled.embedded_pictures(run.options, "calibration")
 
 

@@ -19,8 +19,9 @@ stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt
 viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
-author azimuth backbone backgrounds batch beam_options calibrate_on calls concurrency count data_dir
-deadline_s draw_dir drawn_share formats frames gaze grpc host input json licence light limits
+author azimuth backbone backgrounds batch beam_options calibrate_on calls columns concurrency
+convention count data_dir deadline_s draw_dir drawn_share formats frames gaze grpc host input json
+label_tolerance_deg licence light limits
 markdown min_confidence mirror_average model model_name model_version name objects out overwrite
 parity_pictures preset protocol protocol_config quiet recipe report report_pictures representative
 rest retries retry_skipped rounds run runner samples score serving_name serving_version shards size

@@ -98,7 +98,7 @@ def predictor(network: Any) -> Predict:
     return functools.partial(inference.predict, network)
 
 
-def folder_pictures(framing: Framing, values: Values) -> PictureSet:
+def folder_pictures(framing: Framing, values: Values, form: forms.Form = forms.PLAIN) -> PictureSet:
     """The labelled pictures of --data_dir, framed as the run's training pictures were."""
     pictures = sources.load_collection(
         values.data_dir,
@@ -107,7 +107,7 @@ def folder_pictures(framing: Framing, values: Values) -> PictureSet:
         labelled_only=True,
         bad_pictures=values.bad_pictures,
         bad_rows=values.bad_rows,
-        form=form_of(values),
+        form=form,
         **framing.to_dict(),
     )
     return pictures.labelled()
@@ -165,7 +165,7 @@ def load_split(options: config.Options, values: Values) -> Split:
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
         return Split(drawn if count else None, test, angles_deg(drawn), known_from)
-    pictures = folder_pictures(options.framing, values)
+    pictures = folder_pictures(options.framing, values, form_of(values))
     return split_pictures(pictures, count, values.seed, values.data_dir)
 
 
