@@ -179,8 +179,8 @@ def _confidence_lines(scored: dict[str, Any] | None) -> list[str]:
     return [
         "",
         "Confidence is the probability that the azimuth is within "
-        f"{scored['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
-        "calibration error "
+        f"{scored['within_deg']:.0f} degrees{confidence.beyond(scored)}, fitted on the "
+        "calibration pictures; expected calibration error "
         f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}. The more "
         f"confident half is right in {half['right']:.0%} of cases, median error "
         f"{half['median_error_deg']:.1f} degrees.",

@@ -192,7 +192,7 @@ def _confidence_section(score: dict[str, Any] | None) -> str:
     """Whether the confidence is a probability, and what refusing the unsure brings."""
     if not score:
         return ""
-    within = f"{score['within_deg']:.0f}°"
+    within = f"{score['within_deg']:.0f}°{confidence.beyond(score)}"
     figures = [
         (plots.reliability(score["bins"]),
          f"Right means within {within}. A dot is a tenth of the pictures; expected calibration "

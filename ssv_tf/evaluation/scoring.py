@@ -86,6 +86,8 @@ def evaluate(
             confidences[has_azimuth], errors, fitted.confidence.within_deg, even
         )
         result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
+        if tolerance_deg:
+            result["confidence"]["label_tolerance_deg"] = tolerance_deg
     result["doubts"] = doubts(fitted, result)
     return Outcome(result, split.test, predicted, confidences)
 
@@ -223,8 +225,9 @@ def _large_errors_line(large: dict[str, Any]) -> str:
 def _confidence_line(scored: dict[str, Any]) -> str:
     half, whole = scored["risk_coverage"][4], scored["risk_coverage"][-1]
     return (
-        f"confidence: the more confident half is within {scored['within_deg']:.0f} in "
-        f"{half['right']:.2f} of cases (all: {whole['right']:.2f}), median "
+        f"confidence: the more confident half is within {scored['within_deg']:.0f}"
+        f"{confidence.beyond(scored)} in {half['right']:.2f} of cases "
+        f"(all: {whole['right']:.2f}), median "
         f"{half['median_error_deg']:.1f}; expected calibration error "
         f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}"
     )

@@ -214,7 +214,7 @@ def test_errors_within_the_labels_tolerance_are_none_and_baselines_gain_too():
     assert azimuth["mean_error_deg"] == pytest.approx(np.mean(errors))
     assert azimuth["large_errors"]["pictures"] == 1
     assert azimuth["within_tolerance"]["share"] == pytest.approx(4 / 7)
-    assert azimuth["within_tolerance"]["constant"] == pytest.approx(4 / 7)
+    assert azimuth["within_tolerance"]["constant"] == pytest.approx(2 / 7)
     assert azimuth["within_tolerance"]["random_guess"] == 22.5 / 180
     plain = metrics.score(predicted, true, true, resamples=20)
     assert "within_tolerance" not in plain["azimuth"]
