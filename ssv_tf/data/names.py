@@ -13,8 +13,8 @@ from ssv_tf.base.errors import UserError
 
 _DRIVE = re.compile(r"^[a-z]:(?=/)")
 _SHOWN = 3
-# File name as `_plain` makes it -> (picture's name, its whole path, the path as `_plain` makes it).
-_Places = dict[str, list[tuple[str, str, str]]]
+_Place = tuple[str, str, str]  # a picture's name, its whole path, that as `_plain` makes it
+_Places = dict[str, list[_Place]]  # by the file's name as `_plain` makes it
 _ABSENT = "in the table, but no such picture"
 
 
@@ -59,7 +59,8 @@ def match_names(
 def warn_of_file_names(matched: Mapping[str, str], folder: str | os.PathLike | None = None) -> None:
     """Logs that `match_names` had to go by the files' names alone, where it did."""
     name, key = next(iter(matched.items()), ("", ""))
-    if name != key and not _fitting(key, _places([name], folder)):
+    [places] = _places([name], folder).values()
+    if name != key and not _ends_about_alike(key, places[0]):
         logging.warning(
             "no path of the table fits; matched %d by the file's name alone, as %s to %s",
             len(matched), files.one_line(key), files.one_line(name),
@@ -76,26 +77,34 @@ def examples(names: Iterable[str]) -> str:
 def _by_path(
     known: set[str], keys: list[str], places: _Places, left: list[tuple[str, str]]
 ) -> tuple[dict[str, str], list[str]]:
-    """({picture: filename}, the filenames that fit no path)."""
+    """({picture: filename}, the filenames that fit no path).
+
+    What fits letter by letter comes before what fits but for its case.
+    """
     matched = {key: key for key in keys if key in known}
-    missing = []
-    for key in (key for key in keys if key not in known):
-        fitting = _fitting(key, places)
-        if len(fitting) > 1:
-            raise _ambiguous(key, fitting)
-        if not fitting:
-            missing.append(key)
-        elif matched.setdefault(fitting[0], key) != key:
-            left.append((key, f"the same picture as {matched[fitting[0]]} in the table"))
+    missing = [key for key in keys if key not in known]
+    for fits in (_ends_alike, _ends_about_alike):
+        pending, missing = missing, []
+        for key in pending:
+            there = places.get(_last(_plain(key)), [])
+            fitting = [place[0] for place in there if fits(key, place)]
+            if len(fitting) > 1:
+                raise _ambiguous(key, fitting)
+            if not fitting:
+                missing.append(key)
+            elif matched.setdefault(fitting[0], key) != key:
+                left.append((key, f"the same picture as {matched[fitting[0]]} in the table"))
     return matched, missing
 
 
-def _fitting(key: str, places: _Places) -> list[str]:
-    """Pictures whose path ends with a filename; letter by letter, or else but for their case."""
-    plain = _plain(key).lstrip("/")
-    there = places.get(_last(plain), [])
-    same = [name for name, whole, _ in there if f"/{whole}".endswith(f"/{key.lstrip('/')}")]
-    return same or [name for name, _, whole in there if f"/{whole}".endswith(f"/{plain}")]
+def _ends_alike(key: str, place: _Place) -> bool:
+    """Whether a picture's path ends with a filename, letter by letter."""
+    return f"/{place[1]}".endswith(f"/{key.lstrip('/')}")
+
+
+def _ends_about_alike(key: str, place: _Place) -> bool:
+    """The same but for case, slashes and composed letters."""
+    return f"/{place[2]}".endswith(f"/{_plain(key).lstrip('/')}")
 
 
 def _by_file_name(keys: list[str], places: _Places) -> tuple[dict[str, str], list[str]]:

@@ -47,6 +47,12 @@ def test_a_picture_that_nothing_but_the_name_fits_is_left_where_other_paths_fit(
     assert matched == {"x/a.jpg": "x/a.jpg"} and [key for key, _ in left] == ["z/b.jpg"]
 
 
+def test_letter_by_letter_comes_before_another_case():
+    left = []
+    assert names.match_names(["x/a.png"], ["A.png", "a.png"], left) == {"x/a.png": "a.png"}
+    assert left == [("A.png", "the same picture as a.png in the table")]
+
+
 def test_the_longer_agreement_decides_and_ties_are_refused():
     keys = ["train/1.jpg", "test/1.jpg"]
     assert names.match_names(["1.jpg"], keys, [], "/data/test") == {"1.jpg": "test/1.jpg"}
