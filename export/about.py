@@ -137,6 +137,9 @@ def _calibration(run: run_folder.Run) -> str:
     sentence = f"Calibrated on {calibration.pictures} labelled pictures."
     if calibration.uncalibrated:
         sentence += f" Not calibrated, the network's own: {', '.join(calibration.uncalibrated)}."
+    if calibration.label_tolerance_deg:
+        within = f"{calibration.label_tolerance_deg:g}"
+        sentence += f" The labels of azimuth were classes, true to within {within} degrees."
     return sentence
 
 

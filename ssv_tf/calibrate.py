@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     pictures, _ = labelled.draw(_pictures(run, values), values.count, values.seed)
     result = ViewpointModel(run).calibrate(pictures, azimuth=values.azimuth, save=False)
     for doubt in result.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
+        print(f"warning: {cli.with_flags(doubt)}", file=sys.stderr)
     print(f"calibrated on {result.pictures} pictures")
     print(result.table())
     print(result.calibration.save(out))
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _pictures(run: run_folder.Run, values: flags.FlagValues) -> PictureSet:
     if values.data_dir:
-        return labelled.folder_pictures(run.options.framing, values)
+        return labelled.folder_pictures(run.options.framing, values, labelled.form_of(values))
     return labelled.embedded_pictures(run.options, "calibration")
 
 

@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
             **model.score_protocol(values.protocol, truth, split, values.mirror_average),
         }
     outcome = dataclasses.replace(outcome, result=result)
-    print(result)
+    print(cli.with_flags(str(result)))
     if values.json:
         print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
     if values.report:

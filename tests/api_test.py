@@ -265,6 +265,7 @@ def test_pictures_without_angles_are_left_out(model, cars):
         ({"other.png": [1, 2, 3]}, ssv_tf.UserError, "no name of the angles"),
         (np.full((3, 3), 95.0), ssv_tf.UserError, "beyond 90 degrees"),
         (Table({"yaw": [1, 2, 3]}), ssv_tf.UserError, "no column azimuth_deg"),
+        ({"picture_0": {"yaw": 1}}, ValueError, "has none of azimuth_deg"),
     ],
 )
 def test_angles_that_do_not_fit_are_named(model, cars, angles, kind, said):
@@ -277,6 +278,50 @@ def test_azimuth_alone_and_whole_turns():
     assert np.array_equal(rows[:, 0], [-10.0, 170.0]) and np.isnan(rows[:, 1:]).all()
     named = angles_of.of_pictures({"x/a.png": 10, "b.png": [20, 5, 1]}, ["x/a.png", "y/b.png"])
     assert named[0, 0] == 10 and named[1].tolist() == [20, 5, 1]
+
+
+def test_some_angles_in_any_form_and_what_is_not_calibrated_is_said(model, cars):
+    azimuths = cars.angles_deg[:, 0].astype(float)
+    names = [f"picture_{i}" for i in range(COUNT)]
+    nothing = np.full(COUNT, np.nan)
+    forms = [
+        azimuths,
+        azimuths[:, None],
+        np.stack([azimuths, nothing, nothing], axis=1),
+        {"azimuth_deg": azimuths},
+        Table({"azimuth_deg": azimuths, "elevation_deg": nothing}),
+        {name: {"azimuth_deg": azimuth} for name, azimuth in zip(names, azimuths, strict=True)},
+        dict(zip(names, azimuths, strict=True)),
+    ]
+    fitted = [model.calibrate(cars.images, form, save=False).calibration for form in forms]
+    assert len({one.to_json() for one in fitted}) == 1
+    assert fitted[0].uncalibrated == ("elevation", "tilt")
+    turned = {"yaw": np.radians(-azimuths)}
+    same = model.calibrate(
+        cars.images, turned, columns="azimuth=yaw", convention="radians,nose_right"
+    )
+    assert same.calibration.offset_deg == fitted[0].offset_deg
+    with pytest.warns(ssv_tf.ViewpointWarning, match="elevation and tilt: not calibrated"):
+        model.predict(cars.images[:2])
+    score = model.evaluate(cars.images, azimuths)
+    assert score["elevation"] == {"pictures": 0} and "nan" not in str(score)
+
+
+def test_classes_in_words_and_steps(model, cars):
+    eight = ["front", "front_left", "left", "rear_left", "rear", "rear_right", "right"]
+    eight += ["front_right"]
+    steps = np.round(cars.angles_deg[:, 0] / 45).astype(int)
+    words = [eight[step % 8] for step in steps]
+    result = model.calibrate(cars.images, words)
+    assert "tolerance of 22.5" in str(result) and result.calibration.label_tolerance_deg == 22.5
+    again = model.calibrate(cars.images, 45.0 * steps, label_tolerance_deg=22.5)
+    assert again.calibration == result.calibration
+    score = model.evaluate(
+        cars.images, dict(zip([f"picture_{i}" for i in range(COUNT)], words, strict=True))
+    )
+    assert score["azimuth"]["within_tolerance"]["share"] > 0.5
+    with pytest.raises(ValueError, match="no numbers"):
+        model.calibrate(cars.images, ["sideways"] * COUNT)
 
 
 def test_evaluate_is_the_commands_score(model, photos, tmp_path):
@@ -360,13 +405,14 @@ def test_a_preset_of_photos_is_exported_without_a_photo(tmp_path, monkeypatch):
 def test_export_writes_the_calibration_in_memory(model, cars, tmp_path):
     from ssv_tf.export import tflite
 
-    turned = cars.angles_deg + np.array([90.0, 0, 0], np.float32)
+    turned = cars.angles_deg[:, 0] + 90.0  # azimuth alone: the others stay the network's own
     model.calibrate(cars.images, turned, azimuth="circular")
     exported = model.export(tmp_path / "out", ["fp32"], cars.images, details={"author": "Me"})
     answers = tflite.Predictor(exported.files["fp32"])(cars.images[:5])
     apart = answers - model.predict(cars.images[:5]).angles_deg
     assert np.abs((apart + 180) % 360 - 180).max() < 0.05
-    assert "Author: Me" in (tmp_path / "out" / "model_card.md").read_text()
+    card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "Author: Me" in card and "the network's own: elevation, tilt" in card
     with pytest.raises(ValueError, match="onnx"):
         model.export(tmp_path / "other", ["onnx"])
     with pytest.raises(ValueError, match="unknown setting wide"):

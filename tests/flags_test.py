@@ -20,12 +20,13 @@ viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
 author azimuth backbone background backgrounds batch beam_options boxes boxes_kind calibrate_on
-calls class_names classes concurrency count data_dir deadline_s draw_dir drawn_share formats
-frames gaze grpc host input json keep_truncated licence light limits markdown max_overlap
-min_confidence min_side mirror_average model model_name model_version name objects out overwrite
-parity_pictures preset protocol protocol_config quiet recipe report report_pictures
-representative rest retries retry_skipped rounds run runner samples scenes score serving_name
-serving_version shards size split surroundings threads tls width workers
+calls class_names classes columns concurrency convention count data_dir deadline_s draw_dir
+drawn_share formats frames gaze grpc host input json keep_truncated label_tolerance_deg licence
+light limits markdown max_overlap min_confidence min_side mirror_average model model_name
+model_version name objects out overwrite parity_pictures preset protocol protocol_config quiet
+recipe report report_pictures representative rest retries retry_skipped rounds run runner samples
+scenes score serving_name serving_version shards size split surroundings threads tls width
+workers
 """
 TOOLS = """
 bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile

@@ -66,6 +66,8 @@ def score_run(name: str, values: flags.FlagValues) -> dict[str, float]:
     """Mean scores of a run's calibrated predictions over the draws."""
     run = run_folder.find(name)
     pictures = labelled.folder_pictures(run.options.framing, values)
+    if pictures.label_tolerance_deg:
+        raise FlagError("--labels are classes; draws compares measured angles")
     raw = inference.predict(run.analysis(), pictures.images)
     kind = calibration.azimuth_kind(run.options)
     true_deg = labelled.angles_deg(pictures)

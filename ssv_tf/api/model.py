@@ -17,7 +17,7 @@ from ssv_tf.api.reader import PictureReader
 from ssv_tf.api.results import CalibrationResult, Score, Turntable, Views
 from ssv_tf.base import backend  # noqa: F401  (before anything else loads Keras)
 from ssv_tf.base.errors import UserError, ViewpointWarning
-from ssv_tf.data import folder, inputs, read_policy
+from ssv_tf.data import folder, forms, inputs, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.inputs import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.evaluation import calibration as calibrations
@@ -138,22 +138,33 @@ class ViewpointModel:
         azimuth: str = "auto",
         save: bool = True,
         bad_pictures: str = read_policy.SKIP,
+        columns: forms.Columns = None,
+        convention: str = "",
+        label_tolerance_deg: float | None = None,
     ) -> CalibrationResult:
         """Fits the calibration on pictures with known angles, about 100, and uses it from now on.
 
             print(model.calibrate("labelled/", "labelled/labels.csv"))
             model.calibrate(arrays, [[90, 10, 0], [-45, 5, 0], ...])
+            model.calibrate(arrays, ["front", "rear_left", ...])      # azimuths alone
 
         Args:
           pictures: as `predict` takes them, or a `data.collection.PictureSet` with angles.
-          angles: in degrees; [n, 3] in the order of the pictures, a dictionary of names, a CSV file
-            or a table such as a pandas.DataFrame (`ssv_tf.api.angles.of_pictures`). NaN, or a
-            picture without an entry: unknown.
+          angles: in degrees; [n, 3], or [n] azimuths, in the order of the pictures, a dictionary of
+            names, a CSV file or a table such as a pandas.DataFrame
+            (`ssv_tf.api.angles.of_pictures`). NaN, or a picture without an entry: unknown. An angle
+            that fewer than 5 pictures know keeps the network's own answer. An azimuth may be a
+            class in words, such as front_left.
           azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180), "linear"
             (a line, for a limited range); "auto": as the run was trained.
           save: also replace the run folder's calibration.json, which the commands read. A preset's
             own stays as it is.
           bad_pictures: as `predict`.
+          columns: other names of a table's columns, "azimuth=yaw,file=image" or a dictionary.
+          convention: how the angles count where not as the project's: words of
+            `data.conventions.WORDS` separated by commas, such as "radians,nose_right".
+          label_tolerance_deg: how far a true azimuth may be from its label without an error, 22.5
+            of eight steps; None: half a class of azimuths in words, 0 of numbers.
 
         Returns:
           the calibration and what speaks against trusting it.
@@ -162,11 +173,13 @@ class ViewpointModel:
           UserError: fewer than 5 pictures with angles, or angles that fit no picture.
           ValueError: angles or pictures of another form.
         """
-        known = self._reader.labelled(pictures, angles, bad_pictures)
+        form = forms.parse(columns, convention, label_tolerance_deg)
+        known = self._reader.labelled(pictures, angles, bad_pictures, form)
         raw, true_deg = self._raw(known.images), labelled.angles_deg(known)
         kind = calibrations.azimuth_kind(self.options) if azimuth == "auto" else azimuth
         fitted = dataclasses.replace(
-            calibrations.fit(raw, true_deg, kind), networks=self.run.networks
+            calibrations.fit(raw, true_deg, kind, known.label_tolerance_deg),
+            networks=self.run.networks,
         )
         self.calibration = fitted
         path = None
@@ -183,6 +196,9 @@ class ViewpointModel:
         mirror_average: bool = False,
         seed: int = 0,
         bad_pictures: str = read_policy.SKIP,
+        columns: forms.Columns = None,
+        convention: str = "",
+        label_tolerance_deg: float | None = None,
     ) -> Score:
         """Scores the model on pictures with known angles.
 
@@ -196,6 +212,7 @@ class ViewpointModel:
           mirror_average: average each prediction with the mirrored picture's.
           seed: of the draw, and of the bootstrap of the intervals.
           bad_pictures: as `predict`.
+          columns, convention, label_tolerance_deg: as `calibrate`.
 
         Returns:
           the score, a dictionary that prints as a table.
@@ -204,7 +221,8 @@ class ViewpointModel:
           UserError: no calibration, or no picture left to score.
           ValueError: angles or pictures of another form.
         """
-        known = self._reader.labelled(pictures, angles, bad_pictures)
+        form = forms.parse(columns, convention, label_tolerance_deg)
+        known = self._reader.labelled(pictures, angles, bad_pictures, form)
         split = labelled.split_pictures(known, calibrate_on, seed, "the collection")
         outcome = self.score(split, mirror_average=mirror_average, seed=seed)
         return Score(self._described(pictures, seed) | outcome.result)
@@ -452,6 +470,13 @@ class ViewpointModel:
             warnings.warn(
                 f"{self.run.path} has no {calibrations.FILE_NAME}: these are V's own angles, not "
                 "yet in the convention; see ssv_tf.calibrate",
+                ViewpointWarning,
+                stacklevel=3,
+            )
+        elif self.calibration.uncalibrated:
+            warnings.warn(
+                f"{' and '.join(self.calibration.uncalibrated)}: not calibrated, as too few labels "
+                "told it; these are V's own answers",
                 ViewpointWarning,
                 stacklevel=3,
             )

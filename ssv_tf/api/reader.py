@@ -9,6 +9,7 @@ from ssv_tf.api.angles import Angles
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import inputs, read_policy
 from ssv_tf.data.collection import PictureSet
+from ssv_tf.data.forms import PLAIN, Form
 from ssv_tf.data.framing import Framing
 from ssv_tf.data.inputs import Item, Ledger, Pictures
 
@@ -46,6 +47,7 @@ class PictureReader:
         pictures: Pictures | PictureSet,
         angles: Angles,
         bad_pictures: str = read_policy.SKIP,
+        form: Form = PLAIN,
     ) -> PictureSet:
         """The pictures whose angles are known.
 
@@ -53,6 +55,7 @@ class PictureReader:
           pictures: as `squares` takes them, or a PictureSet that brings its own angles.
           angles: as `angles.of_pictures` takes them.
           bad_pictures: "skip" or "stop".
+          form: of the angles. A PictureSet is in the project's; its tolerance may be given here.
 
         Raises:
           UserError: none can be read and has angles, or a bad one under "stop".
@@ -61,13 +64,19 @@ class PictureReader:
         if isinstance(pictures, PictureSet):
             if angles is not None:
                 raise ValueError("a PictureSet brings its own angles")
+            if form.columns or form.convention.words:
+                raise ValueError("a PictureSet is in the project's convention")
+            if form.tolerance_deg is not None:
+                tolerance = float(form.tolerance_deg)
+                pictures = dataclasses.replace(pictures, label_tolerance_deg=tolerance)
             return pictures.labelled()
         if angles is None:
             raise ValueError("angles are missing; " + angles_of.FORMS)
         ledger = Ledger(bad_pictures)
         items = inputs.expand(pictures, ledger)
-        degrees = angles_of.of_pictures(angles, [item.name for item in items])
-        known = dict(zip([item.name for item in items], degrees, strict=True))
+        names = [item.name for item in items]
+        degrees, tolerance_deg = angles_of.with_tolerance(angles, names, form)
+        known = dict(zip(names, degrees, strict=True))
         labelled_items = [item for item in items if np.isfinite(known[item.name]).any()]
         readable: list[Item] = []
         parts = []
@@ -78,7 +87,8 @@ class PictureReader:
             raise UserError(f"none of the {len(items)} pictures can be read and has an angle")
         names = [item.name for item in readable]
         rows = np.stack([known[name] for name in names]).astype(np.float32)
-        return PictureSet(names, np.concatenate(parts), rows, ledger.skipped).labelled()
+        images = np.concatenate(parts)
+        return PictureSet(names, images, rows, ledger.skipped, tolerance_deg).labelled()
 
     def at(self, resolution: int) -> "PictureReader":
         """The same for squares of another side, pixels."""

@@ -174,6 +174,9 @@ class CalibrationResult:
                 f"{name:<10}{fitted.kinds[i]:>10}{fitted.scale[i]:>9.3f} "
                 f"{fitted.offset_deg[i]:>6.1f} deg{shown:>15}"
             )
+        if fitted.label_tolerance_deg:
+            within = f"{fitted.label_tolerance_deg:g}"
+            lines.append(f"errors of azimuth are those beyond the label's tolerance of {within}")
         return "\n".join(lines + _warp_line(fitted))
 
 

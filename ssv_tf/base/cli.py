@@ -65,7 +65,7 @@ def _guarded(main: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]],
             with _warnings_as_lines():
                 main(argv)
         except UserError as error:
-            print(f"error: {_one_line(_with_flags(str(error)))}", file=sys.stderr)
+            print(f"error: {_one_line(with_flags(str(error)))}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
         except OSError as error:  # a path that is too long, a folder that may not be entered
             print(f"error: {_one_line(error)}", file=sys.stderr)
@@ -83,7 +83,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
     def show(message, category, filename, lineno, file=None, line=None):
         if issubclass(category, ViewpointWarning):
-            print(f"warning: {_one_line(_with_flags(str(message)))}", file=sys.stderr)
+            print(f"warning: {_one_line(with_flags(str(message)))}", file=sys.stderr)
         else:
             others(message, category, filename, lineno, file, line)
 
@@ -93,8 +93,8 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _with_flags(text: str) -> str:
-    """Names of settings in backquotes become the flags of this command."""
+def with_flags(text: str) -> str:
+    """The text with the flags of this command for the names of settings in backquotes."""
 
     def flag(match: re.Match) -> str:
         return f"--{match[1]}{match[2] or ''}" if match[1] in flags.FLAGS else match[0]

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+import os
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ssv_tf import viewpoint
-from ssv_tf.base.errors import UserError
+from ssv_tf.data.names import match_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,15 @@ class PictureSet:
       angles_deg: float32 [N, 3], azimuth, elevation, tilt; a row of NaN where a picture has no
         label. None where no picture has one.
       skipped: (name, reason) of each picture that could not be used.
+      label_tolerance_deg: how far a true azimuth may be from its label, as half the width of a
+        class; 0 where labels are measured.
     """
 
     names: list[str]
     images: np.ndarray
     angles_deg: np.ndarray | None = None
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    label_tolerance_deg: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -57,27 +60,36 @@ class PictureSet:
         chosen = np.arange(len(self))[np.asarray(indices, dtype=_index_type(indices))]
         angles = None if self.angles_deg is None else self.angles_deg[chosen]
         names = [self.names[i] for i in chosen]
-        return PictureSet(names, self.images[chosen], angles, self.skipped)
+        return PictureSet(
+            names, self.images[chosen], angles, self.skipped, self.label_tolerance_deg
+        )
 
     def labelled(self) -> "PictureSet":
         """The pictures of which at least one angle is known."""
         return self.subset(self.has_label)
 
-    def with_labels(self, labels: Mapping[str, np.ndarray]) -> "PictureSet":
+    def with_labels(
+        self,
+        labels: Mapping[str, np.ndarray],
+        folder: str | os.PathLike | None = None,
+        tolerance_deg: float = 0.0,
+    ) -> "PictureSet":
         """The same pictures with angles taken from `labels`.
 
         Args:
           labels: filename -> [3] degrees, as `labels.read_labels` returns them.
+          folder: that the names are below.
+          tolerance_deg: becomes `label_tolerance_deg`.
 
         Raises:
           UserError: a filename fits two pictures.
         """
         angles = np.full((len(self), 3), np.nan, np.float32)
-        keys = match_names(self.names, labels)
+        keys = match_names(self.names, labels, folder=folder)
         for row, name in enumerate(self.names):
             if name in keys:
                 angles[row] = labels[keys[name]]
-        return dataclasses.replace(self, angles_deg=angles)
+        return dataclasses.replace(self, angles_deg=angles, label_tolerance_deg=tolerance_deg)
 
     def summary(self) -> str:
         """One line for a log: how many pictures, of what size, labelled and skipped."""
@@ -91,47 +103,3 @@ class PictureSet:
 def _index_type(indices):
     """An empty list would otherwise be an array of floats, which cannot index."""
     return np.int64 if len(indices) == 0 else None
-
-
-def match_names(
-    names: Sequence[str],
-    keys: Iterable[str],
-    left: list[tuple[str, str]] | None = None,
-) -> dict[str, str]:
-    """Which filename of a table belongs to which picture.
-
-    A filename is the picture's path below the data folder, or the end of it: `00001.jpg` finds
-    `images/00001.jpg`, so that a table may lie beside a folder of pictures.
-
-    Args:
-      names: the pictures' paths below the data folder.
-      keys: the table's filenames.
-      left: takes (filename, reason) of each filename that finds no picture, or one that another
-        filename has found.
-
-    Returns:
-      picture name -> filename, of the pictures that have one.
-
-    Raises:
-      UserError: the end of a path fits two pictures.
-    """
-    keys = list(keys)
-    left = [] if left is None else left
-    known = set(names)
-    by_last_part: dict[str, list[str]] = {}
-    for name in names:
-        by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
-    matched = {key: key for key in keys if key in known}
-    for key in (key for key in keys if key not in known):
-        fitting = [
-            n for n in by_last_part.get(PurePosixPath(key).name, ()) if n.endswith(f"/{key}")
-        ]
-        if len(fitting) > 1:
-            raise UserError(
-                f"the filename {key} fits {fitting[0]} and {fitting[1]}; give it with its folder"
-            )
-        if not fitting:
-            left.append((key, "in the table, but no such picture"))
-        elif matched.setdefault(fitting[0], key) != key:
-            left.append((key, f"the same picture as {matched[fitting[0]]} in the table"))
-    return matched

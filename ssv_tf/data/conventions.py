@@ -1,4 +1,7 @@
-"""From the published data sets' angles to the project's: one function a convention.
+"""From other people's angles to the project's: tables by words, published sets by functions.
+
+A table of labels says by a few words how its angles count (`parse`), and may give the azimuth as a
+class in words (`of_class`). Each published set has a function of its own.
 
 `ssv_tf.viewpoint` says what azimuth, elevation and tilt are. In its axes (x to image right, y up, z
 to the camera) a rotation R below takes a point of the object to the camera; R is the transpose of
@@ -10,10 +13,38 @@ The signs are worked out from what each set publishes about its projection, and 
 rotation, project a nose and look to which side it goes.
 """
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ssv_tf import viewpoint
+from ssv_tf.base.errors import SettingError
+
+RADIANS, NOSE_RIGHT = "radians", "nose_right"
+_ZEROS = {"zero_left": 90.0, "zero_right": -90.0, "zero_rear": 180.0}
+# What a table's convention may say, and what each word means.
+WORDS = {
+    RADIANS: "angles are radians",
+    NOSE_RIGHT: "azimuth grows as the nose turns to image right",
+    "zero_left": "at azimuth 0 the nose points to image left",
+    "zero_right": "at azimuth 0 the nose points to image right",
+    "zero_rear": "at azimuth 0 the rear faces the camera",
+    "camera_below": "elevation > 0 is a camera below the object",
+    "from_zenith": "elevation is counted from straight above: 0 above, 90 level",
+    "tilt_counterclockwise": "tilt > 0 is an object turned counter-clockwise in the image",
+}
+# Azimuth of the middle of each class, and how wide the class is where the table has that word.
+_CLASSES = {
+    "front": (0.0, 90.0),
+    "front_left": (45.0, 45.0),
+    "left": (90.0, 90.0),
+    "rear_left": (135.0, 45.0),
+    "rear": (180.0, 90.0),
+    "rear_right": (-135.0, 45.0),
+    "right": (-90.0, 90.0),
+    "front_right": (-45.0, 45.0),
+}
 
 # CompCars' coarse views and the unsigned azimuth of each; the side that is seen is not labelled.
 COMP_CARS_VIEWS = {
@@ -26,6 +57,102 @@ COMP_CARS_VIEWS = {
 }
 
 _Y_DOWN = np.diag([1.0, -1.0, -1.0])  # x right, y down, z forward <-> x right, y up, z backward
+
+
+@dataclasses.dataclass(frozen=True)
+class Convention:
+    """How a table's numbers count; the default is the project's own.
+
+    Attributes:
+      words: of `WORDS`.
+    """
+
+    words: frozenset[str] = frozenset()
+
+    @property
+    def in_radians(self) -> bool:
+        """Whether numbers are radians."""
+        return RADIANS in self.words
+
+    def degrees(self, angles: ArrayLike) -> np.ndarray:
+        """The numbers in degrees, else as they are: [..., 3] -> float64 [..., 3]."""
+        angles = np.asarray(angles, np.float64)
+        return np.degrees(angles) if self.in_radians else angles
+
+    def range_deg(self, column: str, largest_deg: float) -> tuple[float, float]:
+        """The least and the largest angle in a column that may be +-`largest_deg` of ours."""
+        zenith = column.startswith("elevation") and "from_zenith" in self.words
+        return (0.0, 2 * largest_deg) if zenith else (-largest_deg, largest_deg)
+
+    def to_viewpoint(self, angles_deg: ArrayLike) -> np.ndarray:
+        """Degrees [..., 3] of the table as viewpoints float64 [..., 3]; NaN stays, none is wrapped.
+
+        First the sign, then the zero: with nose_right and zero_left 30 becomes 90 - 30.
+        """
+        if not self.words - {RADIANS}:
+            return np.array(angles_deg, np.float64)
+        azimuth, elevation, tilt = np.moveaxis(np.array(angles_deg, np.float64), -1, 0)
+        azimuth = azimuth * self._side
+        for word in self.words & set(_ZEROS):
+            azimuth = azimuth + _ZEROS[word]
+        if "from_zenith" in self.words:
+            elevation = 90.0 - elevation
+        if "camera_below" in self.words:
+            elevation = -elevation
+        if "tilt_counterclockwise" in self.words:
+            tilt = -tilt
+        return np.stack([azimuth, elevation, tilt], axis=-1)
+
+    def of_class(self, text: str) -> tuple[float, float] | None:
+        """A class of azimuth in words as (azimuth of its middle, its width); None: no such class.
+
+        front, front_left, left, rear_left, rear, rear_right, right, front_right, in any case and
+        with a space, a hyphen or nothing for the underscore; `back` is the rear. Left means that
+        the nose points to image left (azimuth 90), which shows the object's own left side; with
+        nose_right it means image right. No other word of the convention touches a class.
+
+        The width is 45 of a class between two others, and 90 of the four, which a table of eight
+        classes makes narrower.
+        """
+        if not text[:1].isalpha():
+            return None
+        key = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+        key = key.replace("back", "rear")
+        for end in ("front", "rear"):  # frontleft, and left_front
+            for side in ("left", "right"):
+                if key in (f"{end}{side}", f"{side}_{end}", f"{side}{end}"):
+                    key = f"{end}_{side}"
+        if key not in _CLASSES:
+            return None
+        azimuth, width = _CLASSES[key]
+        return float(viewpoint.wrap_deg(azimuth * self._side)), width
+
+    @property
+    def _side(self) -> float:
+        return -1.0 if NOSE_RIGHT in self.words else 1.0
+
+
+def parse(text: str | None) -> Convention:
+    """Reads words of `WORDS`, separated by commas; nothing is the project's own convention.
+
+    Raises:
+      SettingError: another word, or two words that say where azimuth 0 is.
+    """
+    words = [word.strip().lower() for word in (text or "").split(",") if word.strip()]
+    for word in words:
+        if word in WORDS:
+            continue
+        hint = ""
+        if "clockwise" in word:
+            hint = (
+                "; clockwise may be said of camera, object or turntable: what counts is whether "
+                f"the nose turns to image left (the default) or right ({NOSE_RIGHT})"
+            )
+        raise SettingError(f"`convention` has no word {word!r}; it takes {', '.join(WORDS)}{hint}")
+    zeros = sorted(set(words) & set(_ZEROS))
+    if len(zeros) > 1:
+        raise SettingError(f"`convention` says both {zeros[0]} and {zeros[1]}")
+    return Convention(frozenset(words))
 
 
 def rotation(viewpoint_deg: np.ndarray) -> np.ndarray:

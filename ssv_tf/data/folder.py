@@ -14,8 +14,9 @@ from absl import logging
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import read_policy
-from ssv_tf.data.collection import PictureSet, match_names
+from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing, fit_square
+from ssv_tf.data.names import examples, match_names, warn_of_file_names
 from ssv_tf.data.reading import FORMATS, MAX_PIXELS, MID_GREY, BadPicture, read_picture
 
 _Item = TypeVar("_Item")
@@ -179,11 +180,16 @@ def choose_paths(
     if not pictures:
         raise UserError(f"no picture below {folder} (looked for {', '.join(sorted(SUFFIXES))})")
     paths, skipped = named(pictures, folder)
-    names = sorted(paths if only is None else match_names(list(paths), only, skipped))
+    names = sorted(paths)
+    if only is not None:
+        matched = match_names(list(paths), sorted(only), skipped, folder)
+        warn_of_file_names(matched, folder)
+        names = sorted(matched)
     if not names:
         raise UserError(
             f"none of the {len(only or ())} selected filenames is among the {len(paths)} pictures "
-            f"below {folder} (the first picture there is {next(iter(paths))})"
+            f"below {folder} (the table has {examples(sorted(only or ()))}; the folder has "
+            f"{examples(paths)})"
         )
     if limit is not None and limit < len(names):
         chosen = np.random.default_rng(seed).permutation(len(names))[:limit]

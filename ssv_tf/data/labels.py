@@ -15,39 +15,18 @@ from absl import logging
 
 from ssv_tf import viewpoint
 from ssv_tf.base import files
-from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import read_policy
+from ssv_tf.base.errors import UserError
+from ssv_tf.data import forms, read_policy
+from ssv_tf.data.conditions import Condition, parse_condition
+from ssv_tf.data.forms import ANGLE_COLUMNS, FILENAME, PLAIN, Form
 
-ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
 # Azimuth is accepted over any full turn and wrapped; the others have one place for each value.
 _LARGEST_DEG = {"azimuth_deg": 360.0, "elevation_deg": 90.0, "tilt_deg": 180.0}
+_ROUNDED = 1.0001  # a full turn may be written as 6.2832 radians
 MAX_BYTES = 500_000_000  # some ten million rows
-_CONDITION = re.compile(
-    r"\s*([^\s%=!<>]+)\s*(?:%\s*([0-9]+)\s*)?([!=]=)\s*([^\s=!<>]([^=!<>]*\S)?)\s*"
-)
 # Python also takes 1_0 and the digits of every script, which no table means.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-_LONGEST_WHOLE = 18  # digits
 _ANGLE_ENDING = r"[ _-]?[(\[]?(deg|degrees?|rad|radians?|\u00b0)?[)\]]?"
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """A condition on one column of a table; see `parse_condition`."""
-
-    column: str
-    modulus: int | None
-    equal: bool
-    value: str
-
-    def holds(self, cell: str) -> bool:
-        """Whether a row with this cell is chosen; ValueError where `%` meets no whole number."""
-        if self.modulus is not None:
-            return (int(cell) % self.modulus == int(self.value)) == self.equal
-        same = cell.strip() == self.value
-        with contextlib.suppress(ValueError):
-            same = same or float(cell) == float(self.value)
-        return same == self.equal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,36 +38,32 @@ class _Row:
     cells: dict[str, str]
 
 
-def parse_condition(text: str) -> Condition:
-    """Reads COLUMN==VALUE, COLUMN!=VALUE, COLUMN%N==K or COLUMN%N!=K.
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What a table tells.
 
-    `class_id % 4 == 1` chooses every fourth class, so that training (`!= 1`) and scoring share
-    no car model. Numbers compare as numbers, all else as text.
-
-    Raises:
-      SettingError: anything else.
+    Attributes:
+      angles_deg: filename -> float32 [3]; azimuth in (-180, 180]; NaN where one is not known.
+      tolerance_deg: how far a true azimuth may be from its label.
     """
-    match = _CONDITION.fullmatch(text)
-    if not match:
-        raise SettingError(
-            f"cannot read the condition {text!r}; write COLUMN==VALUE, COLUMN!=VALUE, "
-            "COLUMN%N==K or COLUMN%N!=K"
-        )
-    column, modulus, operator, value, _ = match.groups()
-    if modulus and max(len(modulus), len(value)) > _LONGEST_WHOLE:
-        raise SettingError(
-            f"in the condition {text!r}, N and K have {_LONGEST_WHOLE} digits at most"
-        )
-    if modulus is None:
-        return Condition(column, None, operator == "==", value)
-    if int(modulus) == 0 or not value.isdecimal() or int(value) >= int(modulus):
-        raise SettingError(f"in the condition {text!r}, N must be above 0 and K from 0 to N - 1")
-    return Condition(column, int(modulus), operator == "==", value)
+
+    angles_deg: dict[str, np.ndarray]
+    tolerance_deg: float = 0.0
 
 
 def read_labels(
     path: str | os.PathLike, where: str | None = None, bad_rows: str = read_policy.STOP
 ) -> dict[str, np.ndarray]:
+    """`read_table`'s angles of a table in degrees of the project's convention."""
+    return read_table(path, where, bad_rows).angles_deg
+
+
+def read_table(
+    path: str | os.PathLike,
+    where: str | None = None,
+    bad_rows: str = read_policy.STOP,
+    form: Form = PLAIN,
+) -> Labels:
     """Angles of the labelled pictures.
 
     An empty cell is an angle that is not known. Rows without any angle, or with 1 in a column
@@ -96,32 +71,41 @@ def read_labels(
 
     Args:
       path: CSV in UTF-8 with the column filename and at least one of azimuth_deg, elevation_deg,
-        tilt_deg, in any order and beside any others. `filename` is the path below the data folder.
+        tilt_deg, in any order and beside any others. `filename` is the path below the data folder
+        (`names.match_names`). An azimuth is a number, or a class such as front_left
+        (`conventions.Convention.of_class`).
       where: only rows for which this holds, see `parse_condition`.
       bad_rows: "stop" at a row with a mistake, or "skip" it; each is then named and counted in the
         log. Of two rows for one filename the first counts.
+      form: other names of columns, another convention, the labels' tolerance.
 
     Returns:
-      filename -> float32 [3], degrees; azimuth in (-180, 180]; NaN where an angle is not known.
+      the angles, and the tolerance of the azimuths.
 
     Raises:
       UserError: no such file, no column of angles, or a cell that is no angle; it names the file,
         line and column. With bad_rows="skip" only what makes the table as a whole unreadable.
     """
     labels: dict[str, np.ndarray] = {}
+    widths: set[float] = set()
     left_out = 0
     mistakes = _Mistakes(path, bad_rows)
-    for row in _chosen_rows(path, where, mistakes, ANGLE_COLUMNS):
+    for row in _chosen_rows(path, where, mistakes, form, ANGLE_COLUMNS):
         with mistakes.caught():
-            if _is_suspect(row) or not any(row.cells.get(c, "").strip() for c in ANGLE_COLUMNS):
+            if _is_suspect(row) or not any(_cell(row, form, role) for role in ANGLE_COLUMNS):
                 left_out += 1
-            else:
-                labels[row.filename] = _angles(row)
+                continue
+            labels[row.filename] = _angles(row, form)
+            found = form.convention.of_class(_cell(row, form, ANGLE_COLUMNS[0]))
+            widths |= {found[1]} if found else set()
     mistakes.report()
     if left_out:
         logging.info("%s: left out %d rows, suspect or without an angle", path, left_out)
     _report_unknown(path, labels)
-    return labels
+    tolerance_deg = forms.tolerance_deg(form, widths)
+    if widths:
+        logging.info("%s: azimuths are classes, true to +-%g degrees", path, tolerance_deg)
+    return Labels(labels, tolerance_deg)
 
 
 def _report_unknown(path: str | os.PathLike, labels: dict[str, np.ndarray]) -> None:
@@ -135,15 +119,18 @@ def _report_unknown(path: str | os.PathLike, labels: dict[str, np.ndarray]) -> N
 
 
 def select_filenames(
-    path: str | os.PathLike, where: str, bad_rows: str = read_policy.STOP
+    path: str | os.PathLike,
+    where: str,
+    bad_rows: str = read_policy.STOP,
+    form: Form = PLAIN,
 ) -> set[str]:
     """Filenames of the rows for which `where` holds; no angle is looked at.
 
     Raises:
-      UserError: as `read_labels`, but the columns of the angles are not needed.
+      UserError: as `read_table`, but the columns of the angles are not needed.
     """
     mistakes = _Mistakes(path, bad_rows)
-    chosen = {row.filename for row in _chosen_rows(path, where, mistakes)}
+    chosen = {row.filename for row in _chosen_rows(path, where, mistakes, form)}
     mistakes.report()
     return chosen
 
@@ -176,15 +163,17 @@ def _chosen_rows(
     path: str | os.PathLike,
     where: str | None,
     mistakes: _Mistakes,
+    form: Form,
     any_of: tuple[str, ...] = (),
 ) -> Iterator[_Row]:
     """The rows that `where` chooses, of a table with at least one of the columns `any_of`."""
     condition = parse_condition(where) if where else None
-    needed = ("filename", *((condition.column,) if condition else ()))
+    name = form.column(FILENAME)
+    needed = (name, *((condition.column,) if condition else ()))
     places: dict[str, str] = {}
-    for place, cells in lines(Path(path), needed, any_of):
+    for place, cells in lines(Path(path), needed, any_of, form=form):
         with mistakes.caught():
-            row = _row(place, cells, places)
+            row = _row(place, cells, places, name)
             if condition is None or _holds(condition, row):
                 yield row
 
@@ -194,6 +183,7 @@ def lines(
     needed: tuple[str, ...] = (),
     any_of: tuple[str, ...] = (),
     what: str = "labels",
+    form: Form = PLAIN,
 ) -> Iterator[tuple[str, dict]]:
     """(place, cell by column) of each line below the header; surplus cells under None.
 
@@ -202,6 +192,7 @@ def lines(
       needed: columns that must be there.
       any_of: columns one of which must be there, under exactly this name.
       what: the table is of, for a message.
+      form: its columns' names.
 
     Raises:
       UserError: a table that cannot be read; it names the line.
@@ -209,46 +200,59 @@ def lines(
     text = _text(path, what)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
-        reader.fieldnames = _header(
-            [name.strip() for name in reader.fieldnames or ()], path, needed, any_of
-        )
+        header = [name.strip() for name in reader.fieldnames or ()]
+        _check_header(header, path, needed, form, any_of)
+        reader.fieldnames = header
         for cells in reader:
             yield f"{path} line {reader.line_num}", cells
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num}: {error}") from error
 
 
-def _header(
-    header: list[str], path: Path, needed: tuple[str, ...], any_of: tuple[str, ...]
-) -> list[str]:
+def _check_header(
+    header: list[str], path: Path, needed: tuple[str, ...], form: Form, any_of: tuple[str, ...]
+) -> None:
+    wanted = [form.column(role) for role in any_of]
     missing = [name for name in needed if name not in header]
-    if not missing and any_of and not set(any_of) & set(header):
-        missing = [" or ".join(any_of)]
-    missing += [name for name in any_of if name not in header and _misspelt(name, header)]
+    if not missing and wanted and not set(wanted) & set(header):
+        missing = [" or ".join(wanted)]
+    elif wanted:
+        missing += [form.columns[role] for role in any_of
+                    if role in form.columns and form.columns[role] not in header]  # fmt: skip
+    missing += [role for role in any_of if role not in form.columns and _misspelt(role, header)]
     if missing:
-        only = header[0] if len(header) == 1 else ""
-        mark = next((mark for mark in ";\t|" if mark in only), None)
-        hint = f"; separate the columns by commas, not {mark!r}" if mark else ""
         raise UserError(
             f"{path} line 1: no column {', '.join(missing)}; the columns are "
-            f"{', '.join(header)[:200] or 'none, the file is empty'}{hint}"
+            f"{', '.join(header)[:200] or 'none, the file is empty'}{_hint(header, form)}"
         )
-    twice = [name for name in (*needed, *any_of) if header.count(name) > 1]
+    twice = [name for name in (*needed, *wanted) if header.count(name) > 1]
     if twice:
         raise UserError(f"{path} line 1: the column {twice[0]} is there twice")
-    return header
+
+
+def _hint(header: list[str], form: Form) -> str:
+    """What to do about a column that is not there."""
+    only = header[0] if len(header) == 1 else ""
+    mark = next((mark for mark in ";\t|" if mark in only), None)
+    if mark:
+        return f"; separate the columns by commas, not {mark!r}"
+    if form.settable and len(header) > 1:
+        return "; tell which is which by `columns=azimuth=NAME,file=NAME`"
+    return ""
 
 
 def _misspelt(column: str, header: list[str]) -> bool:
     """Whether another column must mean this angle, which would be left out without a word."""
     angle = column.removesuffix("_deg")
-    return any(re.fullmatch(rf"{angle}{_ANGLE_ENDING}", name, re.IGNORECASE) for name in header)
+    return column not in header and any(
+        re.fullmatch(rf"{angle}{_ANGLE_ENDING}", name, re.IGNORECASE) for name in header
+    )
 
 
-def _row(place: str, cells: dict, places: dict[str, str]) -> _Row:
+def _row(place: str, cells: dict, places: dict[str, str], name: str) -> _Row:
     if None in cells:
         raise UserError(f"{place}: more cells than the {len(cells) - 1} columns of line 1")
-    row = _Row(place, _filename(cells["filename"], place), cells)
+    row = _Row(place, _filename(cells[name], place, name), cells)
     if row.filename in places:
         raise UserError(f"{place}: {row.filename} is there twice, see {places[row.filename]}")
     places[row.filename] = place
@@ -270,9 +274,9 @@ def _text(path: Path, what: str) -> str:
         raise UserError(f"{path} line {line}: not UTF-8; save the table as UTF-8") from None
 
 
-def _filename(cell: str, place: str) -> str:
+def _filename(cell: str, place: str, column: str) -> str:
     if not cell.strip():
-        raise UserError(f"{place}: column filename is empty")
+        raise UserError(f"{place}: column {column} is empty")
     return PurePosixPath(cell.strip().replace("\\", "/")).as_posix()
 
 
@@ -293,17 +297,19 @@ def _is_suspect(row: _Row) -> bool:
     return cell == "1"
 
 
-def _angles(row: _Row) -> np.ndarray:
-    angles = np.array([_angle(row, column) for column in ANGLE_COLUMNS])
+def _cell(row: _Row, form: Form, role: str) -> str:
+    return row.cells.get(form.column(role), "").strip()
+
+
+def _angles(row: _Row, form: Form = PLAIN) -> np.ndarray:
+    azimuth_class = form.convention.of_class(_cell(row, form, ANGLE_COLUMNS[0]))
+    numbers = ANGLE_COLUMNS[1:] if azimuth_class else ANGLE_COLUMNS
+    stated = [_angle(row, form, role) if role in numbers else math.nan for role in ANGLE_COLUMNS]
+    angles = form.convention.to_viewpoint(stated)
+    if azimuth_class:
+        angles[0] = azimuth_class[0]
     angles[0] = viewpoint.wrap_deg(angles[0])  # NaN stays
     return angles.astype(np.float32)
-
-
-def _angle(row: _Row, column: str) -> float:
-    try:
-        return parse_angle(row.cells.get(column, ""), column)
-    except ValueError as error:
-        raise UserError(f"{row.place}: column {error}") from None
 
 
 def parse_angle(cell: str, column: str) -> float:
@@ -321,3 +327,26 @@ def parse_angle(cell: str, column: str) -> float:
     if abs(value) > largest:
         raise ValueError(f"{column} holds {cell[:80]}, outside {-largest:g} to {largest:g} degrees")
     return value
+
+
+def _angle(row: _Row, form: Form, role: str) -> float:
+    """The degrees of a cell, in the table's own convention; NaN where it is empty."""
+    cell, column = _cell(row, form, role), form.column(role)
+    if not cell:
+        return math.nan
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    if not math.isfinite(value):
+        other = ", nor a class such as front_left" if role == ANGLE_COLUMNS[0] else ""
+        raise UserError(
+            f"{row.place}: column {column} holds {cell[:80]!r}, no finite number{other}"
+        )
+    value = float(form.convention.degrees(value))
+    low, high = form.convention.range_deg(role, _LARGEST_DEG[role])
+    slack = _ROUNDED if form.convention.in_radians else 1.0
+    if not low * slack <= value <= high * slack:
+        read = f" ({value:g} degrees, as radians)" if form.convention.in_radians else ""
+        raise UserError(
+            f"{row.place}: column {column} holds {cell[:80]}{read}, "
+            f"outside {low:g} to {high:g} degrees"
+        )
+    return min(max(value, low), high)

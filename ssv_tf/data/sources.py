@@ -5,7 +5,7 @@ import importlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from absl import logging
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import labels as labels_table
 from ssv_tf.data import read_policy, records
-from ssv_tf.data.collection import PictureSet, match_names
+from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.folder import BadPicture, load_folder
 from ssv_tf.data.framing import Framing
+from ssv_tf.data.names import examples
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -54,6 +55,7 @@ def load_collection(
     workers: int | None = None,
     bad_pictures: str = read_policy.SKIP,
     bad_rows: str = read_policy.STOP,
+    form: labels_table.Form = labels_table.PLAIN,
 ) -> PictureSet:
     """Loads a collection of pictures, all of one size, into memory.
 
@@ -76,6 +78,7 @@ def load_collection(
       bad_pictures: "skip" pictures that cannot be read (each is named in the log, and counted), or
         "stop" at the first.
       bad_rows: the same for rows of `labels` and `where_table`, see `labels.read_labels`.
+      form: how `labels` gives its angles.
 
     Returns:
       a PictureSet; its `angles_deg` is None where nothing gives angles.
@@ -102,18 +105,19 @@ def load_collection(
     if not os.path.isdir(spec):
         raise UserError(f"{spec} is no folder; give a folder, {EMBEDDED} or {TFDS_PREFIX}NAME")
     of_labels = None if where_table else where
-    angles = labels_table.read_labels(labels, of_labels, bad_rows) if labels else None
-    only = selected_names(spec, where, where_table or labels, bad_rows)
+    table = labels_table.read_table(labels, of_labels, bad_rows, form) if labels else None
+    of_where = labels_table.PLAIN if where_table else form
+    only = selected_names(spec, where, where_table or labels, bad_rows, of_where)
     if labelled_only:
-        if angles is None:
+        if table is None:
             raise SettingError("labelled_only needs labels")
-        if not angles:
+        if not table.angles_deg:
             raise UserError(f"{labels} has no row with angles to use")
-        only = set(angles) if only is None else set(angles) & only
+        only = set(table.angles_deg) if only is None else set(table.angles_deg) & only
     pictures = load_folder(
         spec, resolution, crop, canvas_heights, padding, limit, seed, workers, only, bad_pictures
     )
-    return pictures if angles is None else _with_labels(pictures, angles, spec, labels)
+    return pictures if table is None else _with_labels(pictures, table, spec, labels)
 
 
 def _check_limit(limit: int | None) -> None:
@@ -126,6 +130,7 @@ def selected_names(
     where: str | None,
     table: str | os.PathLike | None = None,
     bad_rows: str = read_policy.STOP,
+    form: labels_table.Form = labels_table.PLAIN,
 ) -> set[str] | None:
     """Filenames that a condition chooses; no angle is read.
 
@@ -134,6 +139,7 @@ def selected_names(
       where: condition on a column of the table (`labels.parse_condition`); empty: all pictures.
       table: CSV; None: labels.csv in the folder.
       bad_rows: see `labels.read_labels`.
+      form: names the table's column of filenames.
 
     Returns:
       the names, or None for all pictures.
@@ -144,7 +150,7 @@ def selected_names(
     if not where:
         return None
     table = table or os.path.join(folder, "labels.csv")
-    selected = labels_table.select_filenames(table, where, bad_rows)
+    selected = labels_table.select_filenames(table, where, bad_rows, form)
     if not selected:
         raise UserError(f"{where} chooses no row of {table}")
     return selected
@@ -152,18 +158,19 @@ def selected_names(
 
 def _with_labels(
     pictures: PictureSet,
-    angles: Mapping[str, np.ndarray],
+    table: labels_table.Labels,
     spec: str,
-    table: str | os.PathLike | None,
+    path: str | os.PathLike | None,
 ) -> PictureSet:
-    if not angles:
-        raise UserError(f"{table} has no row with angles to use")
-    if not match_names(pictures.names, angles):
+    if not table.angles_deg:
+        raise UserError(f"{path} has no row with angles to use")
+    known = pictures.with_labels(table.angles_deg, spec, table.tolerance_deg)
+    if not known.has_label.any():
         raise UserError(
-            f"no filename of {table} is a picture below {spec} "
-            f"(the table has {next(iter(angles))}, the folder {pictures.names[0]})"
+            f"no filename of {path} is a picture below {spec} (the table has "
+            f"{examples(table.angles_deg)}; the folder has {examples(pictures.names)})"
         )
-    return pictures.with_labels(angles)
+    return known
 
 
 def _load_embedded(

@@ -13,6 +13,15 @@ of Kumaraswamy 1980), where the labelled pictures ask for it plainly.
 
 Every fit shrugs off a fifth of half-circle (front-rear) mistakes, which V makes until late.
 
+An angle that (nearly) nobody labelled keeps V's own answer, not a constant: V was trained with
+viewpoints of a known range in degrees, so that its elevation and tilt order the pictures and are
+about right where it learnt them, and only how the azimuth counts is free. It is not measured on
+anything, and every place that shows it says so.
+
+Labels may be classes, such as eight sides: then an azimuth within the tolerance of its label, half
+the width of a class, has no error, and only what is beyond counts. The offset is the middle of the
+stretch with the least error beyond, which uses what a class tells: where it begins and ends.
+
 V also learnt how often each quadrant of azimuth occurs from S's pictures, not from the collection.
 Where the prediction brings the quadrant's logits, they are corrected for that label shift by a
 temperature and a bias for each class, the most likely ones on the labelled pictures (Alexandari et
@@ -63,6 +72,8 @@ _NEVER = -1e9  # the logit of what cannot be
 _NEWTON_STEPS = 50
 _PARTINGS = 20  # of the pictures by V's word on the ends, tried as biases
 _PARTING_WORTH_DEG = 0.3  # less of the capped error is chance
+_BAND = (np.arange(9) - 4) / 4.5  # places in a class, evenly from its one end to the other
+_SLOPES = np.exp(np.linspace(-0.8, 0.8, 33))  # of the first guess, tried for labels of classes
 _HALF_TURNS, _QUARTER_TURNS = (0.0, 180.0), (0.0, 90.0, 180.0, 270.0)
 _FRONT_REAR = np.array(viewpoint.QUADRANT_SIGNS)[:, :1]  # the sign of cos
 _FAR_BETTER = 0.8  # of the error with offset 0 or 180: the symmetry was not learnt
@@ -91,6 +102,8 @@ class Calibration:
         too few pictures, or no quadrant logits, were there to fit it on.
       doubts: what speaks against trusting it, see `doubts`.
       networks: hash of the networks it was fitted to (`run_folder.Run.networks`); empty: not known.
+      label_tolerance_deg: of the azimuths it was fitted on; residual and confidence are of errors
+        beyond it.
     """
 
     scale: tuple[float, float, float]
@@ -104,6 +117,7 @@ class Calibration:
     angle_pictures: tuple[int, int, int] | None = None
     doubts: tuple[str, ...] = ()
     networks: str = ""
+    label_tolerance_deg: float = 0.0
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -115,6 +129,11 @@ class Calibration:
         """Names of the angles that too few pictures knew: their answers are V's own."""
         counts = zip(viewpoint.ANGLES, self.angle_pictures or (), strict=False)
         return tuple(name for name, count in counts if count < _FEWEST)
+
+    @property
+    def calibrated_angles(self) -> np.ndarray:
+        """Booleans [3]: which angles are calibrated."""
+        return np.array([name not in self.uncalibrated for name in viewpoint.ANGLES])
 
     def to_json(self) -> str:
         """The calibration as JSON text."""
@@ -134,6 +153,8 @@ class Calibration:
         angles[viewpoint.ANGLES[0]] |= azimuth_only
         head = {"version": _VERSION, "convention": CONVENTION}
         tail: dict[str, Any] = {"pictures": self.pictures}
+        if self.label_tolerance_deg:
+            tail["label_tolerance_deg"] = self.label_tolerance_deg
         if self.confidence is not None:
             tail["confidence"] = self.confidence.to_dict()
         if self.doubts:
@@ -166,6 +187,7 @@ class Calibration:
                 angle_pictures=_counts(entry.get("pictures") for entry in entries),
                 doubts=tuple(map(str, data.get("doubts", ()))),
                 networks=str(data.get("networks", "")),
+                label_tolerance_deg=_number(data.get("label_tolerance_deg", 0.0)),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -284,7 +306,10 @@ def _from_mirror_plane(azimuth_deg):
 
 
 def fit(
-    raw: RawPrediction | RawAngles, true_deg: np.ndarray, azimuth: str = CIRCULAR
+    raw: RawPrediction | RawAngles,
+    true_deg: np.ndarray,
+    azimuth: str = CIRCULAR,
+    tolerance_deg: float = 0.0,
 ) -> Calibration:
     """Fits a calibration on labelled pictures.
 
@@ -295,6 +320,7 @@ def fit(
         not known; one that fewer than 5 pictures know stays as V gives it.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
         offset fits far better, "circular") or "linear" (the paper's line, limited range).
+      tolerance_deg: an azimuth this close to its label has no error; half the width of a class.
 
     Returns:
       The calibration. Its `doubts` tell how far to trust it.
@@ -303,18 +329,22 @@ def fit(
       UserError: no angle with 5 labels, or a prediction or label that is no number.
     """
     raw_angles, true_deg = _checked(raw, true_deg)
-    fitted = _with_confidence(_chosen(raw_angles, true_deg, _kind(azimuth)), raw_angles, true_deg)
+    fitted = _chosen(raw_angles, true_deg, _kind(azimuth), tolerance_deg)
+    fitted = _with_confidence(fitted, raw_angles, true_deg)
     return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, raw_angles, true_deg)))
 
 
-def _chosen(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _chosen(
+    raw: RawAngles, true_deg: np.ndarray, azimuth: str, tolerance_deg: float
+) -> Calibration:
     """The fit of this kind, but the circular one where the symmetric one is far worse."""
     known = viewpoint.known(true_deg[:, 0])
     if azimuth != SYMMETRIC or known.sum() < _FEWEST:
-        return _fitted(raw, true_deg, azimuth)
-    free, symmetric = (_fitted(raw, true_deg, kind) for kind in (CIRCULAR, SYMMETRIC))
+        return _fitted(raw, true_deg, azimuth, tolerance_deg)
+    kinds = CIRCULAR, SYMMETRIC
+    free, symmetric = (_fitted(raw, true_deg, kind, tolerance_deg) for kind in kinds)
     free_error, error = (
-        _capped_error(calibrated(raw[known], c)[:, 0], true_deg[known, 0])
+        _capped_error(calibrated(raw[known], c)[:, 0], true_deg[known, 0], tolerance_deg)
         for c in (free, symmetric)
     )
     return free if free_error < _FAR_BETTER * error else symmetric
@@ -324,23 +354,26 @@ def _with_confidence(fitted: Calibration, raw: RawAngles, true_deg: np.ndarray) 
     known = viewpoint.known(true_deg[:, 0])
     if raw.quadrant_logits is None or known.sum() < _FEW:
         return fitted
-    raw, true_deg = raw[known], true_deg[known]
-    errors = _errors(calibrated(raw, fitted), true_deg)[:, 0]
+    raw, azimuth_deg = raw[known], true_deg[known, 0]
+    predicted_deg = calibrated(raw, fitted)[:, 0]
+    errors = _errors(predicted_deg, azimuth_deg, fitted.label_tolerance_deg)
     within = confidences.within_deg(fitted.kinds[0] == LINEAR)
-    even = ends.even_weights(true_deg[:, 0])
+    even = ends.even_weights(azimuth_deg)
     logits = raw.quadrant_logits + np.asarray(fitted.quadrant_bias)
     margin = np.asarray(ops.convert_to_numpy(decoding.quadrant_margin(logits)), np.float64)
     confidence = confidences.fit(margin, raw.confidence_logit, errors, within, even)
     return dataclasses.replace(fitted, confidence=confidence)
 
 
-def _fitted(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
+def _fitted(
+    raw: RawAngles, true_deg: np.ndarray, azimuth: str, tolerance_deg: float
+) -> Calibration:
     known = viewpoint.known(true_deg)
     counts = _triple(int(count) for count in known.sum(axis=0))
     bias, warp, fits = NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
     if counts[0] >= _FEWEST:
         rows = known[:, 0]
-        fits[0], bias, warp = _fit_azimuth(raw[rows], true_deg[rows], azimuth)
+        fits[0], bias, warp = _fit_azimuth(raw[rows], true_deg[rows], azimuth, tolerance_deg)
     for i in (1, 2):
         if counts[i] >= _FEWEST:
             rows = known[:, i]
@@ -350,9 +383,10 @@ def _fitted(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     )
     kinds = (azimuth, LINEAR, LINEAR)
     calibration = Calibration(
-        scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp, angle_pictures=counts
-    )
-    errors = _errors(calibrated(raw, calibration), true_deg)
+        scale, offset_deg, kinds, (None,) * 3, len(raw), bias, warp, angle_pictures=counts,
+        label_tolerance_deg=float(tolerance_deg),
+    )  # fmt: skip
+    errors = _errors(calibrated(raw, calibration), true_deg, _of_angles(tolerance_deg))
     residual = _triple(
         float(np.median(errors[rows, i])) if counts[i] >= _FEWEST else None
         for i, rows in enumerate(known.T)
@@ -360,18 +394,23 @@ def _fitted(raw: RawAngles, true_deg: np.ndarray, azimuth: str) -> Calibration:
     return dataclasses.replace(calibration, residual_deg=residual)
 
 
+def _of_angles(tolerance_deg: float) -> np.ndarray:
+    """The tolerance of each angle: only azimuths are classes."""
+    return np.array([tolerance_deg, 0.0, 0.0])
+
+
 def _fit_azimuth(
-    raw: RawAngles, true_deg: np.ndarray, azimuth: str
+    raw: RawAngles, true_deg: np.ndarray, azimuth: str, tolerance_deg: float
 ) -> tuple[tuple[float, float], tuple, tuple[float, float]]:
     """((sign or slope, offset), quadrant bias, warp) of pictures that all know their azimuth."""
     bias, warp, straight = NO_BIAS, NO_WARP, raw
     if azimuth == SYMMETRIC:  # first, as it asks for no sign and no quadrant, but they for it
-        warp = _fit_warp(raw.degrees[:, 0], true_deg[:, 0])
+        warp = _fit_warp(raw.degrees[:, 0], true_deg[:, 0], tolerance_deg)
         straight = raw.with_azimuth(warped(raw.degrees[:, 0], warp))
     if raw.quadrant_logits is not None and azimuth != LINEAR:
-        bias = _fit_quadrants(straight, true_deg[:, 0], azimuth)
+        bias = _fit_quadrants(straight, true_deg[:, 0], azimuth, tolerance_deg)
     decided_deg = straight.decided(bias)[:, 0]
-    return _FITS[azimuth](decided_deg, true_deg[:, 0]), bias, warp
+    return _FITS[azimuth](decided_deg, true_deg[:, 0], tolerance_deg), bias, warp
 
 
 def azimuth_kind(options: config.Options) -> str:
@@ -414,9 +453,10 @@ def doubts(
             )
             continue
         true = true_deg[known[:, i], i]
-        constant = _least_offset(viewpoint.wrap_deg(true))
-        error = _errors(predicted_deg[known[:, i], i], true).mean()
-        if error >= _errors(constant, true).mean() - 1e-9:
+        tolerance_deg = _of_angles(calibration.label_tolerance_deg)[i]
+        constant = _least_offset(viewpoint.wrap_deg(true), tolerance_deg=tolerance_deg)
+        error = _errors(predicted_deg[known[:, i], i], true, tolerance_deg).mean()
+        if error >= _errors(constant, true, tolerance_deg).mean() - 1e-9:
             sentences.append(f"{name}: no better than one constant answer; it has not been learnt")
     return sentences
 
@@ -438,7 +478,8 @@ def _convention_doubts(
     if largest <= 2 * np.pi and spread > _WIDE_DEG:
         sentences.append(
             f"azimuth: no label is beyond {largest:.2f}, while V's own angles spread over "
-            f"{spread:.0f} degrees to either side; are the labels radians? Degrees are wanted"
+            f"{spread:.0f} degrees to either side; are the labels radians? Then say "
+            "`convention=radians`"
         )
     elif calibration.kinds[0] == LINEAR and not 1 / _STEEP < slope < _STEEP:
         sentences.append(
@@ -448,7 +489,8 @@ def _convention_doubts(
     if calibration.scale[0] < 0:
         sentences.append(
             "azimuth: V's own angle falls where the labels grow; either V learnt to turn the wrong "
-            "way round, or the labels grow as the nose turns to image right (the convention: left)"
+            "way round, or the labels grow as the nose turns to image right (the convention: left; "
+            "`convention=nose_right` turns them)"
         )
     return sentences
 
@@ -458,7 +500,7 @@ def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndar
     if calibration.kinds[0] == LINEAR:
         return []
     here, mirrored = (
-        _circle_error(sign, raw_deg[:, 0], true_deg[:, 0])[0]
+        _circle_error(sign, raw_deg[:, 0], true_deg[:, 0], calibration.label_tolerance_deg)[0]
         for sign in (calibration.scale[0], -calibration.scale[0])
     )
     if here < 0.9 * mirrored:
@@ -466,7 +508,7 @@ def _sign_doubt(calibration: Calibration, raw_deg: np.ndarray, true_deg: np.ndar
     return [f"azimuth: the mirrored circle fits about as well ({here:.1f} and {mirrored:.1f} deg)"]
 
 
-def _fit_quadrants(raw: RawAngles, true_deg: np.ndarray, kind: str) -> tuple:
+def _fit_quadrants(raw: RawAngles, true_deg: np.ndarray, kind: str, tolerance_deg: float) -> tuple:
     """The quadrant bias of least capped error, from every sign and quarter turn to start with.
 
     Without the bias the sign and the offset may be fitted wrong, and with them the bias. Where V
@@ -477,15 +519,17 @@ def _fit_quadrants(raw: RawAngles, true_deg: np.ndarray, kind: str) -> tuple:
     symmetric = kind == SYMMETRIC
     logits, candidates = np.asarray(raw.quadrant_logits), [NO_BIAS]
     for sign in (1.0, -1.0):
-        near = 0.0 if symmetric else _circle_error(sign, raw.degrees[:, 0], true_deg)[1]
+        near = 0.0
+        if not symmetric:
+            near = _circle_error(sign, raw.degrees[:, 0], true_deg, tolerance_deg)[1]
         for turn in _HALF_TURNS if symmetric else _QUARTER_TURNS:
-            target = viewpoint.quadrant_of_deg(sign * (true_deg - near - turn))
-            candidates.append(_shift_bias(logits, target, symmetric))
+            shares = _quadrant_shares(sign, true_deg - near - turn, tolerance_deg)
+            candidates.append(_shift_bias(logits, shares, symmetric))
 
     def error(bias):
         decided = raw.decided(bias)[:, 0]
-        sign, offset = _FITS[kind](decided, true_deg)
-        return _capped_error(sign * decided + offset, true_deg)
+        sign, offset = _FITS[kind](decided, true_deg, tolerance_deg)
+        return _capped_error(sign * decided + offset, true_deg, tolerance_deg)
 
     likeliest = min(candidates, key=error)
     parted = min(_parting_biases(logits), key=error)
@@ -500,11 +544,22 @@ def _parting_biases(logits: np.ndarray) -> list[tuple]:
     return [tuple(-float(m) / 2 * signs) for m in np.quantile(margin, shares)]
 
 
-def _shift_bias(logits: np.ndarray, target: np.ndarray, symmetric: bool) -> tuple:
+def _quadrant_shares(sign: float, true_deg: np.ndarray, tolerance_deg: float) -> np.ndarray:
+    """How much of each label [pictures] lies in each quadrant: [pictures, 4], 0 or 1 of a degree.
+
+    The class left, from 45 to 135 degrees, is half a front and half a rear.
+    """
+    band = tolerance_deg * _BAND if tolerance_deg else np.zeros(1)
+    places = viewpoint.quadrant_of_deg(sign * (true_deg[:, None] + band))
+    return np.eye(4)[places].mean(axis=1)
+
+
+def _shift_bias(logits: np.ndarray, shares: np.ndarray, symmetric: bool) -> tuple:
     """Bias over temperature of the likeliest bias-corrected temperature scaling, by Newton.
 
     Args:
-      logits: [pictures, 4]. wanted: classes [pictures].
+      logits: [pictures, 4].
+      shares: [pictures, 4], of the true classes.
       symmetric: left and right occur equally often, so that one bias parts the sides of cos.
     """
     basis = _FRONT_REAR if symmetric else np.eye(4)  # [4, biases]
@@ -513,7 +568,7 @@ def _shift_bias(logits: np.ndarray, target: np.ndarray, symmetric: bool) -> tupl
         [centred[:, :, None], np.broadcast_to(basis, (len(logits), *basis.shape))], axis=2
     )  # of each class's score in (temperature, bias)
     start = np.eye(1 + basis.shape[1])[0]
-    values, truth = start.copy(), np.eye(4)[target]
+    values, truth = start.copy(), shares
     for _ in range(_NEWTON_STEPS):
         scores = slope @ values
         share = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -527,35 +582,43 @@ def _shift_bias(logits: np.ndarray, target: np.ndarray, symmetric: bool) -> tupl
     return tuple(float(value) for value in bias)
 
 
-def _fit_circle(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+def _fit_circle(
+    raw_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> tuple[float, float]:
     """Sign and offset of least capped error."""
-    fits = [(*_circle_error(sign, raw_deg, true_deg), sign) for sign in (1.0, -1.0)]
+    fits = [(*_circle_error(sign, raw_deg, true_deg, tolerance_deg), sign) for sign in (1.0, -1.0)]
     _, offset, sign = min(fits, key=lambda entry: entry[0])
     return sign, offset
 
 
-def _fit_symmetric(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+def _fit_symmetric(
+    raw_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> tuple[float, float]:
     """Sign, and offset 0 or 180, of least capped error."""
     choices = [(sign, offset) for sign in (1.0, -1.0) for offset in _HALF_TURNS]
-    return min(choices, key=lambda c: _capped_error(c[0] * raw_deg + c[1], true_deg))
+    return min(choices, key=lambda c: _capped_error(c[0] * raw_deg + c[1], true_deg, tolerance_deg))
 
 
-def _capped_error(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> float:
+def _capped_error(
+    predicted_deg: np.ndarray | float, true_deg: np.ndarray, tolerance_deg: float
+) -> float:
     """Mean circular error, none counted as more than `_CAP_DEG`.
 
     Of a V that takes half of the fronts for rears every choice has a mean error of about 90
     degrees; the errors that are no half circle tell which one is right.
     """
-    return float(np.minimum(_errors(predicted_deg, true_deg), _CAP_DEG).mean())
+    return float(np.minimum(_errors(predicted_deg, true_deg, tolerance_deg), _CAP_DEG).mean())
 
 
-def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+def _fit_warp(
+    raw_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> tuple[float, float]:
     """Exponents of the warp of least mean error, whatever quadrants V took for others."""
     predicted, target = _from_mirror_plane(raw_deg), _from_mirror_plane(true_deg)
 
     def error(exponents):
         warped_deg = 90.0 * decoding.warped_share(predicted / 90.0, *exponents)
-        return float(np.abs(warped_deg - target).mean())
+        return float(_beyond(np.abs(warped_deg - target), tolerance_deg).mean())
 
     def cost(exponents):
         return error(exponents) + _WARP_PENALTY_DEG * float(np.square(np.log(exponents)).sum())
@@ -564,26 +627,61 @@ def _fit_warp(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
     return best if error(best) < _WARP_WORTH * error(NO_WARP) else NO_WARP
 
 
-def _circle_error(sign: float, raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
+def _circle_error(
+    sign: float, raw_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> tuple[float, float]:
     """Capped error of the best offset for this sign, and that offset."""
     rest = viewpoint.wrap_deg(true_deg - sign * raw_deg)
-    offset = _least_offset(rest, _CAP_DEG)
-    return _capped_error(offset, rest), offset
+    offset = _least_offset(rest, _CAP_DEG, tolerance_deg)
+    return _capped_error(offset, rest, tolerance_deg), offset
 
 
-def _least_offset(angles_deg: np.ndarray, cap_deg: float = 180.0) -> float:
+def _least_offset(
+    angles_deg: np.ndarray, cap_deg: float = 180.0, tolerance_deg: float = 0.0
+) -> float:
     """The angle of least mean circular distance to `angles_deg` [pictures], each capped.
 
-    The mean is piecewise linear in the offset with its convex kinks at the angles themselves, so
-    the best of them is the exact minimum; where a whole stretch ties, its middle is taken.
+    The mean is piecewise linear in the offset with its convex kinks at the angles themselves, or at
+    the two ends of each one's tolerance, so the best of them is the exact minimum; where a whole
+    stretch ties, its middle is taken.
     """
-    candidates = _thinned(angles_deg)
-    distances = _errors(candidates[:, None], candidates[None, :])
+    angles_deg = candidates = _thinned(angles_deg)
+    if tolerance_deg:
+        candidates = np.concatenate([angles_deg - tolerance_deg, angles_deg + tolerance_deg])
+        candidates = viewpoint.wrap_deg(candidates)
+    distances = _errors(candidates[:, None], angles_deg[None, :], tolerance_deg)
     means = np.minimum(distances, cap_deg).mean(axis=1)
     best = candidates[means.argmin()]
     tied = candidates[(means <= means.min() + 1e-9) & (_errors(candidates, best) < 90.0)]
     around = viewpoint.wrap_deg(tied - best)
-    return float(viewpoint.wrap_deg(best + (around.min() + around.max()) / 2))
+    middle = float(viewpoint.wrap_deg(best + (around.min() + around.max()) / 2))
+    between = np.minimum(_errors(middle, angles_deg, tolerance_deg), cap_deg).mean()
+    if tolerance_deg and between > means.min() + 1e-6:  # two stretches, with a hill between them
+        return float(best)
+    return middle
+
+
+def _fit_azimuth_line(
+    raw_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> tuple[float, float]:
+    """`_fit_line`; of classes the line of least capped error beyond the tolerance.
+
+    Pairs within a class have no slope, which makes the first guess flat: steeper ones are tried,
+    and of equally good ones the middle is taken.
+    """
+    guess = _fit_line(raw_deg, true_deg)
+    if not tolerance_deg:
+        return guess
+    true_deg = viewpoint.wrap_deg(true_deg)
+    slopes = guess[0] * _SLOPES if guess[0] else np.concatenate([-_SLOPES[::-1], _SLOPES])
+    fits = [_circle_error(slope, raw_deg, true_deg, tolerance_deg) for slope in slopes]
+    errors = np.array([error for error, _ in fits])
+    best = np.flatnonzero(errors <= errors.min() + 1e-9)
+    middle = best[len(best) // 2]
+    constant = _least_offset(true_deg, _CAP_DEG, tolerance_deg)
+    if errors[middle] < _capped_error(constant, true_deg, tolerance_deg) - 1e-9:
+        return float(slopes[middle]), fits[middle][1]
+    return 0.0, constant
 
 
 def _fit_line(raw_deg: np.ndarray, true_deg: np.ndarray) -> tuple[float, float]:
@@ -660,7 +758,7 @@ def _line_errors(
     return np.abs(line[0] * raw_deg + line[1] - true_deg)
 
 
-_FITS = {SYMMETRIC: _fit_symmetric, CIRCULAR: _fit_circle, LINEAR: _fit_line}
+_FITS = {SYMMETRIC: _fit_symmetric, CIRCULAR: _fit_circle, LINEAR: _fit_azimuth_line}
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:
@@ -668,8 +766,17 @@ def _thinned(values: np.ndarray) -> np.ndarray:
     return values[:: -(-len(values) // _MOST_COMPARED)]
 
 
-def _errors(predicted_deg: np.ndarray | float, true_deg: np.ndarray) -> np.ndarray:
-    return np.abs(viewpoint.wrap_deg(predicted_deg - true_deg))
+def _errors(
+    predicted_deg: np.ndarray | float,
+    true_deg: np.ndarray,
+    tolerance_deg: float | np.ndarray = 0.0,
+) -> np.ndarray:
+    return _beyond(np.abs(viewpoint.wrap_deg(predicted_deg - true_deg)), tolerance_deg)
+
+
+def _beyond(errors_deg: np.ndarray, tolerance_deg: float | np.ndarray) -> np.ndarray:
+    """What of errors is beyond the tolerance of the labels."""
+    return np.maximum(errors_deg - tolerance_deg, 0.0)
 
 
 def _checked(raw: RawPrediction | RawAngles, true_deg: np.ndarray) -> tuple[RawAngles, np.ndarray]:

@@ -164,6 +164,7 @@ def _remarks(score: dict[str, Any], health: dict[str, float]) -> list[str]:
         interval = f"{low:.1f} to {high:.1f} degrees"
         remarks.append(f"The median azimuth error's 95 % bootstrap interval: {interval}.")
     unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(score)]
+    remarks += [f"Of the azimuths {text}." for text in metrics.tolerance_sentence(score)]
     if unknown:
         remarks.append(f"Not scored, for want of labels: {', '.join(unknown)}.")
     if "health" in health:
@@ -178,8 +179,8 @@ def _confidence_lines(scored: dict[str, Any] | None) -> list[str]:
     return [
         "",
         "Confidence is the probability that the azimuth is within "
-        f"{scored['within_deg']:.0f} degrees, fitted on the calibration pictures; expected "
-        "calibration error "
+        f"{scored['within_deg']:.0f} degrees{confidence.beyond(scored)}, fitted on the "
+        "calibration pictures; expected calibration error "
         f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}. The more "
         f"confident half is right in {half['right']:.0%} of cases, median error "
         f"{half['median_error_deg']:.1f} degrees.",
@@ -193,7 +194,8 @@ def score_sentence(score: dict[str, Any]) -> str:
         f"(best constant {shape.format(score[angle]['baseline'][key])})"
         for title, angle, key, shape in _measured(score)
     )
-    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw"
+    told = "".join(f"; of the azimuths {text}" for text in metrics.tolerance_sentence(score))
+    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw{told}"
 
 
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:

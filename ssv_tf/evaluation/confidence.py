@@ -196,6 +196,11 @@ def risk_coverage(
     return rows
 
 
+def beyond(scored: dict[str, Any]) -> str:
+    """Words to put behind the degrees within which an answer is right, where labels are classes."""
+    return " beyond the label's tolerance" if scored.get("label_tolerance_deg") else ""
+
+
 def of_even(scored: dict[str, Any]) -> str:
     """What `score` found of even ends, in words to put behind its calibration error."""
     if "expected_calibration_error_even" not in scored:

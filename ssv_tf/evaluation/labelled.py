@@ -11,7 +11,7 @@ from absl import flags
 
 from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import read_policy, sources
+from ssv_tf.data import conventions, forms, read_policy, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.framing import Framing
 from ssv_tf.models import inference
@@ -47,8 +47,28 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir", "", "Folder of labelled pictures; empty: the run's own embedded cars."
     )
-    flags.DEFINE_string("labels", "", "CSV of --data_dir's angles in degrees.")
+    flags.DEFINE_string(
+        "labels",
+        "",
+        "CSV of --data_dir's angles, or some of them; azimuths may be front_left, ...",
+    )
     flags.DEFINE_string("where", "", "Rows of --labels to use, such as class_id%4==1; empty: all.")
+    flags.DEFINE_string(
+        "columns", "", "Other names of --labels' columns, such as azimuth=yaw,file=image."
+    )
+    flags.DEFINE_string(
+        "convention",
+        "",
+        "How --labels' angles count, where not as the project's; words separated by commas: "
+        + "; ".join(f"{word}: {meaning}" for word, meaning in conventions.WORDS.items())
+        + ".",
+    )
+    flags.DEFINE_float(
+        "label_tolerance_deg",
+        None,
+        "How far a true azimuth may be from its label without an error; empty: half a class of "
+        "azimuths in words, 0 of numbers. Eight steps of 45 degrees: 22.5.",
+    )
     read_policy.define_flags()
     flags.DEFINE_integer("seed", 0, "Seed that draws the calibration pictures.", lower_bound=0)
 
@@ -61,6 +81,16 @@ def check_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         raise SettingError("give `data_dir` and `labels` together, or neither")
     if values.where and not values.labels:
         raise SettingError("`where` needs `labels`, the CSV whose rows it picks")
+    if not values.labels:
+        for name in ("columns", "convention", "label_tolerance_deg"):
+            if values[name].value not in ("", None):
+                raise SettingError(f"`{name}` needs `labels`, the CSV that it is about")
+    form_of(values)
+
+
+def form_of(values: Values) -> forms.Form:
+    """The form of --labels; SettingError where a flag cannot be read."""
+    return forms.parse(values.columns, values.convention, values.label_tolerance_deg)
 
 
 def predictor(network: Any) -> Predict:
@@ -68,7 +98,7 @@ def predictor(network: Any) -> Predict:
     return functools.partial(inference.predict, network)
 
 
-def folder_pictures(framing: Framing, values: Values) -> PictureSet:
+def folder_pictures(framing: Framing, values: Values, form: forms.Form = forms.PLAIN) -> PictureSet:
     """The labelled pictures of --data_dir, framed as the run's training pictures were."""
     pictures = sources.load_collection(
         values.data_dir,
@@ -77,6 +107,7 @@ def folder_pictures(framing: Framing, values: Values) -> PictureSet:
         labelled_only=True,
         bad_pictures=values.bad_pictures,
         bad_rows=values.bad_rows,
+        form=form,
         **framing.to_dict(),
     )
     return pictures.labelled()
@@ -134,7 +165,7 @@ def load_split(options: config.Options, values: Values) -> Split:
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
         return Split(drawn if count else None, test, angles_deg(drawn), known_from)
-    pictures = folder_pictures(options.framing, values)
+    pictures = folder_pictures(options.framing, values, form_of(values))
     return split_pictures(pictures, count, values.seed, values.data_dir)
 
 

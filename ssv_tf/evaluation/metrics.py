@@ -1,6 +1,8 @@
 """How far predicted viewpoints are from the truth, and from answers that need no picture.
 
-All in NumPy and degrees. The error of an angle is the shorter way round the circle, 0 to 180.
+All in NumPy and degrees. The error of an angle is the shorter way round the circle, 0 to 180. Where
+labels are classes, only what is beyond the tolerance of a label, half a class, is error; so for the
+baselines, which gain by it too.
 `score` gathers everything for one set of test pictures as a dict that goes to JSON as it is.
 """
 
@@ -22,9 +24,17 @@ QUADRANTS = ("front", "left", "rear", "right")
 _GUESSES = 360  # random guesses are spread evenly instead of drawn, so that the number is exact
 
 
-def error_deg(predicted_deg: ArrayLike, true_deg: ArrayLike) -> np.ndarray:
-    """Absolute angle between prediction and truth, the shorter way round: [...] in [0, 180]."""
-    return np.abs(viewpoint.wrap_deg(np.asarray(predicted_deg) - np.asarray(true_deg)))
+def error_deg(
+    predicted_deg: ArrayLike, true_deg: ArrayLike, tolerance_deg: float = 0.0
+) -> np.ndarray:
+    """Absolute angle between prediction and truth, the shorter way round: [...] in [0, 180].
+
+    Args:
+      predicted_deg, true_deg: angles.
+      tolerance_deg: of the labels; this much of an error is none.
+    """
+    errors = np.abs(viewpoint.wrap_deg(np.asarray(predicted_deg) - np.asarray(true_deg)))
+    return np.maximum(errors - tolerance_deg, 0.0) if tolerance_deg else errors
 
 
 def summary(errors_deg: np.ndarray) -> dict[str, float]:
@@ -58,16 +68,19 @@ def bootstrap(errors_deg: np.ndarray, seed: int = 0, resamples: int = 1000) -> d
     }
 
 
-def azimuth_bins(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[dict[str, Any]]:
+def azimuth_bins(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float = 0.0
+) -> list[dict[str, Any]]:
     """Azimuth error by true azimuth, in 12 bins of 30 degrees from -180 up.
 
     Args:
       predicted_deg, true_deg: azimuths [pictures].
+      tolerance_deg: see `error_deg`.
 
     Returns:
       one dict per bin; a bin holds its lower edge. Medians of empty bins are None.
     """
-    errors = error_deg(predicted_deg, true_deg)
+    errors = error_deg(predicted_deg, true_deg, tolerance_deg)
     # [-180, 180): the bin that starts at -180 holds 180 itself.
     place = _sector(np.asarray(true_deg) + 180.0, BIN_DEG)
     rows = []
@@ -105,7 +118,19 @@ def confusion(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[list[int]
     return counts.tolist()
 
 
-def large_errors(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float | int]:
+def nearest_truth(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> np.ndarray:
+    """Of the angles a label [pictures] may stand for, the nearest to the prediction."""
+    if not tolerance_deg:
+        return np.asarray(true_deg)
+    away = viewpoint.wrap_deg(np.asarray(predicted_deg) - np.asarray(true_deg))
+    return viewpoint.wrap_deg(true_deg + np.clip(away, -tolerance_deg, tolerance_deg))
+
+
+def large_errors(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float = 0.0
+) -> dict[str, float | int]:
     """Azimuths more than 30 degrees off: how many, and shares that lie within 30 of a cause.
 
     The causes overlap where the truth is near an axis (at 0, the half circle is also the mirrored
@@ -113,56 +138,66 @@ def large_errors(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, f
 
     Args:
       predicted_deg, true_deg: azimuths [pictures].
+      tolerance_deg: see `error_deg`.
 
     Returns:
       pictures: how many are large; half_circle: near true + 180; mirrored_front_back: near
       180 - true; mirrored_left_right: near -true; other: near none of these.
     """
-    large = error_deg(predicted_deg, true_deg) > LARGE_DEG
+    large = error_deg(predicted_deg, true_deg, tolerance_deg) > LARGE_DEG
     predicted, true = np.asarray(predicted_deg)[large], np.asarray(true_deg)[large]
     places = {
         "half_circle": true + 180.0,
         "mirrored_front_back": 180.0 - true,
         "mirrored_left_right": -true,
     }
-    near = {name: error_deg(predicted, place) <= LARGE_DEG for name, place in places.items()}
+    near = {
+        name: error_deg(predicted, place, tolerance_deg) <= LARGE_DEG
+        for name, place in places.items()
+    }
     near["other"] = ~np.logical_or.reduce(list(near.values()))
     count = max(len(predicted), 1)
     return {"pictures": len(predicted)} | {k: float(v.sum() / count) for k, v in near.items()}
 
 
-def best_constants(true_deg: np.ndarray) -> dict[str, float]:
+def best_constants(true_deg: np.ndarray, tolerance_deg: float = 0.0) -> dict[str, float]:
     """The one answer, to a whole degree, that does best on angles [pictures] by each number.
 
     Returns:
       a constant for each key of `summary`; of equally good ones, that of least mean error.
     """
     candidates = viewpoint.wrap_deg(np.arange(-179.0, 181.0))
-    errors = error_deg(candidates[:, None], np.asarray(true_deg)[None, :])
+    errors = error_deg(candidates[:, None], np.asarray(true_deg)[None, :], tolerance_deg)
     mean = errors.mean(axis=1)
     worse = {"median_error_deg": np.median(errors, axis=1), "mean_error_deg": mean}
     worse |= {f"within_{t}": -(errors <= t).mean(axis=1) for t in TOLERANCES_DEG}
     return {key: float(candidates[np.lexsort((mean, cost))[0]]) for key, cost in worse.items()}
 
 
-def constant_baseline(true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, float]:
+def constant_baseline(
+    true_deg: np.ndarray, known_deg: np.ndarray, tolerance_deg: float = 0.0
+) -> dict[str, float]:
     """What one constant answer scores on angles [pictures], at its best.
 
     Each number has the constant that does best by it on `known_deg` [others], so that none is
     easier to beat than it need be; constant_deg is the one of least median error.
     """
-    constants = best_constants(known_deg)
+    constants = best_constants(known_deg, tolerance_deg)
     scores = {
-        key: summary(error_deg(constant, true_deg))[key] for key, constant in constants.items()
+        key: summary(error_deg(constant, true_deg, tolerance_deg))[key]
+        for key, constant in constants.items()
     }
     return {"constant_deg": constants["median_error_deg"]} | scores
 
 
-def random_guess(true_deg: np.ndarray, low_deg: float, high_deg: float) -> dict[str, float]:
+def random_guess(
+    true_deg: np.ndarray, low_deg: float, high_deg: float, tolerance_deg: float = 0.0
+) -> dict[str, float]:
     """What guessing uniformly between two angles scores on angles [pictures], without luck."""
     step = (high_deg - low_deg) / _GUESSES
     guesses = low_deg + step * (np.arange(_GUESSES) + 0.5)
-    return summary(error_deg(guesses[:, None], np.asarray(true_deg)[None, :]).ravel())
+    errors = error_deg(guesses[:, None], np.asarray(true_deg)[None, :], tolerance_deg)
+    return summary(errors.ravel())
 
 
 def score(
@@ -174,6 +209,7 @@ def score(
     frontness: np.ndarray | None = None,
     seed: int = 0,
     resamples: int = 1000,
+    tolerance_deg: float = 0.0,
 ) -> dict[str, Any]:
     """Everything about one test set.
 
@@ -185,6 +221,7 @@ def score(
       skipped: pictures that could not be used.
       frontness: [pictures], see `ends.score`.
       seed, resamples: of the bootstrap.
+      tolerance_deg: of the labels of azimuth: errors are counted beyond it (`error_deg`).
 
     Returns:
       {"pictures", "skipped", "azimuth": {"pictures", "median_error_deg", "mean_error_deg",
@@ -192,7 +229,8 @@ def score(
       ...}, "random_guess": {...}, "bins", "confusion", "large_errors"}, "elevation", "tilt"}; of an
       angle that no picture knows, {"pictures": 0} alone. Where there are fronts and rears,
       "azimuth" also has "front_rear" (`ends.score`) and "commoner_end" {"end", ...}: what the same
-      axes score where the end is always the commoner one.
+      axes score where the end is always the commoner one. With a tolerance, "azimuth" also has
+      "label_tolerance_deg" and "within_tolerance" {"share", "constant", "random_guess"}.
     """
     true_deg, known_deg = np.asarray(true_deg), np.asarray(calibration_true_deg)
     known = viewpoint.known(true_deg)
@@ -202,19 +240,38 @@ def score(
         if not result[name]["pictures"]:
             continue
         true = true_deg[known[:, i], i]
-        errors = error_deg(predicted_deg[known[:, i], i], true)
+        tolerance = tolerance_deg if name == viewpoint.ANGLES[0] else 0.0
+        errors = error_deg(predicted_deg[known[:, i], i], true, tolerance)
         result[name] |= summary(errors) | {"interval_95": bootstrap(errors, seed, resamples)}
-        result[name] |= _baselines(name, true, _known_or(known_deg[:, i], true))
+        result[name] |= _baselines(name, true, _known_or(known_deg[:, i], true), tolerance)
     has_azimuth = known[:, 0]
     if has_azimuth.any():
         azimuths = predicted_deg[has_azimuth, 0], true_deg[has_azimuth, 0]
-        result["azimuth"] |= _of_azimuths(*azimuths)
+        result["azimuth"] |= _of_azimuths(*azimuths, tolerance_deg)
+        known_azimuths = _known_or(known_deg[:, 0], azimuths[1])
+        if tolerance_deg:
+            result["azimuth"]["label_tolerance_deg"] = float(tolerance_deg)
+            shares = _within_tolerance(*azimuths, known_azimuths, tolerance_deg)
+            result["azimuth"]["within_tolerance"] = shares
         front = None if frontness is None else frontness[has_azimuth]
         front_rear = ends.score(*azimuths, front, seed, resamples)
         if front_rear:
-            commoner = _commoner_end(*azimuths, _known_or(known_deg[:, 0], azimuths[1]))
+            commoner = _commoner_end(*azimuths, known_azimuths, tolerance_deg)
             result["azimuth"] |= {"front_rear": front_rear, "commoner_end": commoner}
     return result
+
+
+def tolerance_sentence(result: dict[str, Any]) -> list[str]:
+    """What a result of `score` says of labels that are classes, in a sentence; else none."""
+    azimuth = result["azimuth"]
+    if "within_tolerance" not in azimuth:
+        return []
+    shares = azimuth["within_tolerance"]
+    return [
+        f"{shares['share']:.2f} are within the label's tolerance of "
+        f"{azimuth['label_tolerance_deg']:g} degrees (best constant {shares['constant']:.2f}, "
+        f"random guess {shares['random_guess']:.2f}); errors are counted beyond it"
+    ]
 
 
 def scored(result: dict[str, Any]) -> list[str]:
@@ -222,8 +279,12 @@ def scored(result: dict[str, Any]) -> list[str]:
     return [name for name in viewpoint.ANGLES if "median_error_deg" in result[name]]
 
 
-def periodic(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float]:
+def periodic(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float = 0.0
+) -> dict[str, float]:
     """The few numbers to watch while training, of calibrated degrees [pictures, 3] twice.
+
+    Azimuth's errors are counted beyond the tolerance of its labels.
 
     Returns:
       azimuth_median_deg, azimuth_within_30, front_rear_balanced, elevation_mean_deg and
@@ -232,7 +293,7 @@ def periodic(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float
     errors, known = error_deg(predicted_deg, true_deg), viewpoint.known(true_deg)
     values = {}
     if known[:, 0].any():
-        azimuth = errors[known[:, 0], 0]
+        azimuth = error_deg(predicted_deg[:, 0], true_deg[:, 0], tolerance_deg)[known[:, 0]]
         values["azimuth_median_deg"] = float(np.median(azimuth))
         values["azimuth_within_30"] = float(np.mean(azimuth <= LARGE_DEG))
         front_rear = ends.score(predicted_deg[:, 0], true_deg[:, 0], resamples=1)
@@ -244,20 +305,37 @@ def periodic(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, float
     return values
 
 
-def _of_azimuths(predicted_deg: np.ndarray, true_deg: np.ndarray) -> dict[str, Any]:
+def _of_azimuths(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, tolerance_deg: float
+) -> dict[str, Any]:
+    nearest_deg = nearest_truth(predicted_deg, true_deg, tolerance_deg)
     return {
-        "bins": azimuth_bins(predicted_deg, true_deg),
+        "bins": azimuth_bins(predicted_deg, true_deg, tolerance_deg),
         "quadrants": list(QUADRANTS),
-        "confusion": confusion(predicted_deg, true_deg),
-        "large_errors": large_errors(predicted_deg, true_deg),
+        "confusion": confusion(predicted_deg, nearest_deg),
+        "large_errors": large_errors(predicted_deg, true_deg, tolerance_deg),
+    }
+
+
+def _within_tolerance(
+    predicted_deg: np.ndarray, true_deg: np.ndarray, known_deg: np.ndarray, tolerance_deg: float
+) -> dict[str, float]:
+    """Shares of azimuths without an error: predicted, of the constant best on others, guessed."""
+    candidates = viewpoint.wrap_deg(np.arange(-179.0, 181.0))
+    inside = error_deg(candidates[:, None], known_deg[None, :], tolerance_deg) == 0.0
+    constant = candidates[inside.mean(axis=1).argmax()]
+    return {
+        "share": float((error_deg(predicted_deg, true_deg, tolerance_deg) == 0.0).mean()),
+        "constant": float((error_deg(constant, true_deg, tolerance_deg) == 0.0).mean()),
+        "random_guess": float(tolerance_deg / 180.0),
     }
 
 
 def _commoner_end(
-    predicted_deg: np.ndarray, true_deg: np.ndarray, known_deg: np.ndarray
+    predicted_deg: np.ndarray, true_deg: np.ndarray, known_deg: np.ndarray, tolerance_deg: float
 ) -> dict[str, Any]:
     end = ends.commoner(known_deg)
-    errors = error_deg(ends.folded(predicted_deg, end), true_deg)
+    errors = error_deg(ends.folded(predicted_deg, end), true_deg, tolerance_deg)
     return {"end": end} | summary(errors)
 
 
@@ -267,13 +345,15 @@ def _known_or(known_deg: np.ndarray, others_deg: np.ndarray) -> np.ndarray:
     return known if len(known) else others_deg
 
 
-def _baselines(name: str, true_deg: np.ndarray, known_deg: np.ndarray) -> dict[str, Any]:
+def _baselines(
+    name: str, true_deg: np.ndarray, known_deg: np.ndarray, tolerance_deg: float
+) -> dict[str, Any]:
     """Best constant and random guess: azimuths over the circle, the rest over the known range."""
     known_deg = viewpoint.wrap_deg(known_deg)
-    ends = (-180.0, 180.0) if name == "azimuth" else (known_deg.min(), known_deg.max())
+    low, high = (-180.0, 180.0) if name == "azimuth" else (known_deg.min(), known_deg.max())
     return {
-        "baseline": constant_baseline(true_deg, known_deg),
-        "random_guess": random_guess(true_deg, *ends),
+        "baseline": constant_baseline(true_deg, known_deg, tolerance_deg),
+        "random_guess": random_guess(true_deg, low, high, tolerance_deg),
     }
 
 

@@ -186,13 +186,16 @@ def truth_of_labels(name: str, pictures: list[PictureSet]) -> Truth:
     """The truth that a folder's labels amount to, each reading by its own rule.
 
     Raises:
-      UserError: a picture does not know all three angles, from which the measures are made.
+      UserError: a picture does not know all three angles, from which the measures are made, or
+        the labels are classes.
     """
     partly = sum(int((~part.known.all(axis=1)).sum()) for part in pictures)
     if partly:
         raise UserError(
             f"--protocol={name} needs all three angles of every picture; {partly} know fewer"
         )
+    if any(part.label_tolerance_deg for part in pictures):
+        raise SettingError(f"`protocol={name}` needs measured angles, not classes with a tolerance")
     angles = {
         reading.name: {
             picture: row

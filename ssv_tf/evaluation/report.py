@@ -105,6 +105,7 @@ def _headline(azimuth: dict[str, Any]) -> str:
 
 def _doubts(result: dict[str, Any]) -> str:
     sentences = [_text(doubt) for doubt in result.get("doubts", [])]
+    sentences += [f"azimuth: {_text(text)}" for text in metrics.tolerance_sentence(result)]
     unknown = [name for name in viewpoint.ANGLES if name not in metrics.scored(result)]
     if unknown:
         sentences.append(f"not scored, for want of labels: {', '.join(unknown)}")
@@ -158,7 +159,10 @@ def _cells(label: str, interval: str, numbers: dict[str, Any]) -> list[str]:
 
 def _plots(outcome: Any) -> str:
     predicted, true = outcome.predicted_deg, np.asarray(outcome.test.angles_deg)
-    errors = plots.error_histograms(metrics.error_deg(predicted, true))
+    each = metrics.error_deg(predicted, true)
+    tolerance_deg = outcome.test.label_tolerance_deg
+    each[:, 0] = metrics.error_deg(predicted[:, 0], true[:, 0], tolerance_deg)
+    errors = plots.error_histograms(each)
     if "large_errors" not in outcome.result["azimuth"]:
         return _figure(errors, "png", "Errors of the angles that have labels.")
     has_azimuth = viewpoint.known(true[:, 0])
@@ -188,7 +192,7 @@ def _confidence_section(score: dict[str, Any] | None) -> str:
     """Whether the confidence is a probability, and what refusing the unsure brings."""
     if not score:
         return ""
-    within = f"{score['within_deg']:.0f}°"
+    within = f"{score['within_deg']:.0f}°{confidence.beyond(score)}"
     figures = [
         (plots.reliability(score["bins"]),
          f"Right means within {within}. A dot is a tenth of the pictures; expected calibration "
@@ -278,7 +282,9 @@ def records(path: Path) -> list[dict[str, Any]]:
 def _examples(outcome: Any, count: int, seed: int) -> str:
     if not count:
         return ""
-    errors = metrics.error_deg(outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0])
+    tolerance_deg = outcome.test.label_tolerance_deg
+    azimuths = outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0]
+    errors = metrics.error_deg(*azimuths, tolerance_deg)
     worst = np.argsort(-errors, kind="stable")[:count]  # unknown ones last
     drawn = np.random.default_rng(seed).permutation(len(errors))[:count]
     return "".join(
@@ -295,8 +301,10 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=85)
         truth = ["unknown" if np.isnan(angle) else f"{angle:.0f}°" for angle in true]
+        own = outcome.result.get("uncalibrated", ())
         angles = (
-            f"{name} {predicted_deg:.0f}°, true {true_text}"
+            f"{name} {predicted_deg:.0f}°{' (not calibrated)' if name in own else ''}, "
+            f"true {true_text}"
             for name, predicted_deg, true_text in zip(
                 viewpoint.ANGLES, predicted, truth, strict=True
             )
@@ -314,9 +322,11 @@ def _calibration(data: dict[str, Any]) -> str:
             rows.append([name, "not calibrated", "", "", f"{entry['pictures']} labels"])
             continue
         residual = entry["residual_deg"]
+        beyond = data.get("label_tolerance_deg") if name == viewpoint.ANGLES[0] else None
+        rest = f" beyond {beyond:g}°" if beyond else ""
         rows.append(
             [name, entry["kind"], f"{entry['scale']:.3f}", f"{entry['offset_deg']:.1f}°",
-             "" if residual is None else f"{residual:.1f}°"]
+             "" if residual is None else f"{residual:.1f}°{rest}"]
         )  # fmt: skip
     head = _row(["", "kind", "scale", "offset", "median error, fitted pictures"], cell="th")
     table = _table(head, map(_row, rows))

@@ -56,6 +56,7 @@ def evaluate(
     """
     fitted = stored or _fit(predict, split.calibration, azimuth)
     raw = predict(split.test.images)
+    tolerance_deg = split.test.label_tolerance_deg
     views = inference.decode(raw, fitted)
     predicted, confidences = views.degrees, views.confidence
     if mirror_average:
@@ -75,15 +76,18 @@ def evaluate(
         skipped=len(split.test.skipped),
         frontness=calibration.frontness(raw, fitted),
         seed=seed,
+        tolerance_deg=tolerance_deg,
     )
     has_azimuth = viewpoint.known(true[:, 0])
     if confidences is not None and fitted.confidence is not None and has_azimuth.any():
-        errors = metrics.error_deg(predicted, true)[has_azimuth, 0]
+        errors = metrics.error_deg(predicted[:, 0], true[:, 0], tolerance_deg)[has_azimuth]
         even = ends.even_weights(true[has_azimuth, 0])
         confidence_score = confidence.score(
             confidences[has_azimuth], errors, fitted.confidence.within_deg, even
         )
         result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
+        if tolerance_deg:
+            result["confidence"]["label_tolerance_deg"] = tolerance_deg
     result["doubts"] = doubts(fitted, result)
     return Outcome(result, split.test, predicted, confidences)
 
@@ -177,13 +181,15 @@ def table(result: dict[str, Any]) -> str:
     for name in metrics.scored(result):
         scores = result[name]
         interval = "{:.1f} to {:.1f}".format(*scores["interval_95"]["median_error_deg"])
-        lines.append(_line(name, scores, interval))
+        own = ", V's own" if name in result.get("uncalibrated", ()) else ""
+        lines.append(_line(name + own, scores, interval))
         constant = scores["baseline"]
         lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
         lines.append(_line("  random guess", scores["random_guess"]))
         if "commoner_end" in scores:
             commoner = scores["commoner_end"]
             lines.append(_line(f"  always {commoner['end']}", commoner))
+    lines += [f"azimuth: {sentence}" for sentence in metrics.tolerance_sentence(result)]
     if "front_rear" in result["azimuth"]:
         lines.append(ends.line(result["azimuth"]["front_rear"]))
     if "large_errors" in result["azimuth"]:
@@ -219,8 +225,9 @@ def _large_errors_line(large: dict[str, Any]) -> str:
 def _confidence_line(scored: dict[str, Any]) -> str:
     half, whole = scored["risk_coverage"][4], scored["risk_coverage"][-1]
     return (
-        f"confidence: the more confident half is within {scored['within_deg']:.0f} in "
-        f"{half['right']:.2f} of cases (all: {whole['right']:.2f}), median "
+        f"confidence: the more confident half is within {scored['within_deg']:.0f}"
+        f"{confidence.beyond(scored)} in {half['right']:.2f} of cases "
+        f"(all: {whole['right']:.2f}), median "
         f"{half['median_error_deg']:.1f}; expected calibration error "
         f"{scored['expected_calibration_error']:.3f}{confidence.of_even(scored)}"
     )
@@ -230,7 +237,8 @@ def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -
     if pictures is None:
         raise UserError("no calibration: neither pictures to fit one on, nor a stored one")
     true_deg = labelled.angles_deg(pictures)
-    fitted = calibration.fit(predict(pictures.images), true_deg, azimuth)
+    tolerance_deg = pictures.label_tolerance_deg
+    fitted = calibration.fit(predict(pictures.images), true_deg, azimuth, tolerance_deg)
     for doubt in fitted.doubts:
         warnings.warn(doubt, ViewpointWarning, stacklevel=3)
     return fitted

@@ -380,12 +380,15 @@ class _Session:
         true = self.scoring.angles_deg
         assert true is not None  # they are all labelled
         kind = calibration.azimuth_kind(self.options)
+        tolerance_deg = self.scoring.label_tolerance_deg
         try:
-            fitted = calibration.fit(raw[known], true[known], kind)
+            fitted = calibration.fit(raw[known], true[known], kind, tolerance_deg)
         except UserError as error:
             self.watch.say(f"step {done}: no score: {error}")
             return
-        values = metrics.periodic(inference.decode(raw[rest], fitted).degrees, true[rest])
+        judged = np.where(fitted.calibrated_angles, true[rest], np.nan)
+        predicted = inference.decode(raw[rest], fitted).degrees
+        values = metrics.periodic(predicted, judged, tolerance_deg)
         self.watch.record(done, values, "score")
         scores = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
         self.watch.say(f"step {done}: {scores}")

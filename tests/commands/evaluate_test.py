@@ -203,6 +203,63 @@ def test_azimuth_alone_calibrates_and_scores_and_that_is_said(run, photos, tmp_p
     assert "elevation, mean error" not in card and "nan" not in card.lower().replace("finan", "")
 
 
+def _in_words(photos, folder):
+    """The same labels as eight classes, with other names of columns, a row without a label."""
+    lines = [line.split(",") for line in Path(photos[1].split("=")[1]).read_text().splitlines()]
+    eight = (
+        "front",
+        "front_left",
+        "left",
+        "rear left",
+        "back",
+        "Rear-Right",
+        "right",
+        "frontright",
+    )
+    rows = [f"{row[0]},{eight[round(float(row[1]) / 45) % 8]}" for row in lines[1:81]]
+    table = folder / "words.csv"
+    table.write_text("\n".join(["image,view", *rows, "suspect.png,"]) + "\n")
+    return [photos[0], f"--labels={table}", "--columns=azimuth=view,file=image"]
+
+
+def test_classes_in_words_calibrate_and_score_and_that_is_said(run, photos, tmp_path, capsys):
+    words = ["--run=x", *_in_words(photos, tmp_path)]
+    assert run_command(calibrate, *words) == 0
+    shown = capsys.readouterr().out
+    assert "errors of azimuth are those beyond the label's tolerance of 22.5" in shown
+    fitted = Calibration.load(run.path / "calibration.json")
+    assert fitted.label_tolerance_deg == 22.5 and fitted.scale[0] == -1.0
+    assert fitted.offset_deg[0] == pytest.approx(OFFSET, abs=3)
+    out, page = tmp_path / "score.json", tmp_path / "report.html"
+    asked = ["--calibrate_on=40", f"--json={out}", f"--report={page}"]
+    assert run_command(evaluate, *words, *asked) == 0
+    result = json.loads(out.read_text())
+    assert result["azimuth"]["within_tolerance"]["share"] > 0.9
+    said = "tolerance of 22.5 degrees (best constant 0."
+    assert said in capsys.readouterr().out and said in page.read_text()
+    assert "° (not calibrated), true unknown" in page.read_text()
+    card = cards.markdown("x", run.options, result, {}, "Pictures.", "Own.")
+    assert said in card and said in cards.score_sentence(result)
+    asked = ["--label_tolerance_deg=0", "--calibrate_on=40", f"--json={out}", "--overwrite"]
+    assert run_command(evaluate, *words, *asked) == 0
+    assert "within_tolerance" not in json.loads(out.read_text())["azimuth"]
+
+
+def test_a_convention_turns_the_labels(run, photos, tmp_path, capsys):
+    lines = Path(photos[1].split("=")[1]).read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:81]]
+    table = tmp_path / "radians.csv"  # counted to the other side, from the nose at image left
+    turned = [f"{row[0]},{np.radians((90 - float(row[1])) % 360):.5f}" for row in rows]
+    table.write_text("\n".join(["filename,azimuth_deg", *turned]) + "\n")
+    words = ["--run=x", photos[0], f"--labels={table}"]
+    assert run_command(calibrate, *words) == 0
+    assert "Then say --convention=radians" in capsys.readouterr().err
+    asked = ["--convention=radians,nose_right,zero_left", "--overwrite"]
+    assert run_command(calibrate, *words, *asked) == 0
+    fitted = Calibration.load(run.path / "calibration.json")
+    assert fitted.scale[0] == -1.0 and fitted.offset_deg[0] == pytest.approx(OFFSET, abs=1.5)
+
+
 def test_elevation_alone_is_scored_too(run, photos, tmp_path, capsys):
     out, page = tmp_path / "score.json", tmp_path / "report.html"
     words = ["--run=x", *_only(photos, ("filename", "elevation_deg", "suspect"))]
@@ -259,6 +316,12 @@ def test_a_folder_may_be_scored_whole_with_the_stored_calibration(run, photos, t
         (["spare"], 2, "only flags are taken, got spare"),
         (["--labels="], 2, "--data_dir and --labels together"),
         (["--labels=/no/such.csv"], 1, "/no/such.csv"),
+        (["--convention=clockwise"], 2, "--convention has no word 'clockwise'"),
+        (["--columns=azimuth=yaw"], 1, "no column yaw"),
+        (["--columns=yaw"], 2, "--columns cannot read yaw="),
+        (["--label_tolerance_deg=180"], 2, "--label_tolerance_deg is from 0 to below 180"),
+        (["--label_tolerance_deg=45", "--calibrate_on=40", "--protocol=pascal3d"], 2, "classes"),
+        (["--data_dir=", "--labels=", "--convention=radians"], 2, "--convention needs --labels"),
     ],
 )
 def test_bad_input_is_one_line_and_a_code(run, photos, capsys, words, code, reason):

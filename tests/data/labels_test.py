@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import labels
+from ssv_tf.data import forms, labels
 
 HEADER = "filename,azimuth_deg,elevation_deg,tilt_deg"
 
@@ -117,6 +117,98 @@ def test_missing_file_columns_and_encoding(tmp_path):
         labels.read_labels(table(tmp_path, header=""))
     with pytest.raises(UserError, match="line 3: not UTF-8"):
         labels.read_labels(table(tmp_path, "a,0,0,0", "caf\u00e9,0,0,0", encoding="latin-1"))
+
+
+# Other forms
+
+
+def read_as(tmp_path, rows, header=HEADER, columns="", convention="", tolerance=None):
+    form = forms.parse(columns, convention, tolerance)
+    return labels.read_table(table(tmp_path, *rows, header=header), form=form)
+
+
+def test_classes_in_words_are_azimuths_and_bring_their_tolerance(tmp_path):
+    eight = [
+        "front",
+        "Front_Left",
+        "left",
+        "rear-left",
+        " BACK ",
+        "back right",
+        "right",
+        "rightfront",
+    ]
+    read = read_as(tmp_path, [f"{i},{word},," for i, word in enumerate(eight)])
+    azimuths = [row[0] for row in read.angles_deg.values()]
+    assert azimuths == [0, 45, 90, 135, 180, -135, -90, -45] and read.tolerance_deg == 22.5
+    assert np.isnan(np.array(list(read.angles_deg.values()))[:, 1:]).all()
+    four = ["a,front,,", "b,left,,", "c,rear,,", "d,right,,"]
+    assert read_as(tmp_path, four).tolerance_deg == 45
+    assert read_as(tmp_path, four, tolerance=30.0).tolerance_deg == 30
+    assert read_as(tmp_path, ["a,0,,", "b,45,,"]).tolerance_deg == 0
+    # a word says what is seen: of the conventions only the side of the nose touches it
+    turned = read_as(tmp_path, four, convention="nose_right,zero_rear,radians").angles_deg
+    assert [row[0] for row in turned.values()] == [0, -90, 180, 90]
+    for word in ("side", "frontal", "front_rear", "left_left"):
+        with pytest.raises(UserError, match=r"line 2: column azimuth_deg .* nor a class such as"):
+            read_as(tmp_path, [f"a,{word},,"])
+
+
+@pytest.mark.parametrize(
+    ("convention", "given", "wanted"),
+    [
+        ("nose_right", (30, 10, 5), (-30, 10, 5)),
+        ("zero_left", (30, 10, 5), (120, 10, 5)),
+        ("zero_right", (30, 10, 5), (-60, 10, 5)),
+        ("Zero_Rear, nose_right", (30, 10, 5), (150, 10, 5)),
+        ("camera_below,tilt_counterclockwise", (30, 10, 5), (30, -10, -5)),
+        ("from_zenith", (30, 80, 5), (30, 10, 5)),
+        ("from_zenith", (30, 170, 5), (30, -80, 5)),
+        ("radians,nose_right,zero_left", (np.pi / 6, 0.1, -0.1), (60, 5.7296, -5.7296)),
+        ("radians", (6.2832, 1.5708, 3.1416), (0, 90, 180)),
+    ],
+)
+def test_conventions_turn_a_table_into_the_projects(tmp_path, convention, given, wanted):
+    read = read_as(tmp_path, ["a," + ",".join(map(repr, map(float, given)))], convention=convention)
+    np.testing.assert_allclose(read.angles_deg["a"], wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"convention": "clockwise"}, "whether the nose turns to image left"),
+        ({"convention": "degres"}, "no word 'degres'; it takes radians"),
+        ({"convention": "zero_left,zero_rear"}, "says both zero_left and zero_rear"),
+        ({"columns": "yaw"}, "cannot read yaw="),
+        ({"columns": "yaw=azimuth"}, "it takes file, azimuth"),
+        ({"columns": "azimuth=yaw,azimuth_deg=pan"}, "beside another"),
+        ({"columns": "azimuth=yaw,tilt=yaw"}, "beside another"),
+        ({"tolerance_deg": -1.0}, "from 0 to below 180"),
+        ({"tolerance_deg": float("nan")}, "from 0 to below 180"),
+    ],
+)
+def test_forms_that_cannot_be_read_are_setting_errors(words, said):
+    with pytest.raises(SettingError, match=said):
+        forms.parse(**words)
+
+
+def test_columns_of_other_names(tmp_path):
+    header, rows = "image,yaw,pitch,suspect", ["a,10,3,0", "b,20,,0", "c,,,0", "d,1,1,1"]
+    read = read_as(tmp_path, rows, header, "azimuth=yaw, file=image,elevation_deg=pitch")
+    assert list(read.angles_deg) == ["a", "b"]
+    np.testing.assert_array_equal(read.angles_deg["a"], [10, 3, np.nan])
+    chosen = labels.select_filenames(
+        tmp_path / "labels.csv", "yaw==20", form=forms.parse("file=image")
+    )
+    assert chosen == {"b"}
+    with pytest.raises(UserError, match="no column roll; the columns are image"):
+        read_as(tmp_path, rows, header, "azimuth=yaw,file=image,tilt=roll")
+    with pytest.raises(UserError, match=r"no column filename.*tell which is which by `columns"):
+        read_as(tmp_path, rows, header)
+    with pytest.raises(UserError, match=r"column yaw holds '10 deg'"):
+        read_as(tmp_path, ["a,10 deg,3,0"], header, "azimuth=yaw,file=image")
+    with pytest.raises(UserError, match=r"holds 10 \(572\.958 degrees, as radians\), outside -360"):
+        read_as(tmp_path, rows, header, "azimuth=yaw,file=image", "radians")
 
 
 # Conditions

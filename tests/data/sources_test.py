@@ -175,7 +175,7 @@ def test_user_mistakes(photos, tmp_path):
     with pytest.raises(SettingError, match="needs labels"):
         load(photos, resolution=8, labelled_only=True)
     table.write_text("filename,azimuth_deg,elevation_deg,tilt_deg\nz.png,0,0,0\n")
-    with pytest.raises(UserError, match=r"the table has z\.png, the folder images/0\.png"):
+    with pytest.raises(UserError, match=r"the table has z\.png; the folder has images/0\.png"):
         load(photos, resolution=8, labels=table)
     table.write_text("filename,azimuth_deg,elevation_deg,tilt_deg\n0.png,,,\n")
     with pytest.raises(UserError, match="no row with angles"):

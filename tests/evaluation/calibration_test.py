@@ -166,10 +166,12 @@ def test_labels_of_another_unit_or_sign_are_doubted_in_words():
     assert doubts_of(fit(raw, true, "linear"), raw, true) == []
     radians = np.radians(true)
     [doubt] = doubts_of(fit(raw, radians, "linear"), raw, radians)
-    assert "are the labels radians?" in doubt and "no label is beyond 1.38" in doubt
+    assert "are the labels radians? Then say `convention=radians`" in doubt
+    assert "no label is beyond 1.38" in doubt
     turned = true * (-1, 1, 1)
     [doubt] = doubts_of(fit(raw, turned, "linear"), raw, turned)
     assert "V's own angle falls where the labels grow" in doubt
+    assert "`convention=nose_right`" in doubt
     turns = true * (100 / 360, 1, 1)
     [doubt] = doubts_of(fit(raw, turns, "linear"), raw, turns)
     assert "a degree of V's is 0.28 of the labels" in doubt
@@ -508,6 +510,64 @@ def test_a_calibration_that_counts_no_angles_is_not_called_uncalibrated():
     for name in viewpoint.ANGLES:
         del data[name]["pictures"]
     assert Calibration.from_json(json.dumps(data)).uncalibrated == ()
+
+
+# --- Labels that are classes ---------------------------------------------------------------------
+
+
+def _classed(true, width):
+    classed = true.copy()
+    classed[:, 0] = np.round(true[:, 0] / width) * width
+    return classed
+
+
+@pytest.mark.parametrize("width", [45.0, 90.0])
+def test_classes_give_the_offset_within_a_fraction_of_their_width(width, tmp_path):
+    worst = {0.0: 0.0, width / 2: 0.0}
+    for seed in range(3):
+        true = _viewpoints(60, seed)
+        raw = _raw(true, -1.0, 37.0)
+        raw[:8, 0] += 180.0
+        for tolerance in worst:
+            fitted = calibration.fit(own_angles(raw), _classed(true, width), "circular", tolerance)
+            assert fitted.scale[0] == -1.0
+            apart = float(metrics.error_deg(fitted.offset_deg[0], 37.0))
+            worst[tolerance] = max(worst[tolerance], apart)
+    assert worst[width / 2] < width / 15 < worst[0.0]
+    assert fitted.label_tolerance_deg == width / 2 and fitted.residual_deg[0] == 0.0
+    assert Calibration.load(fitted.save(tmp_path / "c.json")) == fitted
+    assert not any("mirrored circle" in doubt for doubt in fitted.doubts)
+
+
+def test_classes_of_a_limited_range_give_its_slope():
+    true = _viewpoints(80, 4) * (80 / 180, 1, 1)
+    raw = true / (0.8, 1, 1) + np.random.default_rng(1).normal(0, 4, true.shape)
+    raw[:8, 0] += 180.0
+    plain, banded = (
+        calibration.fit(own_angles(raw), _classed(true, 45.0), "linear", tolerance)
+        for tolerance in (0.0, 22.5)
+    )
+    assert abs(banded.scale[0] - 0.8) < 0.12 < abs(plain.scale[0] - 0.8)
+    assert abs(banded.offset_deg[0]) < 6
+
+
+def test_a_class_of_sides_is_half_front_and_half_rear():
+    shares = calibration._quadrant_shares(1.0, np.array([90.0, 0.0, 30.0]), 45.0)
+    front = shares @ (np.array(viewpoint.QUADRANT_SIGNS)[:, 0] > 0)
+    np.testing.assert_allclose(front, [0.5, 1.0, 1.0], atol=1 / 18)
+    exact = calibration._quadrant_shares(1.0, np.array([100.0, 10.0]), 0.0)
+    np.testing.assert_array_equal(exact, np.eye(4)[viewpoint.quadrant_of_deg([100.0, 10.0])])
+
+
+def test_a_symmetric_circle_of_eight_classes_keeps_its_ends_and_is_not_bent():
+    raw, true = _shifted(100, 3)
+    fitted = calibration.fit(own_angles(raw), _classed(true, 45.0), "symmetric", 22.5)
+    exact = fit(raw, true, "symmetric")
+    assert (fitted.kinds, fitted.scale[0], fitted.offset_deg[0]) == (
+        exact.kinds, exact.scale[0], exact.offset_deg[0],
+    )  # fmt: skip
+    far = metrics.error_deg(applied(fitted, raw), applied(exact, raw))[:, 0]
+    assert np.mean(far > 60) < 0.1, "the quadrants are decided about alike"
 
 
 # --- Front and rear ------------------------------------------------------------------------------

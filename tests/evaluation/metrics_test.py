@@ -199,3 +199,31 @@ def test_periodic_scores_leave_out_what_has_no_label():
     assert set(metrics.periodic(predicted, true)) == {
         "azimuth_median_deg", "azimuth_within_30", "front_rear_balanced",
     }  # fmt: skip
+
+
+def test_errors_within_the_labels_tolerance_are_none_and_baselines_gain_too():
+    true = np.zeros((8, 3))
+    true[:, 0] = [0, 0, 45, 45, 90, 180, -135, np.nan]
+    predicted = true + 0.0
+    predicted[:, 0] = [20, -30, 45, 60, 130, -170, 45, 0]
+    scored = metrics.score(predicted, true, true, resamples=20, tolerance_deg=22.5)
+    azimuth = scored["azimuth"]
+    assert azimuth["label_tolerance_deg"] == 22.5 and azimuth["pictures"] == 7
+    errors = [0, 7.5, 0, 0, 17.5, 0, 157.5]
+    assert azimuth["median_error_deg"] == 0.0
+    assert azimuth["mean_error_deg"] == pytest.approx(np.mean(errors))
+    assert azimuth["large_errors"]["pictures"] == 1
+    assert azimuth["within_tolerance"]["share"] == pytest.approx(4 / 7)
+    assert azimuth["within_tolerance"]["constant"] == pytest.approx(2 / 7)
+    assert azimuth["within_tolerance"]["random_guess"] == 22.5 / 180
+    plain = metrics.score(predicted, true, true, resamples=20)
+    assert "within_tolerance" not in plain["azimuth"]
+    for baseline in ("baseline", "random_guess"):
+        assert azimuth[baseline]["within_30"] > plain["azimuth"][baseline]["within_30"]
+    assert scored["elevation"] == plain["elevation"]
+    assert sum(map(sum, azimuth["confusion"])) == 7
+    [told] = metrics.tolerance_sentence(scored)
+    assert "0.57 are within the label's tolerance of 22.5 degrees" in told
+    assert metrics.tolerance_sentence(plain) == []
+    watched = metrics.periodic(predicted, true, 22.5)
+    assert watched["azimuth_median_deg"] == 0.0

@@ -177,7 +177,7 @@ def _absent() -> Iterator[Table]:
         "one": (["gone.png,0,0,0"], gone),
         "many": ([f"gone{number}.png,0,0,0" for number in range(40)], gone),
         "elsewhere": (["/etc/passwd,0,0,0", "../00.png,0,0,0", "~/a.png,0,0,0"], gone),
-        "case": (["00.PNG,0,0,0"], gone),
+        "case": (["00.PNG,0,0,0"], "the same picture as 00.png in the table"),
         "not_a_picture": (["odd_plain.csv,0,0,0"], gone),
         "control": (["\x1b[31mred.png,0,0,0", "a\u2028b.png,0,0,0"], gone),
         "formula": (["=cmd|' /C calc'!A0,0,0,0"], gone),

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 import tiny as sizes
 from places import HELPERS
+from predictions import prediction_of
 
 from ssv_tf import config
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
@@ -389,3 +390,26 @@ def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
         loop.check_folder(tiny(folder), False)
     assert "`overwrite`" in str(caught.value) and "\n" not in str(caught.value)
     loop.check_folder(tiny(folder), True)
+
+
+def test_periodic_scores_tell_only_what_was_calibrated_and_go_by_the_labels_tolerance(monkeypatch):
+    random = np.random.default_rng(0)
+    true = random.uniform((-180, 0, -5), (180, 30, 5), (140, 3))
+    classed = np.stack([45 * np.round(true[:, 0] / 45), true[:, 1], true[:, 2] * np.nan], axis=1)
+    classed[:97, 1] = np.nan  # 3 of the 100 to calibrate on know their elevation
+    pictures = collection.PictureSet(
+        [str(i) for i in range(140)], np.zeros((140, 2, 2, 3), np.uint8), classed, [], 22.5
+    )
+    said, recorded = [], []
+    watch = SimpleNamespace(histogram=lambda *_: None, say=said.append)
+    watch.record = lambda _, values, __: recorded.append(values)
+    monkeypatch.setattr(loop.inference, "predict", lambda *_: prediction_of(true))
+    session = SimpleNamespace(
+        scoring=pictures, watch=watch, options=TINY, trainer=SimpleNamespace(analysis_ema=None)
+    )
+    loop._Session._score(session, 7)
+    assert set(recorded[0]) == {"azimuth_median_deg", "azimuth_within_30", "front_rear_balanced"}
+    assert recorded[0]["azimuth_median_deg"] == 0.0 and "elevation" not in said[0]
+    pictures.angles_deg[:] = np.nan
+    loop._Session._score(session, 8)
+    assert "step 8: no score: 0 labelled pictures" in said[1] and len(recorded) == 1

@@ -22,7 +22,7 @@ from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import begun, folder, labels
 from ssv_tf.data.align_faces import detector, geometry, tables, worker
-from ssv_tf.data.collection import match_names
+from ssv_tf.data.names import examples, match_names
 
 
 def define_flags() -> None:
@@ -118,7 +118,10 @@ def _carry_labels(angles: Mapping[str, np.ndarray], book: tables.Tables, target:
         (name, *geometry.carry(angles[matched[name]], rotations[name])) for name in sorted(matched)
     ]
     if not rows:
-        raise UserError("no filename of --labels is an aligned picture")
+        raise UserError(
+            f"no filename of --labels is an aligned picture (the table has {examples(angles)}; "
+            f"aligned are {examples(rotations)})"
+        )
     tables.write_labels(target / tables.LABELS, rows)
     print(f"{target / tables.LABELS}: labels of {len(rows)} faces")
 
