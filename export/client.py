@@ -153,13 +153,19 @@ def _is_sent_as_is(content: bytes) -> bool:
     """Whether the server reads it, or is to say what is wrong with it."""
     try:
         with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
-            upright = image.getexif().get(_ORIENTATION, 1) in (0, 1)
             known = image.mode in _SENT_AS_IS.get(image.format or "", ())
             keyed = image.mode != "P" and image.info.get("transparency") is not None
-            return upright and known and not keyed and not _is_large(content)
+            return known and not keyed and _is_upright(image) and not _is_large(content)
     except Image.UnidentifiedImageError:
         return False
     except Exception:  # damaged in its header: what the server says of it is said
+        return True
+
+
+def _is_upright(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in (0, 1)
+    except Exception:  # unreadable EXIF turns nothing
         return True
 
 

@@ -27,12 +27,14 @@ class _Reading(NamedTuple):
 
     Attributes:
       trouble: why it is refused; empty: it can be read.
-      orientation: EXIF's, 1 to 8.
+      exif: where EXIF data begin; 0: nowhere.
+      in_text: why it is refused unless EXIF has an orientation; empty: it is not.
       opaque: a fourth channel is no alpha.
     """
 
     trouble: tf.Tensor
-    orientation: tf.Tensor
+    exif: tf.Tensor
+    in_text: tf.Tensor
     opaque: tf.Tensor
 
 
@@ -43,8 +45,8 @@ def decode_picture(content: tf.Tensor) -> tf.Tensor:
     `ssv_tf.predict` reads it, are an InvalidArgumentError.
     """
     is_jpeg = tf.io.is_jpeg(content)
-    found = _looked_at(content, is_jpeg)
-    whole = tf.debugging.Assert(tf.equal(found.trouble, ""), [found.trouble])
+    trouble, orientation, opaque = _looked_at(content, is_jpeg, tf.constant(MAX_PIXELS, tf.int64))
+    whole = tf.debugging.Assert(tf.equal(trouble, ""), [trouble])
     with tf.control_dependencies([whole]):
         content = tf.identity(content)
     picture = tf.cond(
@@ -56,13 +58,17 @@ def decode_picture(content: tf.Tensor) -> tf.Tensor:
     channels = tf.shape(picture)[-1]
     fourth = tf.equal(channels % 2, 0)  # grey + alpha, or RGB + alpha
     colours = picture[..., : channels - tf.cast(fourth, tf.int32)] * tf.ones((1, 1, 3))
-    has_alpha = tf.logical_and(fourth, tf.logical_not(found.opaque))
+    has_alpha = tf.logical_and(fourth, tf.logical_not(opaque))
     alpha = tf.where(has_alpha, picture[..., -1:] / 255.0, 1.0)
     colours = colours * alpha + _MID_GREY * (1.0 - alpha)
-    return _upright(tf.ensure_shape(colours, (None, None, 3)), found.orientation)
+    return _upright(tf.ensure_shape(colours, (None, None, 3)), orientation)
 
 
-def _looked_at(content: tf.Tensor, is_jpeg: tf.Tensor) -> _Reading:
+@tf.function(autograph=False)  # traced once, for however many models are written
+def _looked_at(
+    content: tf.Tensor, is_jpeg: tf.Tensor, most_pixels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(why it is refused or "", EXIF's orientation from 1 to 8, a fourth channel is no alpha)."""
     padded = tf.strings.join([content, "\0" * _HEAD])
     data = tf.reshape(tf.io.decode_raw(padded, tf.uint8), [-1])
     pixels = tf.cond(is_jpeg, lambda: _jpeg_pixels(content), lambda: _other_pixels(data))
@@ -73,20 +79,29 @@ def _looked_at(content: tf.Tensor, is_jpeg: tf.Tensor) -> _Reading:
         (tf.equal(first, _GIF), lambda: _of_gif(data)),
         (tf.equal(first, _BMP), lambda: _of_bmp(data)),
     ]
-    usable = tf.logical_and(pixels >= 0, pixels <= MAX_PIXELS)
-    found = tf.cond(
-        usable, lambda: tf.case(branches, default=lambda: _reading("")), lambda: _reading("")
+    usable = tf.logical_and(pixels >= 0, pixels <= most_pixels)
+    found = tf.cond(usable, lambda: tf.case(branches, default=_reading), _reading)
+    orientation = tf.cond(
+        found.exif > 0, lambda: _tiff_orientation(data[found.exif :]), lambda: tf.constant(0)
     )
+    in_text = tf.where(tf.equal(orientation, 0), found.in_text, "")
     size = tf.strings.join(["the picture is too large; pixels: ", tf.strings.as_string(pixels)])
-    trouble = tf.where(pixels > MAX_PIXELS, size, found.trouble)
+    trouble = tf.strings.join([found.trouble, in_text, tf.where(pixels > most_pixels, size, "")])
     trouble = tf.where(pixels < 0, "not a JPEG, PNG, GIF or BMP picture", trouble)
-    return found._replace(trouble=trouble)
+    known = tf.logical_and(orientation >= 1, orientation <= 8)
+    return trouble, tf.where(known, orientation, 1), found.opaque
 
 
-def _reading(trouble: str | tf.Tensor, orientation: int | tf.Tensor = 1, opaque: bool = False):
+def _reading(
+    trouble: str | tf.Tensor = "",
+    exif: int | tf.Tensor = 0,
+    in_text: str | tf.Tensor = "",
+    opaque: bool = False,
+) -> _Reading:
     return _Reading(
         tf.convert_to_tensor(trouble, tf.string),
-        tf.cast(tf.convert_to_tensor(orientation), tf.int32),
+        tf.convert_to_tensor(exif, tf.int32),
+        tf.convert_to_tensor(in_text, tf.string),
         tf.constant(opaque),
     )
 
@@ -148,12 +163,10 @@ def _of_jpeg(data: tf.Tensor, content: tf.Tensor) -> _Reading:
         return place + size, tf.where(is_exif, place + 10, exif), steps + 1
 
     end, exif, _ = tf.while_loop(goes_on, step, [tf.constant(2), tf.constant(0), tf.constant(0)])
-    orientation = tf.cond(exif > 0, lambda: _tiff_orientation(data[exif:]), lambda: 0)
     # XMP stands before the scan, behind EXIF or without it.
     head = tf.strings.substr(content, 0, tf.where(exif > 0, exif + _MOST_XMP, end))
-    in_xmp = tf.logical_and(tf.equal(orientation, 0), _occurs(head, _XMP_TURN))
-    trouble = _refused_if(in_xmp, "a JPEG that its XMP says to turn")
-    return _reading(trouble, _turn(orientation))
+    turned = _refused_if(_occurs(head, _XMP_TURN), "a JPEG that its XMP says to turn")
+    return _reading("", exif, turned)
 
 
 def _is_segment(data: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -169,20 +182,14 @@ def _of_png(data: tf.Tensor, content: tf.Tensor) -> _Reading:
         lambda: _png_chunks(data),
         lambda: (tf.constant(False), tf.constant(0)),
     )
-    orientation = tf.cond(exif > 0, lambda: _tiff_orientation(data[exif:]), lambda: 0)
     # TensorFlow reads the alpha of a palette, colour type 3.
     key = tf.logical_and(key, tf.not_equal(data[25], 3))
-    in_text = tf.logical_and(
-        tf.equal(orientation, 0),
-        _occurs(content, _XMP_TURN, "Raw profile type exif", r"XML:com\.adobe\.xmp\x00\x01"),
+    in_text = _occurs(content, _XMP_TURN, "Raw profile type exif", r"XML:com\.adobe\.xmp\x00\x01")
+    return _reading(
+        _refused_if(key, "a PNG with one transparent colour"),
+        exif,
+        _refused_if(in_text, "a PNG whose text may say to turn it"),
     )
-    trouble = tf.strings.join(
-        [
-            _refused_if(key, "a PNG with one transparent colour"),
-            _refused_if(in_text, "a PNG whose text may say to turn it"),
-        ]
-    )
-    return _reading(trouble, _turn(orientation))
 
 
 def _png_chunks(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -259,11 +266,6 @@ def _tiff_orientation(data: tf.Tensor) -> tf.Tensor:
 
     start = [tf.constant(0), tf.constant(0)]
     return tf.while_loop(lambda entry, found: entry < count, step, start)[1]
-
-
-def _turn(orientation: tf.Tensor) -> tf.Tensor:
-    known = tf.logical_and(orientation >= 1, orientation <= 8)
-    return tf.where(known, orientation, 1)
 
 
 def _upright(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,12 @@ def _signatures(framing: Framing, answers: Answers) -> dict:
     }
 
 
+class Refused(Exception):
+    """Files that serving_jpeg does not read; the message is its reason."""
+
+
 class Predictor:
-    """Runs the serving_default signature of a SavedModel.
+    """Runs the signatures of a SavedModel.
 
     Args:
       path: the folder.
@@ -97,6 +102,7 @@ class Predictor:
         with stderr.captured():
             self._model = tf.saved_model.load(str(path))
         self._function = self._model.signatures["serving_default"]
+        self._of_files = self._model.signatures["serving_jpeg"]
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
@@ -106,6 +112,24 @@ class Predictor:
         """Everything the signature answers, by name."""
         answers = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
         return {name: value.numpy() for name, value in answers.items()}
+
+    def of_files(self, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
+        """What serving_jpeg answers for encoded pictures, by name.
+
+        Raises:
+          Refused: it does not read one of them.
+        """
+        try:
+            answers = self._of_files(**{JPEG_INPUT: tf.constant(list(contents))})
+        except tf.errors.InvalidArgumentError as error:
+            raise Refused(_refusal(error.message)) from None
+        return {name: value.numpy() for name, value in answers.items()}
+
+
+def _refusal(message: str) -> str:
+    """The reason of a failed assertion, without the place in the graph."""
+    found = re.search(r"\[([^\[\]]+)\]", message)
+    return found[1].strip(" '\"") if found else message.splitlines()[0]
 
 
 def _check(path: Path, folded: FoldedViewpoint) -> None:

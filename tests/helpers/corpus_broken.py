@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from corpus_case import EITHER, Case
-from PIL import Image
 from picture_bytes import (
     COLOURS,
     bmp,
@@ -27,6 +26,7 @@ from picture_bytes import (
     tiff_size,
     with_segment,
 )
+from PIL import Image
 
 
 def _sources() -> dict[str, bytes]:
