@@ -16,10 +16,13 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf.base import cli  # first: it says in one line why Keras does not load
+
+# isort: split
 from ssv_tf import config
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import Score
-from ssv_tf.base import cli, files
+from ssv_tf.base import files
 from ssv_tf.evaluation import labelled, protocols, report
 from ssv_tf.training import run_folder
 
