@@ -69,7 +69,11 @@ def main(argv: Sequence[str]) -> None:
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     split, truth = _pictures(model.options, values)
     outcome = model.score(split, mirror_average=values.mirror_average, seed=values.seed)
-    named = {"run": model.run.preset or model.run.path.name, "training": model.options.training}
+    named = {
+        "run": model.run.preset or model.run.path.name,
+        "networks": model.run.networks,
+        "training": model.options.training,
+    }
     result = Score(named | _asked(values) | outcome.result)
     if truth is not None:
         result["protocol"] = {

@@ -21,7 +21,7 @@ from ssv_tf.data import folder, inputs, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.inputs import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.evaluation import calibration as calibrations
-from ssv_tf.evaluation import drawing, labelled, protocols, scoring
+from ssv_tf.evaluation import drawing, labelled, overlap, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder, turntable
@@ -166,7 +166,9 @@ class ViewpointModel:
         raw, true_deg = self._raw(known.images), labelled.angles_deg(known)
         kind = calibrations.azimuth_kind(self.options) if azimuth == "auto" else azimuth
         fitted = dataclasses.replace(
-            calibrations.fit(raw, true_deg, kind), networks=self.run.networks
+            calibrations.fit(raw, true_deg, kind),
+            networks=self.run.networks,
+            fitted_on=overlap.hashes(known.images),
         )
         self.calibration = fitted
         path = None
@@ -431,6 +433,7 @@ class ViewpointModel:
         path = isinstance(pictures, (str, os.PathLike))
         return {
             "run": self.run.preset or self.run.path.name,
+            "networks": self.run.networks,
             "training": self.options.training,
             "data": os.fspath(pictures) if path else "pictures in memory",
             "where": "",

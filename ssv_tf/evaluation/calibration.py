@@ -91,6 +91,7 @@ class Calibration:
         too few pictures, or no quadrant logits, were there to fit it on.
       doubts: what speaks against trusting it, see `doubts`.
       networks: hash of the networks it was fitted to (`run_folder.Run.networks`); empty: not known.
+      fitted_on: hashes of the fitted pictures (`overlap.hashes`); none: not known.
     """
 
     scale: tuple[float, float, float]
@@ -104,6 +105,7 @@ class Calibration:
     angle_pictures: tuple[int, int, int] | None = None
     doubts: tuple[str, ...] = ()
     networks: str = ""
+    fitted_on: tuple[str, ...] = ()
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -140,6 +142,8 @@ class Calibration:
             tail["doubts"] = list(self.doubts)
         if self.networks:
             tail["networks"] = self.networks
+        if self.fitted_on:
+            tail["fitted_on"] = list(self.fitted_on)
         return json.dumps(head | angles | tail, indent=2) + "\n"
 
     @classmethod
@@ -166,6 +170,7 @@ class Calibration:
                 angle_pictures=_counts(entry.get("pictures") for entry in entries),
                 doubts=tuple(map(str, data.get("doubts", ()))),
                 networks=str(data.get("networks", "")),
+                fitted_on=tuple(map(str, data.get("fitted_on", ()))),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
