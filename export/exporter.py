@@ -196,7 +196,7 @@ def _compared(
         lambda images: answer(images)[0],
         paths,
         pictures.compared,
-        (lambda images: answer(images)[1]) if confident else None,
+        (lambda images: np.asarray(answer(images)[1])) if confident else None,
     )
     about = {"training": run.options.training}
     return [about | row | {"pictures_from": pictures.source} for row in rows]

@@ -127,7 +127,9 @@ def _other_pixels(data: tf.Tensor) -> tf.Tensor:
     return pixels
 
 
-def _number(data: tf.Tensor, start, count: int, big=False) -> tf.Tensor:
+def _number(
+    data: tf.Tensor, start: tf.Tensor | int, count: int, big: tf.Tensor | bool = False
+) -> tf.Tensor:
     """A whole number of `count` bytes at `start`; 0 beyond the end."""
     part = tf.cast(data[start : start + count], tf.int64)
     part = tf.pad(part, [[0, count - tf.shape(part)[0]]])
