@@ -322,8 +322,8 @@ class ViewpointModel:
         Args:
           out: folder; made where it is missing.
           formats: of tflite_fp32, tflite_fp16, tflite_dynamic, tflite_int8, tflite_int8_full
-            (`tflite_` may be left out), saved_model, serving; None: all but the last two of TFLite
-            and serving.
+            (`tflite_` may be left out), saved_model, serving, vectors (files to test an app with);
+            None: four of TFLite (not int8_full) and saved_model.
           pictures: at least two, as `predict` takes them; some set the ranges of int8, the others
             are compared on. None: what the run was trained on or, where that is not at hand,
             pictures that its synthesis network draws (a student has none: rendered cars).
