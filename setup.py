@@ -54,6 +54,7 @@ EXTRAS = {
     "crop": CROP,
     "datasets": DATASETS,
     "faces": ["mtcnn>=1.0"],
+    "heic": ["pillow-heif>=0.22"],  # pictures of iPhones
     "jax": JAX,
     "serving": SERVING,
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],

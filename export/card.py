@@ -36,7 +36,7 @@ def markdown(
     """
     tflite = {name: Path(path) for name, path in paths.items() if Path(path).is_file()}
     sections = {
-        "Files": _files(rows),
+        "Files": _files(rows) if rows else [],
         "Inputs and outputs": _ends(about, tflite, saved_model=len(tflite) < len(paths)),
         "Operations": _operations(tflite),
         "Training data": [about.data],

@@ -31,7 +31,11 @@ PORTS = {"grpc": 8500, "rest": 8501}
 MAX_BYTES = 24 << 20
 _ORIENTATION = 0x0112
 # What the graph decodes to the pixels that ssv_tf.predict reads.
-_SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}, "BMP": {"RGB"}}
+_SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}}
+# The server refuses pictures of more than 50 megapixels: larger ones are averaged as long as both
+# sides keep this many pixels, which is several times what any network looks at.
+_SHORTEST = 2000
+_MOST_PIXELS = 50_000_000
 
 
 def define_flags() -> None:
@@ -128,27 +132,49 @@ def ask(
 def sendable(path: Path) -> bytes:
     """A picture file as the server can read it.
 
-    The graph applies no EXIF turn and knows neither WebP nor CMYK: such a picture is sent as PNG.
+    The graph refuses what it would not read as ssv_tf.predict does, such as WebP, CMYK or a
+    palette BMP: such a picture is sent as PNG, upright.
 
     Raises:
       BadPicture: no picture, or a file too large to send.
     """
     content = reading.read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
-            upright = image.getexif().get(_ORIENTATION, 1) in (0, 1)
-            known = image.mode in _SENT_AS_IS.get(image.format or "", ())
-    except Image.UnidentifiedImageError:
-        raise folder.BadPicture("not a JPEG, PNG, WebP or BMP picture") from None
-    except Exception:  # damaged in its header: what the server says of it is said
-        upright = known = True
-    if not (upright and known):
+    if not _is_sent_as_is(content):
+        picture = folder.read_picture(content, shortest=_SHORTEST if _is_large(content) else None)
         stream = io.BytesIO()
-        Image.fromarray(folder.read_picture(content)).save(stream, "PNG", compress_level=1)
+        Image.fromarray(picture).save(stream, "PNG", compress_level=1)
         content = stream.getvalue()
     if len(content) > MAX_BYTES:
         raise folder.BadPicture(f"too large to send ({len(content) >> 20} MB)")
     return content
+
+
+def _is_sent_as_is(content: bytes) -> bool:
+    """Whether the server reads it, or is to say what is wrong with it."""
+    try:
+        with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
+            known = image.mode in _SENT_AS_IS.get(image.format or "", ())
+            keyed = image.mode != "P" and image.info.get("transparency") is not None
+            return known and not keyed and _is_upright(image) and not _is_large(content)
+    except Image.UnidentifiedImageError:
+        return False
+    except Exception:  # damaged in its header: what the server says of it is said
+        return True
+
+
+def _is_upright(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in (0, 1)
+    except Exception:  # unreadable EXIF turns nothing
+        return True
+
+
+def _is_large(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
+            return image.width * image.height > _MOST_PIXELS
+    except Exception:  # said elsewhere
+        return False
 
 
 def _checked_server(values: flags.FlagValues) -> tuple[str, str]:

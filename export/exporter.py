@@ -13,7 +13,7 @@ from ssv_tf import config
 from ssv_tf.base import files, stderr
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.export.formats import TFLITE_FORMATS, Exported, Settings
+from ssv_tf.export.formats import TFLITE_FORMATS, VECTORS, Exported, Settings
 from ssv_tf.training import run_folder
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def export(
     with _published(out, settings.formats) as stage:
         rows, warnings = _write_all(run, known, stage, settings, pictures, say or _silent)
     paths = {row["format"]: out / row["file"] for row in rows}
+    if VECTORS in settings.formats:
+        paths[VECTORS] = out / VECTORS
     return Exported(out, paths, rows, pictures.source, tuple(warnings))
 
 
@@ -138,7 +140,7 @@ def _write_all(
     say: Say,
 ) -> tuple[list[dict], list[str]]:
     """Rows of the parity table, and warnings."""
-    from ssv_tf.export import card, parity
+    from ssv_tf.export import card, from_files, parity, sample, vectors
     from ssv_tf.export.fold import FoldedViewpoint
     from ssv_tf.models import inference
 
@@ -155,31 +157,64 @@ def _write_all(
         )
     folded = FoldedViewpoint(analysis, calibration)
     paths = {}
+
+    def answer(images):
+        views = inference.decode(inference.predict(analysis, images), calibration)
+        return views.degrees, views.confidence
+
     for name in settings.formats:
         say(f"writing {_file_name(name)} ...")
-        paths[name] = _write(folded, name, stage, pictures, run.options, known, settings)
-
-    def keras_degrees(images):
-        return inference.decode(inference.predict(analysis, images), calibration).degrees
-
-    def keras_confidence(images):
-        return inference.decode(inference.predict(analysis, images), calibration).confidence
-
-    confidence = keras_confidence if calibration.confidence else None
-    rows = parity.parity_table(keras_degrees, paths, pictures.compared, confidence)
-    rows = [
-        {"training": run.options.training}
-        | row
-        | {"pictures_from": pictures.source}
-        | {"file": str(paths[row["format"]].relative_to(stage))}
-        for row in rows
-    ]
-    warnings += parity.doubts(rows)
+        if name == VECTORS:
+            drawn = sample.drawn(run, vectors.PICTURES, settings.seed)
+            vectors.write(stage / VECTORS, answer, drawn, run.options.framing, known.name)
+        else:
+            paths[name] = _write(folded, name, stage, pictures, run.options, known, settings)
+    rows = _compared(run, paths, pictures, answer, bool(calibration.confidence))
+    for row in rows:
+        row["file"] = str(paths[row["format"]].relative_to(stage))
+    ways = from_files.compared(
+        lambda images: answer(images)[0], paths, pictures.compared, run.options.framing
+    )
+    warnings += parity.doubts(rows) + from_files.doubts(ways)
     mark = run.options.training if run.options.pictures.supervised else ""
-    files.write_atomically(stage / TABLES[0], parity.to_json(rows))
-    files.write_atomically(stage / TABLES[1], parity.page(rows, mark))
+    files.write_atomically(stage / TABLES[0], parity.to_json(_with_ways(rows, ways)))
+    files.write_atomically(stage / TABLES[1], parity.page(rows, mark, ways))
     files.write_atomically(stage / CARD, card.markdown(known, run.options, rows, paths))
     return rows, warnings
+
+
+def _compared(
+    run: run_folder.Run,
+    paths: Mapping[str, Path],
+    pictures: "Sample",
+    answer: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]],
+    confident: bool,
+) -> list[dict]:
+    from ssv_tf.export import parity
+
+    rows = parity.parity_table(
+        lambda images: answer(images)[0],
+        paths,
+        pictures.compared,
+        (lambda images: np.asarray(answer(images)[1])) if confident else None,
+    )
+    about = {"training": run.options.training}
+    return [about | row | {"pictures_from": pictures.source} for row in rows]
+
+
+def _with_ways(rows: list[dict], ways: Mapping[str, Any]) -> list[dict]:
+    """The rows, each with its comparison from files; a SavedModel has two."""
+    return [
+        row
+        | {
+            "from_files": {
+                way.removeprefix(row["format"]).strip() or "squares": found
+                for way, found in ways.items()
+                if way.split()[0] == row["format"]
+            }
+        }
+        for row in rows
+    ]
 
 
 def _write(

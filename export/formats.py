@@ -9,7 +9,8 @@ from ssv_tf.base.errors import SettingError
 from ssv_tf.data import read_policy
 
 TFLITE_FORMATS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
-FORMATS = (*TFLITE_FORMATS, "saved_model", "serving")
+VECTORS = "vectors"  # no model: files to test an app with
+FORMATS = (*TFLITE_FORMATS, "saved_model", "serving", VECTORS)
 DEFAULT_FORMATS = ("fp32", "fp16", "dynamic", "int8", "saved_model")
 INPUTS = ("uint8", "float")
 _PREFIX = "tflite_"

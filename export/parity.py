@@ -10,7 +10,7 @@ import numpy as np
 
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
-from ssv_tf.export import tables
+from ssv_tf.export import from_files, tables
 from ssv_tf.export.names import CONFIDENCE, OUTPUT
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -19,6 +19,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 _EXACT_FORMATS = ("fp32", "saved_model", "serving")
 _EXACT_LIMIT_DEG = 0.05
 _DOUBT_DEG = 5.0
+_FROM_FILES = (
+    "From files, as prediction reads them; `serving_jpeg` reads them itself, and refuses a kind "
+    "that it would read\notherwise. Largest difference of an angle from prediction, degrees:"
+)
 _WARM_UP = 5
 _TIMED = 50
 
@@ -141,10 +145,19 @@ def to_markdown(rows: list[dict]) -> str:
     return tables.markdown([head, *(_cells(row) for row in rows)])
 
 
-def page(rows: list[dict], mark: str = "") -> str:
-    """The table with what it was measured on, and before it how the run was trained if needed."""
+def page(rows: list[dict], mark: str = "", ways: Mapping[str, Any] | None = None) -> str:
+    """The table with what it was measured on, and before it how the run was trained if needed.
+
+    Args:
+      rows: of `parity_table`; none where no model was written.
+      mark: a line for the top.
+      ways: of `from_files.compared`.
+    """
+    if not rows:
+        return "No model was written, so none was compared.\n"
     about = f"Compared on {rows[0]['pictures']} pictures: {rows[0]['pictures_from']}."
-    return (f"{mark}\n\n" if mark else "") + f"{to_markdown(rows)}\n{about}\n"
+    text = (f"{mark}\n\n" if mark else "") + f"{to_markdown(rows)}\n{about}\n"
+    return text + (f"\n{_FROM_FILES}\n\n{from_files.to_markdown(ways)}" if ways else "")
 
 
 def _cells(row: dict) -> list[str]:

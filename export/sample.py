@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import sources
+from ssv_tf.data import read_policy, sources
 from ssv_tf.training import run_folder
 
 _DRAWN_AT_ONCE = 50
@@ -67,6 +67,13 @@ def of_run(run: run_folder.Run, counts: tuple[int, int], seed: int, bad_pictures
     return Sample.divided(
         drawn, counts, seed, "drawn by its synthesis network (its own pictures are not here)"
     )
+
+
+def drawn(run: run_folder.Run, count: int, seed: int) -> np.ndarray:
+    """Pictures that are nobody's photos, uint8 [count, R, R, 3]: by the run's S, else cars."""
+    if run.student or run.options.pictures.supervised:
+        return _collection(run, sources.EMBEDDED, count, seed, read_policy.SKIP)
+    return _drawn(run, count, seed)
 
 
 def of_collection(

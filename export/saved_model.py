@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,11 @@ import tensorflow as tf
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.framing import Framing
-from ssv_tf.data.reading import MID_GREY
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
+from ssv_tf.export.graph_decoding import decode_picture
 from ssv_tf.export.graph_framing import fit_square
 
 JPEG_INPUT = "jpeg_bytes"
-_MID_GREY = float(MID_GREY)
-# A few bytes may claim to be a picture that fills the server's memory: 48 MP took 1.4 GB.
-MAX_PIXELS = 50_000_000
-
 
 Answers = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -38,8 +35,8 @@ def write(
     confidence [n, 1] where the calibration has it:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
       serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size up
-                       to MAX_PIXELS. The EXIF orientation is not applied, and one unreadable
-                       picture fails its whole call, as TensorFlow's decoder does.
+                       to graph_decoding.MAX_PIXELS, turned as EXIF says. A picture that cannot be
+                       read, or not as `ssv_tf.predict` reads it, fails its whole call.
 
     Args:
       folded: the model.
@@ -90,61 +87,12 @@ def _signatures(framing: Framing, answers: Answers) -> dict:
     }
 
 
-def decode_picture(content: tf.Tensor) -> tf.Tensor:
-    """Encoded bytes -> float32 [h, w, 3] in 0..255; grey is tripled, alpha laid over mid-grey.
-
-    Bytes that are no picture, or one of more than MAX_PIXELS, are an InvalidArgumentError.
-    """
-    is_jpeg = tf.io.is_jpeg(content)
-    pixels = _declared_pixels(content, is_jpeg)
-    checks = [
-        tf.debugging.Assert(pixels >= 0, ["not a JPEG, PNG, GIF or BMP picture"]),
-        tf.debugging.Assert(pixels <= MAX_PIXELS, ["the picture is too large; pixels:", pixels]),
-    ]
-    with tf.control_dependencies(checks):
-        content = tf.identity(content)
-    picture = tf.cond(
-        is_jpeg,
-        lambda: tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"),  # Pillow's very bits
-        lambda: tf.io.decode_image(content, expand_animations=False),
-    )
-    picture = tf.cast(tf.ensure_shape(picture, (None, None, None)), tf.float32)
-    channels = tf.shape(picture)[-1]
-    has_alpha = tf.equal(channels % 2, 0)  # grey + alpha, or RGB + alpha
-    colours = picture[..., : channels - tf.cast(has_alpha, tf.int32)] * tf.ones((1, 1, 3))
-    alpha = tf.where(has_alpha, picture[..., -1:] / 255.0, 1.0)
-    return tf.ensure_shape(colours * alpha + _MID_GREY * (1.0 - alpha), (None, None, 3))
-
-
-def _declared_pixels(content: tf.Tensor, is_jpeg: tf.Tensor) -> tf.Tensor:
-    """int64 pixels that the header of a JPEG, PNG, GIF or BMP file declares; of others, -1."""
-
-    def of_jpeg():
-        return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64))
-
-    def of_others():
-        head = tf.cast(tf.io.decode_raw(content, tf.uint8, fixed_length=26), tf.int64)
-
-        def number(start, count):  # little-endian
-            return tf.reduce_sum(head[start : start + count] * [256**i for i in range(count)])
-
-        def big_endian(start):
-            return tf.reduce_sum(head[start : start + 4] * [256**i for i in (3, 2, 1, 0)])
-
-        height = number(22, 4)
-        of_bmp = number(18, 4) * tf.minimum(height, 2**32 - height)  # from the top: negative
-        of_gif = number(6, 2) * number(8, 2)
-        of_png = big_endian(16) * big_endian(20)
-        pixels = tf.constant(-1, tf.int64)
-        for first, declared in ((b"\x89", of_png), (b"G", of_gif), (b"B", of_bmp)):
-            pixels = tf.where(head[0] == ord(first), declared, pixels)
-        return pixels
-
-    return tf.cond(is_jpeg, of_jpeg, of_others)
+class Refused(Exception):
+    """Files that serving_jpeg does not read; the message is its reason."""
 
 
 class Predictor:
-    """Runs the serving_default signature of a SavedModel.
+    """Runs the signatures of a SavedModel.
 
     Args:
       path: the folder.
@@ -154,6 +102,7 @@ class Predictor:
         with stderr.captured():
             self._model = tf.saved_model.load(str(path))
         self._function = self._model.signatures["serving_default"]
+        self._of_files = self._model.signatures["serving_jpeg"]
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [n, r, r, 3] -> float32 degrees [n, 3]."""
@@ -163,6 +112,24 @@ class Predictor:
         """Everything the signature answers, by name."""
         answers = self._function(**{INPUT: tf.constant(pictures, tf.float32)})
         return {name: value.numpy() for name, value in answers.items()}
+
+    def of_files(self, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
+        """What serving_jpeg answers for encoded pictures, by name.
+
+        Raises:
+          Refused: it does not read one of them.
+        """
+        try:
+            answers = self._of_files(**{JPEG_INPUT: tf.constant(list(contents))})
+        except tf.errors.InvalidArgumentError as error:
+            raise Refused(_refusal(error.message)) from None
+        return {name: value.numpy() for name, value in answers.items()}
+
+
+def _refusal(message: str) -> str:
+    """The reason of a failed assertion, without the place in the graph."""
+    found = re.search(r"\[([^\[\]]+)\]", message)
+    return found[1].strip(" '\"") if found else message.splitlines()[0]
 
 
 def _check(path: Path, folded: FoldedViewpoint) -> None:

@@ -74,6 +74,11 @@ def pack(
     if run.calibration() is None:
         raise UserError(f"{run.path} is not calibrated; run ssv_tf.calibrate first")
     run.analysis()  # whoever unpacks it must be able to read it
+    if score.get("networks", run.networks) != run.networks:
+        raise UserError(
+            f"`score` is of other networks than those of {run.path}, of the run "
+            f"{score.get('run')}; score this run (ssv_tf.evaluate --json)"
+        )
     health = _json(run.models_dir / "health.json")
     score = score | {"run": out.name, "data": os.path.basename(str(score.get("data", "")))}
     card = _card(out.name, run, score, health, data, licence, limits)

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from ssv_tf.base import cli  # first: it says in one line why Keras does not load
+
+# isort: split
 from ssv_tf.api.model import ViewpointModel
-from ssv_tf.base import cli, files
+from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.evaluation import calibration, labelled

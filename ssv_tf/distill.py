@@ -20,9 +20,11 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf.base import cli  # first: it says in one line why Keras does not load
+
+# isort: split
 from ssv_tf import viewpoint
 from ssv_tf.api.model import ViewpointModel
-from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError
 from ssv_tf.models.student import BACKBONES, EFFICIENTNET, MOBILENET
 from ssv_tf.training import imagenet_student, run_folder, student_run

@@ -16,10 +16,13 @@ from typing import Any
 
 from absl import flags
 
+from ssv_tf.base import cli  # first: it says in one line why Keras does not load
+
+# isort: split
 from ssv_tf import config
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import Score
-from ssv_tf.base import cli, files
+from ssv_tf.base import files
 from ssv_tf.evaluation import labelled, protocols, report
 from ssv_tf.training import run_folder
 
@@ -66,7 +69,11 @@ def main(argv: Sequence[str]) -> None:
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     split, truth = _pictures(model.options, values)
     outcome = model.score(split, mirror_average=values.mirror_average, seed=values.seed)
-    named = {"run": model.run.preset or model.run.path.name, "training": model.options.training}
+    named = {
+        "run": model.run.preset or model.run.path.name,
+        "networks": model.run.networks,
+        "training": model.options.training,
+    }
     result = Score(named | _asked(values) | outcome.result)
     if truth is not None:
         result["protocol"] = {

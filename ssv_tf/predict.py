@@ -13,9 +13,12 @@ from pathlib import Path
 
 from absl import flags
 
+from ssv_tf.base import cli  # first: it says in one line why Keras does not load
+
+# isort: split
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import Views, png
-from ssv_tf.base import cli, files
+from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data import read_policy
 from ssv_tf.data.inputs import Ledger, expand

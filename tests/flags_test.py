@@ -1,5 +1,6 @@
 """Every flag there is, so that none slips in: add one here only with a reason to have it."""
 
+import ast
 import importlib
 import re
 
@@ -80,3 +81,15 @@ def test_records_are_framed_as_training_frames_pictures(commands):
     assert {name: shard[name] for name in same} == {name: train[name] for name in same}
     crops = commands["ssv_tf.data.crop"]
     assert all(crops[name] == train[name] for name in ("crop", "canvas_heights"))
+
+
+def test_commands_load_their_door_before_keras():
+    """`base.cli` says in one line why Keras does not load; who comes before it, in many."""
+    heavy = ("ssv_tf.api", "ssv_tf.models", "ssv_tf.training", "ssv_tf.evaluation", "keras")
+    for name in [*_commands("ssv_tf"), *_commands("export"), *_commands("tools")]:
+        tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
+        found = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        modules = [f"{node.module}.{alias.name}" for node in found for alias in node.names]
+        if "ssv_tf.base.cli" in modules:
+            before = modules[: modules.index("ssv_tf.base.cli")]
+            assert not [module for module in before if module.startswith(heavy)], name

@@ -21,7 +21,7 @@ from ssv_tf.data import folder, forms, inputs, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.inputs import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.evaluation import calibration as calibrations
-from ssv_tf.evaluation import drawing, labelled, protocols, scoring
+from ssv_tf.evaluation import drawing, labelled, overlap, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder, turntable
@@ -180,6 +180,7 @@ class ViewpointModel:
         fitted = dataclasses.replace(
             calibrations.fit(raw, true_deg, kind, known.label_tolerance_deg),
             networks=self.run.networks,
+            fitted_on=overlap.hashes(known.images),
         )
         self.calibration = fitted
         path = None
@@ -338,8 +339,8 @@ class ViewpointModel:
         Args:
           out: folder; made where it is missing.
           formats: of tflite_fp32, tflite_fp16, tflite_dynamic, tflite_int8, tflite_int8_full
-            (`tflite_` may be left out), saved_model, serving; None: all but the last two of TFLite
-            and serving.
+            (`tflite_` may be left out), saved_model, serving, vectors (files to test an app with);
+            None: four of TFLite (not int8_full) and saved_model.
           pictures: at least two, as `predict` takes them; some set the ranges of int8, the others
             are compared on. None: what the run was trained on or, where that is not at hand,
             pictures that its synthesis network draws (a student has none: rendered cars).
@@ -455,6 +456,7 @@ class ViewpointModel:
         path = isinstance(pictures, (str, os.PathLike))
         return {
             "run": self.run.preset or self.run.path.name,
+            "networks": self.run.networks,
             "training": self.options.training,
             "data": os.fspath(pictures) if path else "pictures in memory",
             "where": "",

@@ -14,11 +14,15 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 try:
     with stderr.captured():
+        import keras
         from keras import ops
 except (ImportError, ValueError) as error:
     raise SettingError(
         f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '')} cannot be loaded: {error}; unset it, "
         "or for jax: pip install 'ssv-tf[jax]'"
     ) from error
+
+# The networks are written for channels last, whatever ~/.keras/keras.json says.
+keras.config.set_image_data_format("channels_last")
 
 __all__ = ["ops"]

@@ -26,7 +26,11 @@ __all__ = [
     "CROPS", "FORMATS", "MAX_PIXELS", "MID_GREY", "PADDINGS", "SUFFIXES", "BadPicture",
     "find_pictures", "fit_square", "load_folder", "read_picture",
 ]  # fmt: skip
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif".split())
+# Pictures too, which are not read; cameras' raw files among them.
+_OTHER_SUFFIXES = frozenset(
+    ".avif .jxl .jp2 .psd .svg .ico .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf".split()
+)
 _THUMBNAILS = {"@eaDir", "__MACOSX"}  # folders of small copies that file servers and archives make
 _DRAWN = re.compile(r"(.+)_axes(_\d+)?\.png")  # by `ssv_tf.predict --draw_dir`
 
@@ -35,7 +39,8 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     """All picture files below a folder, by suffix, sorted by path; hidden ones are left out.
 
     So is what a run wrote: a run's folder below `folder`, and drawings of `predict` (`_axes.png`)
-    that lie beside their pictures. A line in the log names them.
+    that lie beside their pictures. A line in the log names them. Another one counts pictures of
+    kinds that are not read.
 
     Links to folders are followed, each folder once, so that a link to a parent does no harm.
 
@@ -46,13 +51,30 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     if not os.path.isdir(folder):
         there = "a file" if os.path.exists(folder) else "missing"
         raise UserError(f"{folder} is {there}, not a folder")
-    paths = _without_drawings([path for path in walk(folder) if is_picture_name(path.name)])
+    found = list(walk(folder))
+    _tell_unread([path.relative_to(folder) for path in found])
+    paths = _without_drawings([path for path in found if is_picture_name(path.name)])
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a file is a picture by its suffix, and not hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _tell_unread(paths: list[Path]) -> None:
+    """A line in the log on pictures of kinds that are not read."""
+    kinds: dict[str, list[str]] = {}
+    for path in paths:
+        if (suffix := path.suffix.lower()) in _OTHER_SUFFIXES:
+            kinds.setdefault(suffix, []).append(files.printable(path.as_posix()))
+    if kinds:
+        counted = ", ".join(
+            f"{len(names)} {suffix} ({files.one_line(min(names))}{', ...' if names[1:] else ''})"
+            for suffix, names in sorted(kinds.items())
+        )
+        total = sum(map(len, kinds.values()))
+        logging.warning("left out %d pictures of kinds that are not read: %s", total, counted)
 
 
 def _without_drawings(paths: list[Path]) -> list[Path]:

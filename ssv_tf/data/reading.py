@@ -5,6 +5,7 @@ number of segments, chunks and scans, each of which costs something however few 
 """
 
 import contextlib
+import functools
 import io
 import os
 import threading
@@ -15,26 +16,23 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ssv_tf.base import files
+from ssv_tf.data import picture_parts
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_HEIC = "HEIF"  # Pillow's name of it, once `pillow_heif` is registered
+_NAMES = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 MID_GREY = 127
 MAX_PIXELS = 90_000_000
 _MAX_WEBP_PIXELS = 40_000_000  # its decoder takes 15 bytes a pixel
 MAX_BYTES = 400_000_000  # a BMP of MAX_PIXELS with alpha fits
-_MAX_SEGMENTS = 10_000  # of a JPEG, before its first scan
-_MAX_CHUNKS = 100_000  # of a PNG
-_MAX_SCANS = 200  # of a progressive JPEG; encoders write about ten
 # From here on a picture is read alone, and converted to RGB a strip at a time.
 _LARGE_PIXELS = 16_000_000
 _STRIP_PIXELS = 2_000_000
 _large_picture = threading.Lock()
 
-_OWN_KINDS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM")
+_OWN_KINDS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 # Beginnings of what often lies among pictures: (offset, bytes, what to call it).
 _OTHER_KINDS = (
-    (0, b"GIF8", "GIF"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "ZIP"),
     (0, b"\0\0\1\0", "ICO"),
@@ -43,8 +41,8 @@ _OTHER_KINDS = (
     (0, b"\xff\n", "JPEG XL"),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (4, b"ftypavi", "AVIF"),
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftyphe", "HEIC, which pip install 'ssv-tf[heic]' reads"),
+    (4, b"ftypmif1", "HEIC, which pip install 'ssv-tf[heic]' reads"),
     (4, b"ftyp", "video"),
 )
 
@@ -57,10 +55,11 @@ class BadPicture(Exception):
 
 
 def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None) -> np.ndarray:
-    """Reads a JPEG, PNG, WebP or BMP picture, turned as its EXIF orientation says.
+    """Reads a JPEG, PNG, WebP, BMP, GIF or TIFF picture, turned as its EXIF orientation says.
 
-    Of an animation it is the first frame (of a PNG, the picture shown where none moves). Colour
-    profiles are not applied.
+    HEIC too, where `pillow_heif` is installed (extra `heic`). Of an animation, or a TIFF of many
+    pages, it is the first frame (of a PNG, the picture shown where none moves). Colour profiles
+    are not applied.
 
     Args:
       source: a path, or the encoded bytes.
@@ -114,7 +113,7 @@ def upright_size(content: bytes) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
         _check_pixels(image)
         yield image
 
@@ -125,7 +124,8 @@ def _reasons(content: bytes) -> Iterator[None]:
     try:
         if not content:
             raise BadPicture("empty file")
-        _check_parts(content)
+        if trouble := picture_parts.trouble(content):
+            raise BadPicture(trouble)
         yield
     except BadPicture:
         raise
@@ -168,45 +168,8 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise BadPicture(str(error)) from None
 
 
-def _check_parts(content: bytes) -> None:
-    """Pillow looks at each part in Python and keeps most: millions of empty ones take long."""
-    if content.startswith(b"\xff\xd8"):
-        if content.count(b"\xff\xda") > _MAX_SCANS:
-            raise BadPicture(f"too many scans (more than {_MAX_SCANS})")
-        parts, most, kind = _jpeg_segments(content), _MAX_SEGMENTS, "segments"
-    elif content.startswith(b"\x89PNG"):
-        parts, most, kind = _png_chunks(content), _MAX_CHUNKS, "chunks"
-    else:
-        return
-    if any(number >= most for number, _ in enumerate(parts)):
-        raise BadPicture(f"too many {kind} (more than {most})")
-
-
-def _jpeg_segments(content: bytes) -> Iterator[int]:
-    """Where each segment before the first scan begins, and every hundredth byte between them."""
-    place = 2
-    while place < len(content) - 3 and content[place : place + 2] != b"\xff\xda":
-        yield place
-        if content[place] != 0xFF:
-            following = content.find(b"\xff", place, place + 100)
-            place = following if following >= 0 else place + 100
-        elif content[place + 1] == 0xFF:  # fill
-            place += 1
-        elif content[place + 1] <= 0x01 or 0xD0 <= content[place + 1] <= 0xD9:  # has no length
-            place += 2
-        else:
-            place += 2 + int.from_bytes(content[place + 2 : place + 4])
-
-
-def _png_chunks(content: bytes) -> Iterator[int]:
-    place = 8
-    while place + 12 <= len(content):
-        yield place
-        place += 12 + int.from_bytes(content[place : place + 4])
-
-
 def _decoded(content: bytes, shortest: int | None) -> np.ndarray:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
         if "progressive" in image.info:  # its decoder keeps all of it, however it is drafted
             _check_pixels(image)
         if shortest:
@@ -221,8 +184,29 @@ def _decoded(content: bytes, shortest: int | None) -> np.ndarray:
 
 
 def _check_pixels(image: Image.Image) -> None:
+    if image.format == "TIFF" and image.mode in ("I", "F"):  # which of their values is white?
+        raise BadPicture("pixels are 32-bit numbers")
     if image.width * image.height > (_MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS):
         raise BadPicture(f"too large ({image.width} x {image.height} pixels)")
+
+
+def _formats(content: bytes) -> tuple[str, ...]:
+    return (_HEIC,) if _is_heic(content) and _has_heic() else FORMATS
+
+
+def _is_heic(content: bytes) -> bool:
+    return content.startswith((b"ftyphe", b"ftypmif1", b"ftypmsf1"), 4)
+
+
+@functools.cache
+def _has_heic() -> bool:
+    """Whether HEIC can be read; Pillow knows the format from now on."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
 
 
 def _unidentified(content: bytes) -> str:
@@ -234,7 +218,7 @@ def _unidentified(content: bytes) -> str:
         kind = "HTML"
     elif content.startswith(_OWN_KINDS):
         return "damaged (its header cannot be read)"
-    return "not a JPEG, PNG, WebP or BMP picture" + (f" but {kind}" if kind else "")
+    return f"not a {_NAMES} picture" + (f" but {kind}" if kind else "")
 
 
 def _reason(error: Exception) -> str:

@@ -141,40 +141,48 @@ def is_records(spec: str) -> bool:
     return spec.endswith(SUFFIX)
 
 
-def open_stream(spec: str, resolution: int, service: str = "") -> Stream:
+def open_stream(spec: str, wanted: framing.Framing, service: str = "") -> Stream:
     """The files of a glob with their counts from index.json.
 
+    Args:
+      spec: glob of files written by `data.shard`.
+      wanted: how the pictures must have been framed.
+      service: address of a tf.data service; empty: this process decodes.
+
     Raises:
-      UserError: no such file, no index, or pictures of another size.
+      UserError: no such file, no index, or pictures that were framed otherwise.
     """
-    files, index = _files_and_index(spec, resolution)
+    files, index = _files_and_index(spec, wanted)
     counts = tuple(int(index["files"][Path(path).name]) for path in files)
-    return Stream(tuple(files), counts, resolution, service)
+    return Stream(tuple(files), counts, wanted.resolution, service)
 
 
 def load_records(
-    spec: str, resolution: int, limit: int | None = None, bad_pictures: str = read_policy.SKIP
+    spec: str,
+    wanted: framing.Framing,
+    limit: int | None = None,
+    bad_pictures: str = read_policy.SKIP,
 ) -> PictureSet:
     """All pictures of a glob of TFRecord files, in memory.
 
     Args:
       spec: glob of files written by `data.shard`.
-      resolution: side R of the pictures in pixels.
+      wanted: how the pictures must have been framed.
       limit: the first so many; None: all.
       bad_pictures: "skip", or "stop" where there is one.
 
     Raises:
       UserError: as `open_stream`, or nothing usable.
     """
-    files, _ = _files_and_index(spec, resolution)
-    names, images, skipped = _read(files, resolution, limit)
+    files, _ = _files_and_index(spec, wanted)
+    names, images, skipped = _read(files, wanted.resolution, limit)
     if skipped and bad_pictures == read_policy.STOP:
         read_policy.stop_at(*skipped[0])
     read_policy.report_skipped(skipped, spec, len(names))
     return PictureSet(names, images, None, skipped)
 
 
-def _files_and_index(spec, resolution):
+def _files_and_index(spec, wanted):
     tf = _tensorflow()
     files = sorted(tf.io.gfile.glob(spec))
     if not files:
@@ -184,14 +192,26 @@ def _files_and_index(spec, resolution):
         with tf.io.gfile.GFile(path) as stream:
             index = json.loads(stream.read())
         missing = [f for f in files if Path(f).name not in index["files"]]
-        side = int(index["resolution"])
-    except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
+        written = framing.Framing.from_dict(index)
+    except (tf.errors.OpError, UserError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}, which ssv_tf.data.shard writes, cannot be read") from error
     if missing:
         raise UserError(f"{path} does not count {missing[0]}; was it written together with it?")
-    if side != resolution:
-        raise SettingError(f"`resolution={resolution}`, but the records of {spec} have {side} px")
+    _check_framing(spec, wanted, written)
     return files, index
+
+
+def _check_framing(spec: str, asked: framing.Framing, written: framing.Framing) -> None:
+    """Raises SettingError where records are cropped or padded otherwise than they are asked for."""
+    one, other = asked.to_dict(), written.to_dict()
+    for name in one:
+        if name == "canvas_heights" and asked.crop == written.crop != "height":
+            continue  # then it decides nothing
+        if one[name] != other[name]:
+            raise SettingError(
+                f"`{name}={one[name]}`, but the records of {spec} were written with "
+                f"{name}={other[name]}; give that, or write them anew"
+            )
 
 
 def _tensorflow():

@@ -93,7 +93,8 @@ def load_collection(
     if records.is_records(spec):
         if labels or where or labelled_only:
             raise SettingError(f"{spec} brings no angles and no table; these are for folders")
-        return records.load_records(spec, resolution, limit, bad_pictures)
+        framing = Framing(resolution, crop, canvas_heights, padding)
+        return records.load_records(spec, framing, limit, bad_pictures)
     if spec == EMBEDDED or spec.startswith(TFDS_PREFIX):
         if labels or where or labelled_only:
             raise SettingError(f"{spec} brings its own angles; labels and where are for folders")

@@ -104,6 +104,7 @@ class Calibration:
       networks: hash of the networks it was fitted to (`run_folder.Run.networks`); empty: not known.
       label_tolerance_deg: of the azimuths it was fitted on; residual and confidence are of errors
         beyond it.
+      fitted_on: hashes of the fitted pictures (`overlap.hashes`); none: not known.
     """
 
     scale: tuple[float, float, float]
@@ -118,6 +119,7 @@ class Calibration:
     doubts: tuple[str, ...] = ()
     networks: str = ""
     label_tolerance_deg: float = 0.0
+    fitted_on: tuple[str, ...] = ()
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -161,6 +163,8 @@ class Calibration:
             tail["doubts"] = list(self.doubts)
         if self.networks:
             tail["networks"] = self.networks
+        if self.fitted_on:
+            tail["fitted_on"] = list(self.fitted_on)
         return json.dumps(head | angles | tail, indent=2) + "\n"
 
     @classmethod
@@ -188,6 +192,7 @@ class Calibration:
                 doubts=tuple(map(str, data.get("doubts", ()))),
                 networks=str(data.get("networks", "")),
                 label_tolerance_deg=_number(data.get("label_tolerance_deg", 0.0)),
+                fitted_on=tuple(map(str, data.get("fitted_on", ()))),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error

@@ -22,6 +22,7 @@ _MISTAKES = {
     "mirrored_front_back": "front for rear",
     "mirrored_left_right": "left for right",
 }
+_EMBEDDED = "embedded cars"  # their splits share no car
 # A mean error this close to the best constant's has learnt nothing that is worth having.
 _NOT_LEARNT = 0.95
 
@@ -124,7 +125,7 @@ def score_lines(score: dict[str, Any], health: dict[str, float]) -> list[str]:
         for title, angle, key, shape in _measured(score)
     ]
     return [
-        f"{score['pictures']:,} pictures that training never saw"
+        f"{score['pictures']:,} {_seen(score)}"
         + (f" ({score['where']})" if score.get("where") else "")
         + f", calibrated on {score['calibrated_on']} labelled ones:",
         "",
@@ -195,7 +196,22 @@ def score_sentence(score: dict[str, Any]) -> str:
         for title, angle, key, shape in _measured(score)
     )
     told = "".join(f"; of the azimuths {text}" for text in metrics.tolerance_sentence(score))
-    return f"{'; '.join(parts)}; on {score['pictures']:,} pictures that training never saw{told}"
+    return f"{'; '.join(parts)}; on {score['pictures']:,} {_seen(score)}{told}"
+
+
+def _seen(score: dict[str, Any]) -> str:
+    """What is known of whether training or calibration saw the scored pictures."""
+    used = score.get("overlap", {})
+    trained = used.get("training", 0 if score.get("data") == _EMBEDDED else None)
+    if trained == 0:
+        words = "pictures that training never saw"
+    elif trained is None:
+        words = "labelled pictures (not known whether training saw them)"
+    else:
+        words = f"labelled pictures, {trained:,} of which trained the model"
+    if used.get("calibration"):
+        words += f"; {used['calibration']:,} of them calibrated it"
+    return words
 
 
 def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:

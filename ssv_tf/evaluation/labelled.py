@@ -14,6 +14,7 @@ from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import conventions, forms, read_policy, sources
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.framing import Framing
+from ssv_tf.evaluation import overlap
 from ssv_tf.models import inference
 from ssv_tf.models.decoding import RawPrediction
 
@@ -32,12 +33,14 @@ class Split:
       test: pictures to score.
       known_deg: [others, 3], angles the baselines may know.
       known_from: in words, where `known_deg` comes from.
+      seen_in_training: how many of the scored pictures trained the run; None: not known.
     """
 
     calibration: PictureSet | None
     test: PictureSet
     known_deg: np.ndarray
     known_from: str
+    seen_in_training: int | None = None
 
 
 def define_flags() -> None:
@@ -164,9 +167,12 @@ def load_split(options: config.Options, values: Values) -> Split:
         )
         test = embedded_pictures(options, "test")
         known_from = "the calibration split"
-        return Split(drawn if count else None, test, angles_deg(drawn), known_from)
+        # The splits are of different cars.
+        return Split(drawn if count else None, test, angles_deg(drawn), known_from, 0)
     pictures = folder_pictures(options.framing, values, form_of(values))
-    return split_pictures(pictures, count, values.seed, values.data_dir)
+    split = split_pictures(pictures, count, values.seed, values.data_dir)
+    seen = overlap.in_training(values.data_dir, split.test.names, options.pictures.data)
+    return dataclasses.replace(split, seen_in_training=seen)
 
 
 def split_pictures(pictures: PictureSet, count: int, seed: int, source: str) -> Split:

@@ -10,7 +10,15 @@ import numpy as np
 from ssv_tf import config, viewpoint
 from ssv_tf.base.errors import UserError, ViewpointWarning
 from ssv_tf.data.collection import PictureSet
-from ssv_tf.evaluation import calibration, confidence, ends, labelled, metrics, protocols
+from ssv_tf.evaluation import (
+    calibration,
+    confidence,
+    ends,
+    labelled,
+    metrics,
+    overlap,
+    protocols,
+)
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 
@@ -88,7 +96,11 @@ def evaluate(
         result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
         if tolerance_deg:
             result["confidence"]["label_tolerance_deg"] = tolerance_deg
-    result["doubts"] = doubts(fitted, result)
+    used = fitted.fitted_on
+    seen = overlap.count(overlap.hashes(split.test.images), used) if used else None
+    result["overlap"] = {"training": split.seen_in_training, "calibration": seen}
+    result["calibration"].pop("fitted_on", None)  # they stay with the calibration
+    result["doubts"] = doubts(fitted, result) + overlap.doubts(result)
     return Outcome(result, split.test, predicted, confidences)
 
 
@@ -239,6 +251,7 @@ def _fit(predict: labelled.Predict, pictures: PictureSet | None, azimuth: str) -
     true_deg = labelled.angles_deg(pictures)
     tolerance_deg = pictures.label_tolerance_deg
     fitted = calibration.fit(predict(pictures.images), true_deg, azimuth, tolerance_deg)
+    fitted = dataclasses.replace(fitted, fitted_on=overlap.hashes(pictures.images))
     for doubt in fitted.doubts:
         warnings.warn(doubt, ViewpointWarning, stacklevel=3)
     return fitted

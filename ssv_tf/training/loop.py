@@ -227,7 +227,7 @@ def load_training_pictures(options: config.Options) -> collection.PictureSet | r
             raise SettingError(
                 "`stream` is for the TensorFlow engine; without it records are loaded"
             )
-        return records.open_stream(asked.data, options.framing.resolution, asked.data_service)
+        return records.open_stream(asked.data, options.framing, asked.data_service)
     pictures = sources.load_collection(
         asked.data,
         split="train",

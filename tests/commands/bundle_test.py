@@ -72,6 +72,16 @@ def test_a_packed_run_predicts_as_the_run_does(run):
     )
 
 
+def test_a_score_of_another_run_is_refused(run, capsys):
+    score = run.parent / "score.json"
+    score.write_text(json.dumps(_score() | {"networks": "0123456789abcdef"}))
+    code, packed = _pack(run, *WORDS)
+    assert code == 1 and not packed.exists()
+    assert "error: --score is of other networks than those of" in capsys.readouterr().err
+    score.write_text(json.dumps(_score() | {"networks": run_folder.load(run).networks}))
+    assert _pack(run, *WORDS)[0] == 0
+
+
 def test_it_holds_no_checkpoint_and_nothing_private(run):
     _, packed = _pack(run, *WORDS)
     assert sorted(str(p.relative_to(packed)) for p in packed.rglob("*") if p.is_file()) == [

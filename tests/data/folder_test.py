@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ssv_tf.base.errors import UserError
-from ssv_tf.data import folder
+from ssv_tf.data import folder, reading
 from ssv_tf.data.collection import PictureSet
 
 GREY = folder.MID_GREY
@@ -137,20 +137,53 @@ def _png_of_size(width, height) -> bytes:
     )
 
 
+def test_pictures_of_kinds_that_are_not_read_are_counted_and_named(tmp_path, monkeypatch):
+    for name in ("a.jfif", "b.TIF", "c.gif", "d.heic", "e.png"):
+        (tmp_path / name).touch()
+    for name in ("x/one.avif", "x/two.AVIF", "y.cr2", "film.mp4", "labels.csv", ".z.avif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    lines = []
+    monkeypatch.setattr(folder.logging, "warning", lambda text, *args: lines.append(text % args))
+    found = folder.find_pictures(tmp_path)
+    assert [path.name for path in found] == ["a.jfif", "b.TIF", "c.gif", "d.heic", "e.png"]
+    assert lines == [
+        "left out 3 pictures of kinds that are not read: 2 .avif (x/one.avif, ...), 1 .cr2 (y.cr2)"
+    ]
+
+
+def test_heic_is_read_where_its_reader_is_installed(monkeypatch):
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60)
+    asked = []
+    monkeypatch.setattr(reading, "_has_heic", lambda: False)
+    with pytest.raises(folder.BadPicture, match=r"but HEIC, which pip install 'ssv-tf\[heic\]'"):
+        folder.read_picture(content)
+    monkeypatch.setattr(reading, "_has_heic", lambda: True)
+
+    def opened(_, formats):
+        asked.append(list(formats))
+        return Image.new("RGB", (3, 2), (9, 90, 200))
+
+    monkeypatch.setattr(reading.Image, "open", opened)
+    assert folder.read_picture(content).tolist() == [[[9, 90, 200]] * 3] * 2
+    assert asked == [["HEIF"]]
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bad_files_have_short_reasons(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("this is no picture")
     whole = save(tmp_path / "whole.jpg", size=(200, 200)).read_bytes()
     (tmp_path / "half.jpg").write_bytes(whole[: len(whole) * 2 // 3])
-    Image.new("RGB", (4, 4)).save(tmp_path / "gif.png", format="GIF")
+    Image.new("RGB", (4, 4)).save(tmp_path / "icon.png", format="ICO")
     (tmp_path / "bomb.png").write_bytes(_png_of_size(60_000, 60_000))
     (tmp_path / "large.png").write_bytes(_png_of_size(9_500, 9_500))
     (tmp_path / "cut.png").write_bytes(_png_of_size(64, 64))
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     assert reason_of(tmp_path / "empty.jpg") == "empty file"
-    assert reason_of(tmp_path / "text.jpg") == "not a JPEG, PNG, WebP or BMP picture"
-    assert reason_of(tmp_path / "gif.png") == "not a JPEG, PNG, WebP or BMP picture but GIF"
+    no_picture = "not a JPEG, PNG, WebP, BMP, GIF or TIFF picture"
+    assert reason_of(tmp_path / "text.jpg") == no_picture
+    assert reason_of(tmp_path / "icon.png") == f"{no_picture} but ICO"
     assert reason_of(tmp_path / "half.jpg") == "truncated"
     assert reason_of(tmp_path / "bomb.png").startswith("too large")
     assert reason_of(tmp_path / "large.png") == "too large (9500 x 9500 pixels)"

@@ -1,6 +1,7 @@
 """Sharded records: what is written is read back, streamed in order, shared by machines."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -13,8 +14,10 @@ from PIL import Image
 from ssv_tf import config
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import records, shard, sources
+from ssv_tf.data.framing import Framing
 
 SIDE = 32
+FRAMING = Framing(SIDE, "height", 2.4, "blur")
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_an_example_is_tensorflows(size, tmp_path):
 
 
 def test_all_good_pictures_are_read_back_and_bad_ones_named(written):
-    loaded = sources.load_collection(f"{written}/*.tfrecord", resolution=SIDE)
+    loaded = sources.load_collection(f"{written}/*.tfrecord", **FRAMING.to_dict())
     assert sorted(greys(loaded.images)) == list(range(40))
     for name, grey in zip(loaded.names, greys(loaded.images), strict=True):
         assert name == (f"below/{grey}.png" if grey % 2 else f"{grey}.png")
@@ -74,7 +77,7 @@ def test_all_good_pictures_are_read_back_and_bad_ones_named(written):
 
 
 def stream_of(written, first=0, count=30, batch=4, **changes):
-    stream = records.open_stream(f"{written}/*.tfrecord", SIDE)
+    stream = records.open_stream(f"{written}/*.tfrecord", FRAMING)
     part = stream.part(*changes.pop("part", (0, 1)))
     dataset = records.stream_dataset(part, batch, 3, first, mirror=False)
     batches = [((b + 1) * 127.5) for b in dataset.take(count).as_numpy_iterator()]
@@ -96,7 +99,7 @@ def test_a_stream_goes_on_anywhere_as_if_unbroken(written):
 
 def test_machines_share_the_files(written):
     count = len(list(written.glob("*.tfrecord")))
-    stream = records.open_stream(f"{written}/*.tfrecord", SIDE)
+    stream = records.open_stream(f"{written}/*.tfrecord", FRAMING)
     parts = [stream.part(index, 3) for index in range(3)]
     assert sorted(f for part in parts for f in part.files) == list(stream.files)
     assert sum(map(len, parts)) == 40
@@ -111,7 +114,7 @@ def test_a_data_service_gives_the_same_batches(written):
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
     address = dispatcher.target.split("://")[1]
     worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address))
-    stream = records.open_stream(f"{written}/*.tfrecord", SIDE, dispatcher.target)
+    stream = records.open_stream(f"{written}/*.tfrecord", FRAMING, dispatcher.target)
     served = records.stream_dataset(stream, 4, 3, 5, mirror=False).take(12)
     assert [greys((b + 1) * 127.5) for b in served.as_numpy_iterator()] == stream_of(written, 5, 12)
     del worker, dispatcher
@@ -128,18 +131,41 @@ def test_a_data_service_gives_the_same_batches(written):
 def test_records_without_their_index_are_refused(written, harm, said):
     harm(written)
     with pytest.raises(UserError, match=said):
-        records.open_stream(f"{written}/*.tfrecord", SIDE)
+        records.open_stream(f"{written}/*.tfrecord", FRAMING)
 
 
 def test_damage_size_and_absence_are_one_line(written):
-    with pytest.raises(SettingError, match="have 32 px"):
-        records.open_stream(f"{written}/*.tfrecord", 64)
+    with pytest.raises(SettingError, match=r"`resolution=64`, but the records of .* resolution=32"):
+        records.open_stream(f"{written}/*.tfrecord", dataclasses.replace(FRAMING, resolution=64))
     with pytest.raises(UserError, match="no file matches"):
-        records.open_stream(f"{written}/none-*.tfrecord", SIDE)
+        records.open_stream(f"{written}/none-*.tfrecord", FRAMING)
     first = min(written.glob("*.tfrecord"))
     first.write_bytes(first.read_bytes()[:-20])
     with pytest.raises(UserError, match="cannot be read"):
-        records.load_records(f"{written}/*.tfrecord", SIDE)
+        records.load_records(f"{written}/*.tfrecord", FRAMING)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"crop": "longest"}, "`crop=longest`, but the records of .* crop=height"),
+        ({"padding": "edge"}, "`padding=edge`, but .* padding=blur"),
+        ({"canvas_heights": 2.0}, r"`canvas_heights=2.0`, but .* canvas_heights=2\.4"),
+    ],
+)
+def test_records_that_were_framed_otherwise_are_refused(written, asked, said):
+    other = dataclasses.replace(FRAMING, **asked)
+    with pytest.raises(SettingError, match=said):
+        sources.load_collection(f"{written}/*.tfrecord", **other.to_dict())
+    with pytest.raises(SettingError, match=said):
+        records.open_stream(f"{written}/*.tfrecord", other)
+
+
+def test_heights_of_the_canvas_say_nothing_of_squares_by_the_longest_side(written):
+    index = json.loads((written / "index.json").read_text())
+    (written / "index.json").write_text(json.dumps(index | {"crop": "longest"}))
+    wanted = Framing(SIDE, "longest", 7.0, "blur")
+    assert len(records.load_records(f"{written}/*.tfrecord", wanted)) == 40
 
 
 def test_a_stream_that_cannot_be_read_is_told_from_a_lost_worker(written):

@@ -17,7 +17,16 @@ from ssv_tf.data import folder
 from ssv_tf.data.framing import Framing, to_network
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
-from ssv_tf.export import exporter, fold, graph_framing, parity, sample, saved_model, tflite
+from ssv_tf.export import (
+    exporter,
+    fold,
+    graph_decoding,
+    graph_framing,
+    parity,
+    sample,
+    saved_model,
+    tflite,
+)
 from ssv_tf.export.formats import Settings
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
@@ -309,7 +318,7 @@ def test_a_blurred_padding_is_served_as_it_is_predicted(folded, reference, tmp_p
 
 def test_jpegs_are_decoded_to_the_very_pixels_of_folders():
     content = _encoded(_pictures(1, 80)[0], "JPEG")
-    ours = saved_model.decode_picture(tf.constant(content)).numpy()
+    ours = graph_decoding.decode_picture(tf.constant(content)).numpy()
     assert np.array_equal(ours, folder.read_picture(content))
 
 
@@ -318,7 +327,7 @@ def test_grey_and_transparent_pictures_are_decoded_as_in_folders():
     alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (40, 1))[..., None]
     for picture in (colours[..., 0], np.concatenate([colours, alpha], -1)):
         content = _encoded(picture)
-        ours = saved_model.decode_picture(tf.constant(content)).numpy()
+        ours = graph_decoding.decode_picture(tf.constant(content)).numpy()
         assert np.abs(ours - folder.read_picture(content)).max() <= 1.5
 
 

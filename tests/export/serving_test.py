@@ -21,7 +21,7 @@ from ssv_tf.evaluation.confidence import Confidence
 pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
 from ssv_tf.export import __main__ as command
-from ssv_tf.export import saved_model
+from ssv_tf.export import graph_decoding, saved_model
 from ssv_tf.export.serving import batched, configs, layout, warmup
 from ssv_tf.export.serving.model import RequestError, ServedModel, latest_version
 from tools import stress
@@ -190,10 +190,10 @@ def test_broken_pictures_are_invalid_arguments(index):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
 def test_a_picture_is_measured_before_it_is_decoded(kind, monkeypatch):
     content = tf.constant(encoded(pictures(1, 30, 50)[0], kind))
-    assert saved_model.decode_picture(content).shape == (30, 50, 3)
-    monkeypatch.setattr(saved_model, "MAX_PIXELS", 30 * 50 - 1)
+    assert graph_decoding.decode_picture(content).shape == (30, 50, 3)
+    monkeypatch.setattr(graph_decoding, "MAX_PIXELS", 30 * 50 - 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)too large.*1500"):
-        saved_model.decode_picture(content)
+        graph_decoding.decode_picture(content)
 
 
 def _sizes_seen():

@@ -1,5 +1,7 @@
 """The page in a real browser: the same pixels and degrees as Python, and a message for the rest."""
 
+import json
+
 import numpy as np
 import pytest
 from browser import PLACE, Visit
@@ -11,6 +13,7 @@ from ssv_tf.api.reader import PictureReader
 from ssv_tf.data import folder, turntable_cars
 from ssv_tf.data.inputs import Item
 from ssv_tf.evaluation import drawing
+from ssv_tf.export import vectors
 from ssv_tf.export.web import site
 
 pytest_plugins = ["browser_fixtures"]
@@ -62,6 +65,8 @@ def various(place, car):
         save(place, "photo.jpg", car.resize((1203, 905), Image.BICUBIC), quality=92),
         save(place, "large.png", car.resize((1403, 805), Image.BICUBIC)),
         *(turned(place, car, orientation) for orientation in range(2, 9)),
+        *(turned(place, car, turn, "webp") for turn in (2, 3, 5, 6)),
+        *(turned(place, car, turn, "png") for turn in (4, 7, 8)),
     ]
 
 
@@ -84,6 +89,38 @@ def test_degrees_are_those_of_predict(browser, url, car, tmp_path):
             # One level: decoders of JPEG at a fraction of its size average chroma their own way.
             assert np.abs(visit.square().astype(int) - square).max() <= 1, path.name
         assert not visit.errors
+
+
+@pytest.mark.slow
+def test_vectors_are_read_in_the_browser_as_in_python(browser, url, car, tmp_path):
+    """The test vectors of an export, which any app may use: the same squares, or a refusal."""
+    model = ssv_tf.load("cars")
+
+    def answer(squares):
+        views = model.predict(squares)
+        return views.angles_deg, views.confidence
+
+    small = np.asarray(car.resize((32, 32)))[None]
+    folder = vectors.write(tmp_path, answer, small, model.options.framing, "cars")
+    table = json.loads((folder / vectors.TABLE).read_text())
+    refused = set()
+    with Visit(browser, url) as visit:
+        assert visit.open() == "ready"
+        for row in table["pictures"]:
+            before = visit.answers()
+            visit.give(folder / row["file"])
+            if row["kind"] == "TIFF":
+                assert "not a picture the browser can read" in visit.error()
+                refused.add(row["kind"])
+                continue
+            visit.wait_for_answer(before)
+            apart = np.abs(visit.square().astype(int) - np.load(folder / row["square"]))
+            assert apart.max() <= table["tolerance"]["square_levels"], (row["kind"], apart.max())
+            wanted = [row[f"{angle}_deg"] for angle in viewpoint.ANGLES]
+            apart = np.abs(viewpoint.wrap_deg(np.array(visit.degrees()) - wanted))
+            assert apart.max() < table["tolerance"]["angle_deg"], row["kind"]
+        assert not visit.errors
+    assert refused == {"TIFF"}
 
 
 FITS = (

@@ -10,6 +10,7 @@ from corpus_case import EITHER, Case
 __all__ = ["EITHER", "Case", "links_between_folders", "pictures", "write"]
 _PARTS = (
     corpus_broken.truncated, corpus_broken.wrong_suffix, corpus_broken.damaged_png,
+    corpus_broken.damaged_tiff_and_gif,
     corpus_broken.damaged_jpeg, corpus_broken.damaged_bmp, corpus_broken.flipped_bytes,
     corpus_broken.bombs, corpus_broken.not_files, corpus_odd.modes, corpus_odd.odd_bmp,
     corpus_odd.turned, corpus_odd.metadata, corpus_odd.animated, corpus_odd.sizes, corpus_odd.names,

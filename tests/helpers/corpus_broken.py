@@ -22,8 +22,11 @@ from picture_bytes import (
     png,
     png_of,
     scene,
+    tiff,
+    tiff_size,
     with_segment,
 )
+from PIL import Image
 
 
 def _sources() -> dict[str, bytes]:
@@ -36,6 +39,8 @@ def _sources() -> dict[str, bytes]:
         "lossy.webp": encoded(image, "WEBP", quality=90),
         "lossless.webp": encoded(image, "WEBP", lossless=True),
         "plain.bmp": encoded(image, "BMP"),
+        "lzw.tif": encoded(image, "TIFF", compression="tiff_lzw"),
+        "plain.gif": encoded(image.quantize(8), "GIF"),
     }
 
 
@@ -59,8 +64,6 @@ def wrong_suffix() -> Iterator[Case]:
                 name = f"wrong_suffix/{other}_as.{suffix}"
                 yield Case(name, "wrong suffix", content, "", COLOURS)
     no_pictures = {
-        "tiff": (encoded(scene(), "TIFF"), "TIFF"),
-        "big_endian": (b"MM\0*" + bytes(60), "TIFF"),
         "pdf": (b"%PDF-1.7\n" + bytes(60), "PDF"),
         "ico": (encoded(scene(), "ICO"), "ICO"),
         "zip": (b"PK\3\4" + bytes(60), "ZIP"),
@@ -84,6 +87,29 @@ def wrong_suffix() -> Iterator[Case]:
         suffix = sorted(right)[len(name) % 4]
         reason = "not a JPEG" + (f".* but {kind}" if kind else "")
         yield Case(f"wrong_suffix/{name}_as.{suffix}", "wrong suffix", content, reason)
+
+
+def damaged_tiff_and_gif() -> Iterator[Case]:
+    size = tiff_size(1, 1)
+    whole = [(60_000 + i, 1, 100_000, 0) for i in range(400)]  # each is the whole file
+    tiles = ((322, 4, 1, 60_000), (323, 4, 1, 60_000), (324, 4, 1, 8))
+    head = encoded(Image.new("P", (4, 4)), "GIF")
+    start = 13 + 3 * 2 ** (head[10] % 8 + 1)
+    found = {
+        "entries.tif": (tiff(*size, *[(60_000, 3, 1, 0)] * 600), "too many entries"),
+        "whole_file.tif": (tiff(*size, *whole, data=bytes(100_000)), "larger than the file"),
+        "tiles.tif": (tiff(*size, *tiles), "too large tiles"),
+        "thumbnail.tif": (tiff(*size, (254, 4, 1, 1)), "a camera's raw file"),
+        "raw.tif": (tiff(*size, (0xC612, 1, 4, 1)), "a camera's raw file"),
+        "pixels.tif": (tiff(*tiff_size(60_000, 60_000)), "too large|larger than"),
+        "no_entries.tif": (tiff(), "damaged"),
+        "big.tif": (b"II+\0\x08\0\0\0" + bytes(60), "not a TIFF of the common kind|not a JPEG"),
+        "float.tif": (encoded(Image.new("F", (4, 4)), "TIFF"), "pixels are 32-bit numbers"),
+        "blocks.gif": (head[:start] + b"!\xfe\1x\0" * 60_000 + head[start:], "too many blocks"),
+        "screen.gif": (head[:6] + b"\xff" * 4 + head[10:], "too large"),
+    }
+    for name, (content, reason) in found.items():
+        yield Case(f"damaged/{name}", "damaged", content, reason)
 
 
 def damaged_png() -> Iterator[Case]:

@@ -86,8 +86,31 @@ def modes() -> Iterator[Case]:
             encoded(Image.fromarray(quarters(steps % 2 > 0)), "BMP"), _steps(steps % 2, 1),
         ),
     }  # fmt: skip
-    for name, (content, colours) in found.items():
+    for name, (content, colours) in (found | _gif_and_tiff(grey, cmyk, with_alpha, mixed)).items():
         yield Case(f"modes/{name}", "modes", content, "", colours)
+
+
+def _gif_and_tiff(grey: Image.Image, cmyk: Image.Image, alpha: Image.Image, mixed) -> dict:
+    greys = np.repeat(GREYS[..., None], 3, -1)
+    indexed = scene().quantize(8)
+    clear = np.where(np.array([[0], [1]])[..., None], COLOURS, MID_GREY)
+    first = indexed.copy()
+    first.paste(255, (0, 0, first.width, first.height // 2))
+    return {
+        "plain.gif": (encoded(indexed, "GIF"), COLOURS),
+        "clear.gif": (encoded(first, "GIF", transparency=255), clear),
+        "plain.tif": (encoded(scene(), "TIFF"), COLOURS),
+        "lzw.tif": (encoded(scene(), "TIFF", compression="tiff_lzw"), COLOURS),
+        "jpeg.tiff": (encoded(scene(), "TIFF", compression="jpeg", quality=95), COLOURS),
+        "alpha.tif": (encoded(alpha, "TIFF"), mixed),
+        "cmyk.tif": (encoded(cmyk, "TIFF"), COLOURS),
+        "grey_16.tif": (
+            encoded(Image.fromarray(quarters(GREYS).astype(np.uint16) * 257), "TIFF"), greys,
+        ),
+        "palette.tif": (encoded(indexed, "TIFF"), COLOURS),
+        "grey.tif": (encoded(grey, "TIFF"), greys),
+        "plain.jfif": (encoded(scene(), "JPEG", quality=95), COLOURS),
+    }  # fmt: skip
 
 
 def _with_alpha(grey: Image.Image, alpha: np.ndarray) -> Image.Image:
@@ -115,15 +138,19 @@ def odd_bmp() -> Iterator[Case]:
     sixteen = bmp(packed.view(np.uint8), 16, masks=masks)
     yield Case("modes/bits_565.bmp", "modes", sixteen, "", COLOURS)
     yield Case("modes/bits_32.bmp", "modes", bmp(rows, 32), "", COLOURS)
+    unused = rows.copy()
+    unused[:, 3::4] = 0
+    yield Case("modes/bits_32_unused_0.bmp", "modes", bmp(unused, 32), "", COLOURS)
 
 
 def turned() -> Iterator[Case]:
-    for kind, suffix in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")):
+    kinds = (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif"))
+    for kind, suffix in kinds:
         for orientation, undoing in _TURNS.items():
             image = scene() if undoing is None else scene().transpose(Image.Transpose(undoing))
             exif = Image.Exif()
             exif[0x0112] = orientation
-            options = {"quality": 95} if kind == "JPEG" else {"lossless": True}
+            options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
             content = encoded(image, kind, exif=exif, **options)
             yield Case(f"turned/{orientation}.{suffix}", "turned", content, "", COLOURS)
     for value in (0, 9, 255, 65535):
@@ -197,7 +224,11 @@ def animated() -> Iterator[Case]:
     yield Case("animated/pair.jpg", "animated", pair, "", COLOURS)
     gif = encoded(scene(), "GIF", save_all=True, append_images=frames)
     for suffix in ("jpg", "png", "webp"):
-        yield Case(f"animated/gif.{suffix}", "animated", gif, "but GIF")
+        yield Case(f"animated/gif.{suffix}", "animated", gif, "", COLOURS)
+    pages = encoded(
+        scene(), "TIFF", save_all=True, append_images=[frame.copy() for frame in frames]
+    )
+    yield Case("animated/pages.tif", "animated", pages, "", COLOURS)
 
 
 def sizes() -> Iterator[Case]:

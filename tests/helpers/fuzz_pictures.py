@@ -15,13 +15,24 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 with atheris.instrument_imports(include=["PIL", "ssv_tf.data.reading", "ssv_tf.data.folder"]):
-    from PIL import BmpImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin
+    from PIL import (
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        MpoImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
 
     from ssv_tf.data import folder, reading
 
 import bad_corpus  # noqa: E402
 
-_PLUGINS = (BmpImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
+_PLUGINS = (
+    BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin,
+    TiffImagePlugin, WebPImagePlugin,
+)  # fmt: skip
 _LARGEST_SEED = 20_000  # bytes
 # Small limits, so that both ways of reading are tried and none takes long.
 reading.MAX_PIXELS, reading._LARGE_PIXELS, reading._STRIP_PIXELS = 2_000_000, 5_000, 500

@@ -134,3 +134,23 @@ def bmp(values: np.ndarray, bits: int, top_down: bool = False, masks: bytes = b"
     return (
         struct.pack("<2sIHHI", b"BM", start + len(data), 0, 0, start) + information + masks + data
     )
+
+
+def tiff(*entries: tuple[int, int, int, int], data: bytes = bytes(3)) -> bytes:
+    """A TIFF of (tag, type, count, value) entries, whose pixels begin at byte 8."""
+    directory = 8 + len(data) + len(data) % 2
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return (
+        struct.pack("<2sHI", b"II", 42, directory)
+        + data.ljust(directory - 8, b"\0")
+        + struct.pack("<H", len(entries)) + packed + bytes(4)
+    )  # fmt: skip
+
+
+def tiff_size(width: int, height: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Entries of an RGB picture of this size, not packed, in one strip."""
+    return (
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, 8), (277, 3, 1, 3), (278, 4, 1, height),
+        (279, 4, 1, min(3 * width * height, 2**32 - 1)),
+    )  # fmt: skip

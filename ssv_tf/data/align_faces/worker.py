@@ -24,7 +24,12 @@ from ssv_tf.data.align_faces import detector, geometry
 
 _DECODED_SIDE_PX = 2048  # a JPEG far larger than this is decoded at a part of its size
 _WAITING = 4  # pictures for each worker that are handed out at a time
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
+_FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}  # others are written as PNG, whatever their names: pictures are read by what they hold
 _QUALITY: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
@@ -168,7 +173,7 @@ def _chosen(faces: list[detector.Face], min_confidence: float) -> detector.Face:
 
 
 def _encoded(picture: np.ndarray, suffix: str) -> bytes:
-    kind = _FORMATS[suffix.lower()]
+    kind = _FORMATS.get(suffix.lower(), "PNG")
     options = _QUALITY.get(kind, {})
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, kind, **options)

@@ -1,5 +1,8 @@
 // Encoded files to raw RGB pixels, as ssv_tf.data.folder.read_picture reads them.
 
+import {
+  browserTurns, jpegSegments, kindOf, orientationOf, pngChunks, upright,
+} from "./orientation.js";
 import { blank } from "./resample.js";
 import { Wording } from "./words.js";
 
@@ -9,7 +12,6 @@ const STRIP_PIXELS = 1 << 21; // phones refuse large canvases: the picture is re
 const DRAFT_SCALES = [8, 4, 2];
 const END_OF_IMAGE = 0xd9;
 const START_OF_SCAN = 0xda;
-const APP1 = 0xe1;
 
 /**
  * Decodes a file.
@@ -23,13 +25,29 @@ const APP1 = 0xe1;
 export async function readPicture(blob, shortest) {
   const bytes = new Uint8Array(await contentOf(blob));
   if (!bytes.length) throw new Wording("The file is empty.");
-  const jpeg = bytes[0] === 0xff && bytes[1] === 0xd8;
-  if ((jpeg && !jpegIsWhole(bytes)) || (isPng(bytes) && !pngIsWhole(bytes))) {
+  const kind = kindOf(bytes);
+  if ((kind === "jpeg" && !jpegIsWhole(bytes)) || (kind === "png" && !pngIsWhole(bytes))) {
     throw new Wording("The picture is cut short: part of the file is missing.");
   }
   const bitmap = await decode(blob);
-  const scale = jpeg ? draftScale(bitmap, shortest) : 1;
-  return { bitmap, picture: rgbOf(bitmap, scale, jpeg ? jpegOrientation(bytes) : 1) };
+  const orientation = orientationOf(bytes, kind);
+  if (orientation > 1 && !(await browserTurns(kind))) return turned(bitmap, orientation);
+  const scale = kind === "jpeg" ? draftScale(bitmap, shortest) : 1;
+  return { bitmap, picture: rgbOf(bitmap, scale, orientation) };
+}
+
+/** What `readPicture` returns, of a bitmap that the browser left as it lay in the file. */
+async function turned(bitmap, orientation) {
+  const picture = upright(rgbOf(bitmap), orientation);
+  bitmap.close();
+  const shown = new ImageData(picture.width, picture.height);
+  for (let source = 0, target = 0; source < picture.data.length; target += 4) {
+    shown.data[target] = picture.data[source++];
+    shown.data[target + 1] = picture.data[source++];
+    shown.data[target + 2] = picture.data[source++];
+    shown.data[target + 3] = 255;
+  }
+  return { bitmap: await createImageBitmap(shown), picture };
 }
 
 async function contentOf(blob) {
@@ -154,13 +172,10 @@ function blockStarts(places) {
   return Uint32Array.from([...starts, places.length]);
 }
 
-function isPng(bytes) {
-  return bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[2] === 0x4e && bytes[3] === 0x47;
-}
-
+/** Whether the chunks lead to the last one; bytes behind it are nobody's concern. */
 function pngIsWhole(bytes) {
-  const tail = String.fromCharCode(...bytes.subarray(Math.max(0, bytes.length - 64)));
-  return tail.includes("IEND");
+  for (const { name } of pngChunks(bytes)) if (name === "IEND") return true;
+  return false;
 }
 
 /** Whether an end marker follows the first scan; browsers draw what there is of a cut file. */
@@ -172,45 +187,4 @@ function jpegIsWhole(bytes) {
     }
   }
   return false;
-}
-
-/** The header's segments {marker, start, end} up to the first scan, that one included. */
-function* jpegSegments(bytes) {
-  let place = 2;
-  while (place + 4 <= bytes.length && bytes[place] === 0xff) {
-    const marker = bytes[place + 1];
-    if (marker === 0xff) {
-      place += 1; // fill byte
-      continue;
-    }
-    const end = place + 2 + ((bytes[place + 2] << 8) | bytes[place + 3]);
-    yield { marker, start: place + 4, end };
-    if (marker === START_OF_SCAN) return;
-    place = end;
-  }
-}
-
-/** EXIF orientation 1 to 8 of a JPEG; 1 where it has none. */
-function jpegOrientation(bytes) {
-  for (const { marker, start, end } of jpegSegments(bytes)) {
-    const exif = String.fromCharCode(...bytes.subarray(start, start + 4)) === "Exif";
-    if (marker !== APP1 || !exif || end > bytes.length) continue;
-    const found = tiffOrientation(new DataView(bytes.buffer, start + 6, end - start - 6));
-    if (found >= 1 && found <= 8) return found;
-  }
-  return 1;
-}
-
-function tiffOrientation(view) {
-  if (view.byteLength < 14) return 1;
-  const little = view.getUint16(0) === 0x4949;
-  const directory = view.getUint32(4, little);
-  if (directory + 2 > view.byteLength) return 1;
-  const entries = view.getUint16(directory, little);
-  for (let i = 0; i < entries; i++) {
-    const entry = directory + 2 + 12 * i;
-    if (entry + 12 > view.byteLength) return 1;
-    if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
-  }
-  return 1;
 }
