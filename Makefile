@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # One process a core, each with whole files, so that what a module makes is made once.
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 # Only what is imported gets compiled, once: less than half of pip's time for all of it, and every
 # command starts 4 seconds sooner even where Python is told to write no bytecode.

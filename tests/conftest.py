@@ -32,6 +32,21 @@ def _no_flags_left_over():
         delattr(flags.FLAGS, name)
 
 
+# With whole files to a process, a long file that starts last keeps one core waiting for the other.
+_LONG_FILES = (
+    "training_test", "lasting_test", "jax_engine_test", "cluster_test", "export_test",
+    "web_page_test", "student_run_test", "imagenet_student_test", "conformance_test",
+    "one_answer_test", "bad_commands_test", "api_test", "packaging_test", "web_trouble_test",
+    "end_learning_test", "objective_test", "self_training_test", "start_test",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first."""
+    places = {name: place for place, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture
 def eager():
     """A few steps cost a fifth of what tracing and compiling them does."""

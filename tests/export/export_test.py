@@ -109,6 +109,7 @@ def test_without_calibration_the_angles_are_those_of_the_network(analysis):
     assert _apart(fold.FoldedViewpoint(analysis)(tf.constant(pictures)), raw).max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_picture_alone_is_answered_as_in_a_batch(exported, folded):
     pictures = _pictures(6)
     together = folded(tf.constant(pictures)).numpy()
@@ -432,6 +433,7 @@ def test_mistakes_give_one_line_and_an_exit_code(run_folder, tmp_path, arguments
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
     import keras
 

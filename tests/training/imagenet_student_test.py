@@ -44,6 +44,7 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys):
     settings = imagenet_student.Settings(steps=2, batch_size=4)
     out = tmp_path / "student"
@@ -131,6 +132,7 @@ def test_what_cannot_be_read_leaves_nothing_behind(run, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_pictures_are_chosen_by_a_condition_and_the_runs_own_folder_is_the_default(
     run, pictures, tmp_path, capsys, eager
 ):

@@ -299,6 +299,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(toys, capsys):
 # --- Not a number ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_a_number_leaves_the_last_good_checkpoint(
     tmp_path, monkeypatch, capsys
 ):

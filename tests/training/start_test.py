@@ -68,6 +68,7 @@ def test_networks_and_averages_are_the_other_runs(written_run):
     assert rest and all(np.array_equal(before[k], state[k]) for k in rest)
 
 
+@pytest.mark.slow
 def test_training_starts_there_and_a_resumed_run_does_not_go_back(
     written_run, tmp_path, capsys, eager
 ):
@@ -144,6 +145,7 @@ def test_a_start_that_cannot_be_leaves_no_folder(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_need_its_start(written_run, tmp_path, eager):
     first = shutil.copytree(written_run, tmp_path / "first")
     options = TINY.replace(init_from=str(first), run_dir=str(tmp_path / "second"))

@@ -61,6 +61,7 @@ def weights_of(folder):
     return [np.asarray(w) for m in (run.analysis(), run.synthesis()) for w in m.get_weights()]
 
 
+@pytest.mark.slow
 def test_run_folder_holds_all_it_promises(tmp_path, eager):
     folder = tmp_path / "run"
     assert loop.train(tiny(folder), quiet=True) == 0
@@ -80,6 +81,7 @@ def test_run_folder_holds_all_it_promises(tmp_path, eager):
     assert config.from_json((folder / "options.json").read_text()) == tiny(folder)
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypatch):
     sizes.without_chance(monkeypatch, dropout=0.3)
     monkeypatch.setattr(networks, "DECAY_SHARE", 0.0)  # else the rates follow the number of steps
@@ -99,6 +101,7 @@ def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypat
     assert "stability" in json.loads(signals[0].read_text())
 
 
+@pytest.mark.slow
 def test_averaged_networks_are_what_is_saved_and_scored(tmp_path, monkeypatch, eager):
     scored = []
     predict = loop.inference.predict
@@ -152,6 +155,7 @@ def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
         saved.restore()
 
 
+@pytest.mark.slow
 def test_training_lowers_the_consistency_losses(tmp_path, monkeypatch):
     # A short code and instance norm, else so small a V needs more steps to learn styles.
     sizes.without_chance(monkeypatch, code_size=4, trunk="paper", camera_distance=0.0)
@@ -165,13 +169,16 @@ def test_training_lowers_the_consistency_losses(tmp_path, monkeypatch):
     assert kept[-1]["v_viewpoint"] < 0.9 * kept[0]["v_viewpoint"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {"objective": "paper"},
     {"accumulate": 2, "batch_size": 16},
     {"precision": "mixed_bfloat16"},
     {"mirror_data": False, "pseudo_label_weight": 0.5},
 ])  # fmt: skip
-def test_every_choice_trains(tmp_path, changes):
+def test_every_choice_trains(tmp_path, changes, request):
+    if not set(changes) & {"objective", "precision"}:  # the graph holds no other operations
+        request.getfixturevalue("eager")
     options = tiny(tmp_path, **changes)
     trainer = step.Trainer(options, step.make_strategy())
     real = tf.random.stateless_normal([options.run.batch_size, 32, 32, 3], [1, 2])
@@ -215,6 +222,7 @@ def test_each_half_moves_its_own_network_only(eager):
             assert all(same) == (other != name)
 
 
+@pytest.mark.slow
 def test_average_follows_its_recursion(monkeypatch):
     monkeypatch.setattr(networks, "EMA_DECAY", 0.5)
     trainer = step.Trainer(TINY, step.make_strategy())
@@ -229,6 +237,7 @@ def test_average_follows_its_recursion(monkeypatch):
         np.testing.assert_allclose(weight.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_divergence_stops_with_its_cause_and_keeps_the_last_good_checkpoint(
     tmp_path, monkeypatch, eager
 ):
@@ -266,6 +275,7 @@ def test_foreign_folder_is_never_removed(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, eager):
     folder = tmp_path / "run"
     loop.train(tiny(folder), quiet=True)
@@ -307,6 +317,7 @@ print("same numbers")
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_one_devices_numbers():
     code = TWO_DEVICES.format(tests=[os.path.dirname(__file__), str(HELPERS)])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
@@ -317,6 +328,8 @@ SIGNALLED = """
 import sys
 sys.path[:0] = {tests!r}
 import numpy as np
+import tensorflow as tf
+tf.config.run_functions_eagerly(True)
 from training_test import tiny
 from ssv_tf.data import collection, sources
 def load_collection(spec, *, resolution, split="train", **_):
@@ -329,6 +342,7 @@ sys.exit(loop.train(tiny({folder!r}, steps=100000, checkpoint_interval=100000), 
 """
 
 
+@pytest.mark.slow
 def test_sigterm_saves_then_leaves(tmp_path):
     folder = tmp_path / "run"
     code = SIGNALLED.format(tests=[os.path.dirname(__file__), str(HELPERS)], folder=str(folder))
