@@ -5,14 +5,17 @@ number of segments, chunks and scans, each of which costs something however few 
 """
 
 import contextlib
+import ctypes
 import functools
 import io
 import os
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ssv_tf.base import files
@@ -104,6 +107,8 @@ def upright_size(content: bytes) -> tuple[int, int]:
       BadPicture: with a short reason.
     """
     with _reasons(content), _opened(content) as image:
+        if image.format == "TIFF":  # Pillow has turned its size already
+            return image.size
         try:
             turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         except Exception:  # as in `_upright`
@@ -190,7 +195,23 @@ def _check_pixels(image: Image.Image) -> None:
         raise BadPicture(f"too large ({image.width} x {image.height} pixels)")
 
 
+@functools.cache
+def _hush_libtiff() -> None:
+    """Keeps libtiff from writing of damaged pixels into the middle of other lines on stderr.
+
+    Pillow has no setting for it. It finds the library of Pillow's Linux wheels; elsewhere it does
+    nothing. What is wrong with a picture is told by Pillow's exception.
+    """
+    for library in Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*.so*"):
+        with contextlib.suppress(OSError, AttributeError):
+            handlers = ctypes.CDLL(str(library))
+            handlers.TIFFSetErrorHandler(None)
+            handlers.TIFFSetWarningHandler(None)
+
+
 def _formats(content: bytes) -> tuple[str, ...]:
+    if content.startswith((b"II*\0", b"MM\0*")):
+        _hush_libtiff()
     return (_HEIC,) if _is_heic(content) and _has_heic() else FORMATS
 
 

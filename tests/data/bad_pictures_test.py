@@ -1,6 +1,7 @@
 """The corpus of broken and odd files through the reader: read rightly or named, within bounds."""
 
 import collections
+import io
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from absl import logging as absl_logging
 from bad_corpus import EITHER
 from picture_bytes import COLOURS, encoded, png, scene, zeros_png
+from PIL import Image
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
@@ -237,3 +239,19 @@ def test_globs_find_what_a_shell_would(tmp_path, monkeypatch, pattern, expected)
 
 def test_many_stars_do_not_take_long():
     assert not patterns._fits(["a"] * 40, ["**", "*"] * 18 + ["b"])
+
+
+def test_damaged_pixels_of_a_tiff_write_nothing_to_stderr_themselves(capfd):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF", compression="tiff_lzw")
+    refused = 0
+    for seed in range(40):
+        rng, content = np.random.default_rng(seed), bytearray(stream.getvalue())
+        for place in rng.integers(200, len(content) - 300, 8):
+            content[place] ^= 1 << int(rng.integers(8))
+        try:
+            reading.read_picture(bytes(content))
+        except reading.BadPicture:
+            refused += 1
+    assert refused and capfd.readouterr().err == ""

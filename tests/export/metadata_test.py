@@ -230,7 +230,7 @@ def test_flags_come_before_what_the_run_tells(run, tmp_path):
     ))  # fmt: skip
     assert (found.name, found.version, found.author) == ("Buses", "3", "Ada")
     assert found.licence == "MIT." and found.data.startswith("Buses. No label")
-    assert found.limits[-1] == "Red ones." and "50 pictures" in found.score
+    assert found.limits[-1] == "Red ones." and "50 labelled pictures" in found.score
 
 
 def test_without_score_and_calibration_it_says_so(run):
