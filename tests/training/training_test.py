@@ -294,6 +294,7 @@ import sys
 import tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.run_functions_eagerly(True)
 sys.path[:0] = {tests!r}
 from training_test import TINY
 import pytest, tiny
