@@ -23,6 +23,7 @@ from ssv_tf.base import cli, files
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import folder, reading
 from ssv_tf.data.inputs import Ledger, expand
+from ssv_tf.export.names import MAX_PIXELS
 from ssv_tf.export.serving import calls
 from ssv_tf.export.serving.names import DEFAULT_MODEL
 
@@ -32,10 +33,9 @@ MAX_BYTES = 24 << 20
 _ORIENTATION = 0x0112
 # What the graph decodes to the pixels that ssv_tf.predict reads.
 _SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}}
-# The server refuses pictures of more than 50 megapixels: larger ones are averaged as long as both
-# sides keep this many pixels, which is several times what any network looks at.
+# The server refuses pictures above MAX_PIXELS: larger ones are averaged as long as both sides keep
+# this many pixels, which is several times what any network looks at.
 _SHORTEST = 2000
-_MOST_PIXELS = 50_000_000
 
 
 def define_flags() -> None:
@@ -172,7 +172,7 @@ def _is_upright(image: Image.Image) -> bool:
 def _is_large(content: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(content), formats=folder.FORMATS) as image:
-            return image.width * image.height > _MOST_PIXELS
+            return image.width * image.height > MAX_PIXELS
     except Exception:  # said elsewhere
         return False
 

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ssv_tf.data.reading import MID_GREY
+from ssv_tf.export.names import MAX_PIXELS
 
-# A few bytes may claim to be a picture that fills the server's memory: 48 MP took 1.4 GB.
-MAX_PIXELS = 50_000_000
 _MID_GREY = float(MID_GREY)
 _ORIENTATION = 0x0112
 _SHORT, _LONG = 3, 4  # types of a TIFF entry

@@ -1,7 +1,10 @@
-"""What the inputs and outputs of exported models are called; apps rely on it."""
+"""What exported models call their inputs and outputs, and the largest file they read."""
 
 SIGNATURE = "serving_default"
 INPUT = "picture"
 OUTPUT = "viewpoint_deg"
 # Where the calibration has it: probability that the azimuth is right, [batch, 1].
 CONFIDENCE = "confidence"
+# Of an encoded picture: a few bytes may claim to be one that fills the server's memory; 48 MP took
+# 1.4 GB.
+MAX_PIXELS = 50_000_000

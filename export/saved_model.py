@@ -35,7 +35,7 @@ def write(
     confidence [n, 1] where the calibration has it:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
       serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size up
-                       to graph_decoding.MAX_PIXELS, turned as EXIF says. A picture that cannot be
+                       to names.MAX_PIXELS, turned as EXIF says. A picture that cannot be
                        read, or not as `ssv_tf.predict` reads it, fails its whole call.
 
     Args:
