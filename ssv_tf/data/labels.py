@@ -312,6 +312,12 @@ def _angles(row: _Row, form: Form = PLAIN) -> np.ndarray:
     return angles.astype(np.float32)
 
 
+def _finite(cell: str) -> float:
+    """The number in a cell; NaN where it holds none, or one too large for a float."""
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 def parse_angle(cell: str, column: str) -> float:
     """The angle that a cell of a column holds, in degrees as written; NaN: an empty cell.
 
@@ -321,8 +327,8 @@ def parse_angle(cell: str, column: str) -> float:
     cell, largest = cell.strip(), _LARGEST_DEG[column]
     if not cell:
         return math.nan
-    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
-    if not math.isfinite(value):
+    value = _finite(cell)
+    if math.isnan(value):
         raise ValueError(f"{column} holds {cell[:80]!r}, no finite number")
     if abs(value) > largest:
         raise ValueError(f"{column} holds {cell[:80]}, outside {-largest:g} to {largest:g} degrees")
@@ -334,8 +340,8 @@ def _angle(row: _Row, form: Form, role: str) -> float:
     cell, column = _cell(row, form, role), form.column(role)
     if not cell:
         return math.nan
-    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
-    if not math.isfinite(value):
+    value = _finite(cell)
+    if math.isnan(value):
         other = ", nor a class such as front_left" if role == ANGLE_COLUMNS[0] else ""
         raise UserError(
             f"{row.place}: column {column} holds {cell[:80]!r}, no finite number{other}"

@@ -318,9 +318,10 @@ def _train(
         unfinished_dir,
     )  # fmt: skip
     if in_scenes is not None:
+        squares = _on_grey(in_scenes, settings.resolution)
         for number in range(settings.scene_learning.rounds):
             try:
-                _go_on(fit, layers, labels, in_scenes, number, unfinished_dir)
+                _go_on(fit, layers, labels, in_scenes, squares, number, unfinished_dir)
             except ValueError as error:
                 print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                 break
@@ -332,12 +333,16 @@ def _go_on(
     layers: np.ndarray,
     labels: self_training.PseudoLabels,
     in_scenes: np.ndarray,
+    squares: np.ndarray,
     number: int,
     unfinished_dir: Path,
 ) -> None:
-    """A round with photos in surroundings; ValueError where they show no two ends."""
+    """A round with photos in surroundings, as layers and as the student's framing shows them.
+
+    Raises:
+      ValueError: they show no two ends.
+    """
     settings, how = fit.settings, fit.settings.scene_learning
-    squares = _on_grey(in_scenes, settings.resolution)
     answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
     odds, settled = scenes.sure_ends(answers, settings.front_share, number)
 
