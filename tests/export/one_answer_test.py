@@ -91,7 +91,7 @@ def test_the_client_sends_what_the_server_reads(served, tmp_path):
 
 
 def test_the_client_averages_what_is_too_large_for_the_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "_MOST_PIXELS", 2000)
+    monkeypatch.setattr(client, "MAX_PIXELS", 2000)
     monkeypatch.setattr(client, "_SHORTEST", 32)
     (tmp_path / "large.png").write_bytes(encoded(scene(), "PNG"))
     monkeypatch.setattr(reading, "_LARGE_PIXELS", 2000)
