@@ -127,6 +127,8 @@ def _settings(values: Any) -> dict[str, Any]:
         if name not in names:
             raise FlagError(f"--{name} is not for --backbone={values.backbone}")
         asked[name] = value
+    if "front_share" in asked and not values.scenes:
+        raise FlagError("--front_share needs --scenes")
     return asked
 
 

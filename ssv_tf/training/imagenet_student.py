@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RESOLUTIONS = (64, 96, 128)
 _ENDS = "ends.npy"
 _MOST_BEHIND = 2000  # pictures kept to be put behind cut-outs
+_APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +85,7 @@ def distill(
       UserError: settings that do not fit the run, bad data, a folder of something else.
     """
     source = _check(run, settings, source)
-    made_with = {
-        "teacher": run.preset or run.path.name,
-        "backbone": "efficientnet_lite0",
-        **dataclasses.asdict(settings),
-    }
+    made_with = _made_with(run, settings, backgrounds, scenes_dir)
     student_run.check_folder(out, made_with, overwrite)
     behind = _backgrounds(backgrounds, 2 * settings.resolution) if backgrounds else None
     in_scenes = _load_scenes(scenes_dir, 2 * settings.resolution) if scenes_dir else None
@@ -119,6 +116,22 @@ def distill(
     )
     student_run.write_run(run, out, student, options, record)
     return record
+
+
+def _made_with(
+    run: run_folder.Run, settings: Settings, backgrounds: str, scenes_dir: str
+) -> dict[str, Any]:
+    """What a student must agree in to be gone on with: settings, and folders by name."""
+    made_with = {
+        "teacher": run.preset or run.path.name,
+        "backbone": "efficientnet_lite0",
+        **dataclasses.asdict(settings),
+        "backgrounds": Path(backgrounds).name,
+        "scenes": Path(scenes_dir).name,
+    }
+    if not scenes_dir:
+        del made_with["scene_learning"], made_with["front_share"]
+    return made_with
 
 
 def _check(run: run_folder.Run, settings: Settings, source: Source) -> Source:
@@ -350,7 +363,7 @@ def _go_on(
         step += settings.steps + number * how.steps
         return scenes.joined(
             fit.batches(layers, labels, step, 0.5),
-            fit.batches(in_scenes, settled, step, 0.5, odds),
+            fit.batches(in_scenes, settled, step + _APART, 0.5, odds),
         )
 
     fit(feed, how.steps, how.rate, unfinished_dir / f"scenes-{number + 1}")

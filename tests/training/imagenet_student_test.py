@@ -99,6 +99,8 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
     with pytest.raises(KeyboardInterrupt):
         distilled(tmp_path / "broken")
     monkeypatch.setattr(scenes, "sure_ends", chosen)
+    with pytest.raises(SettingError, match="scenes was 'photos'"):
+        imagenet_student.distill(run, tmp_path / "broken", settings, Source(str(pictures)))
     assert distilled(tmp_path / "broken")["pictures"] == 21
     distilled(tmp_path / "whole")
     broken, whole = (
@@ -169,6 +171,7 @@ def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbon
         (["--backgrounds=photos"], "--backgrounds is for --backbone=efficientnet_lite0"),
         (["--scenes=photos"], "--scenes is for --backbone=efficientnet_lite0"),
         (["--front_share=0.7"], "--front_share is not for"),
+        (["--backbone=efficientnet_lite0", "--front_share=0.7"], "--front_share needs --scenes"),
         (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
         (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
     ],
