@@ -29,6 +29,7 @@ RUNTIME = [
 CROP = ["pycocotools>=2.0.8"]  # polygons and run lengths of COCO masks
 JAX = ["jax>=0.10,<0.11"]
 DATASETS = ["scipy>=1.13"]  # MATLAB files of 300W-LP, AFLW2000-3D and Pascal3D+
+VIDEO = ["imageio-ffmpeg>=0.5,<0.7"]  # brings ffmpeg; a later wheel is twice as large
 SERVING = ["tensorflow-serving-api>=2.19,<2.22"]
 
 EXTRAS = {
@@ -37,6 +38,7 @@ EXTRAS = {
         *JAX,
         *DATASETS,
         *SERVING,
+        *VIDEO,
         "dill>=0.3.8",
         "hypothesis>=6.100",
         "import-linter>=2.3",
@@ -57,6 +59,7 @@ EXTRAS = {
     "heic": ["pillow-heif>=0.22"],  # pictures of iPhones
     "jax": JAX,
     "serving": SERVING,
+    "video": VIDEO,  # turntables as MP4
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],
 }
 

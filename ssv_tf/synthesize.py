@@ -1,4 +1,4 @@
-"""Draws pictures with a trained S: a turntable GIF, an azimuth x elevation grid, style mixing.
+"""Draws pictures with a trained S: a turning object, an azimuth x elevation grid, styles mixed.
 
 python -m ssv_tf.synthesize --run=RUN --out=DIR
 """
@@ -15,6 +15,7 @@ from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import png
 from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError
+from ssv_tf.evaluation import animation
 from ssv_tf.training import run_folder
 
 _SHEET_VIEWS = 12
@@ -32,7 +33,7 @@ def define_flags() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Writes turntable.gif, turntable.png, grid.png and styles.png; prints their paths."""
+    """Writes the turntable, grid.png and styles.png; prints their paths."""
     if len(argv) > 1:
         raise FlagError(f"synthesize takes flags only, got {' '.join(argv[1:])}")
     values = flags.FLAGS
@@ -53,13 +54,17 @@ def draw_all(
 ) -> list[Path]:
     """Draws every kind of picture of a run into `out`.
 
+    The turntable is written as GIF, WebP and PNG, and as MP4 where the extra `video` is installed.
+
     Raises:
       UserError: a picture exists and `overwrite` is false, or the run has no synthesis network.
     """
-    names = ("turntable.gif", "turntable.png", "grid.png", "styles.png")
+    moving = [s for s in animation.SUFFIXES if s != ".mp4" or animation.writes_mp4()]
+    names = [f"turntable{suffix}" for suffix in (*moving, ".png")] + ["grid.png", "styles.png"]
     paths = [files.refuse_existing(out / name, overwrite) for name in names]
+    shown = model.turntable(objects, frames, seed=seed).frames()
     pictures = (
-        model.turntable(objects, frames, seed=seed).gif(),
+        *(animation.encode(shown, suffix) for suffix in moving),
         png(model.turntable(objects, _SHEET_VIEWS, seed=seed).sheet()),
         png(model.viewpoint_grid(seed=seed)),
         png(model.style_grid(objects, seed=seed)),

@@ -26,8 +26,6 @@ COLUMNS = ("filename", *ANGLE_COLUMNS)
 CONFIDENCE = "confidence"
 
 _SHOWN = 10  # rows of a table that print() shows
-_FRAME_MS = 80
-_ENLARGED_TO = 128  # pixels a small picture is shown at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +206,7 @@ class Score(dict[str, Any]):
 class Turntable:
     """Objects that the synthesis network draws, each from azimuths all around.
 
-        model.turntable(count=4, views=12).save("turntable.png")    # or .gif, which turns
+        model.turntable(count=4, views=12).save("turntable.gif")    # or .webp, .mp4, .png
 
     Attributes:
       pictures: uint8 [objects, views, R, R, 3].
@@ -233,30 +231,34 @@ class Turntable:
 
         Where the views do not close, they swing back instead of jumping.
         """
-        objects, views, side = self.pictures.shape[:3]
-        strips = self.pictures.transpose(1, 2, 0, 3, 4).reshape(views, side, objects * side, 3)
-        if not self.closed:
-            strips = np.concatenate([strips, strips[-2:0:-1]])
-        return [_enlarged(strip, side) for strip in strips]
+        from ssv_tf.evaluation import animation
+
+        return animation.frames(self.pictures, self.closed)
 
     def gif(self) -> bytes:
         """An animated GIF of `frames`."""
-        first, *rest = self.frames()
-        buffer = io.BytesIO()
-        first.save(buffer, "GIF", save_all=True, append_images=rest, duration=_FRAME_MS, loop=0)
-        return buffer.getvalue()
+        return self._encoded(".gif")
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Writes `gif` to a .gif, `sheet` to a .png; what is there is replaced.
+        """Writes `frames` as a .gif, .webp or .mp4, or `sheet` as a .png; replaces what is there.
 
         Raises:
           ValueError: another suffix.
-          UserError: it cannot be written.
+          UserError: it cannot be written; for .mp4 also without `pip install 'ssv-tf[video]'`.
         """
+        from ssv_tf.evaluation import animation
+
         suffix = Path(path).suffix.lower()
-        if suffix not in (".gif", ".png"):
-            raise ValueError(f"{path} must end in .gif or .png")
-        return files.write_atomically(path, self.gif() if suffix == ".gif" else png(self.sheet()))
+        if suffix == ".png":
+            return files.write_atomically(path, png(self.sheet()))
+        if suffix not in animation.SUFFIXES:
+            raise ValueError(f"{path} must end in {', '.join(animation.SUFFIXES)} or .png")
+        return files.write_atomically(path, self._encoded(suffix))
+
+    def _encoded(self, suffix: str) -> bytes:
+        from ssv_tf.evaluation import animation
+
+        return animation.encode(self.frames(), suffix)
 
 
 def png(image: "Image.Image") -> bytes:
@@ -264,14 +266,6 @@ def png(image: "Image.Image") -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _enlarged(picture: np.ndarray, resolution: int) -> "Image.Image":
-    from PIL import Image
-
-    factor = max(1, _ENLARGED_TO // resolution)
-    image = Image.fromarray(picture)
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
 
 
 def _written(text: str, path: str | os.PathLike | None) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 
 import forked
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import tiny
@@ -15,6 +16,7 @@ from ssv_tf import config, demo, synthesize
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
+from ssv_tf.evaluation import animation
 from ssv_tf.training import networks, run_folder, turntable
 
 TINY = config.Options.of(**tiny.NETWORKS)
@@ -29,15 +31,34 @@ def run(tmp_path_factory):
 
 
 def test_synthesize_writes_every_picture_once(run, tmp_path):
-    paths = synthesize.draw_all(ViewpointModel(run), tmp_path, objects=2, frames=6)
-    assert [p.name for p in paths] == ["turntable.gif", "turntable.png", "grid.png", "styles.png"]
-    with Image.open(paths[0]) as gif:
-        assert gif.n_frames == 6 and gif.size == (2 * 128, 128)
+    moving, *paths = synthesize.draw_all(ViewpointModel(run), tmp_path, objects=2, frames=6)
+    names = ["turntable.webp", "turntable.mp4", "turntable.png", "grid.png", "styles.png"]
+    assert moving.name == "turntable.gif" and [p.name for p in paths] == names
+    for path in (moving, paths[0]):
+        with Image.open(path) as animated:
+            assert animated.n_frames == 6 and animated.size == (2 * 128, 128)
+    frames = imageio_ffmpeg.read_frames(paths.pop(1))
+    assert next(frames)["size"] == (2 * 128, 128) and len(list(frames)) == 6
     assert Image.open(paths[1]).size == (12 * 32, 2 * 32)
     assert Image.open(paths[2]).size == (12 * 32, 5 * 32)
     assert Image.open(paths[3]).size == (2 * 32, 2 * 32)
     with pytest.raises(UserError, match=r"turntable\.gif exists"):
         synthesize.draw_all(ViewpointModel(run), tmp_path)
+
+
+def test_a_turntable_is_saved_as_its_suffix_says(run, tmp_path, monkeypatch):
+    shown = ViewpointModel(run).turntable(1, 3)
+    for suffix in ("GIF", "webp", "mp4", "png"):
+        assert shown.save(tmp_path / f"t.{suffix}").stat().st_size > 100
+    with pytest.raises(ValueError, match=r"must end in \.gif, \.webp, \.mp4 or \.png"):
+        shown.save(tmp_path / "t.jpg")
+    monkeypatch.setattr(animation, "writes_mp4", lambda: False)
+    with pytest.raises(UserError, match="ssv-tf\\[video\\]"):
+        shown.save(tmp_path / "t2.mp4")
+    names = {p.name for p in synthesize.draw_all(ViewpointModel(run), tmp_path / "out", 1, 2)}
+    assert names == {
+        "turntable.gif", "turntable.webp", "turntable.png", "grid.png", "styles.png"
+    }  # fmt: skip
 
 
 def test_a_limited_range_swings_back_instead_of_jumping(run):
