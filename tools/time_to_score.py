@@ -1,0 +1,266 @@
+r"""Trains from several seeds and prints how long each took to a score, beside another checkout.
+
+  python -m tools.time_to_score --recipe=configs/cars.flags --seeds=0,1,2 --out=runs/speed
+  python -m tools.time_to_score --recipe=configs/cars.flags --against=../earlier --out=runs/speed
+
+Each run is the training command in a process on one core. With `--against`, the same recipe (or
+`--against_recipe`) is trained in the other checkout at the same time, so that a busy machine slows
+both. The score is the periodic one, azimuth's median error of 300 pictures of the embedded
+calibration split. A run stops once it has come to the lowest target. Linux only: processor time is
+read from /proc. The same command goes on where it was stopped.
+
+OUT/
+  ARM/seed_0/       a run folder, as `ssv_tf.train` leaves it; ARM is `here` or `there`
+  ARM_0.json        its scores: steps, seconds and core-seconds
+  ARM_0.log         what training printed
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from ssv_tf.base import cli, files
+from ssv_tf.base.errors import FlagError, UserError
+
+_POLL_S = 0.5
+_SCORE = "azimuth_median_deg"
+_ONE_CORE = {
+    name: "1" for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+}
+
+
+def define_flags() -> None:
+    """Registers the command's flags."""
+    flags.DEFINE_string("recipe", "configs/cars.flags", "Flag file to train.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, one run each.")
+    flags.DEFINE_list("targets", ["15", "10", "7"], "Median errors in degrees to time.")
+    flags.DEFINE_integer("interval", 200, "Steps between two scores.", lower_bound=1)
+    flags.DEFINE_string("against", "", "Root of another checkout to compare with; empty: none.")
+    flags.DEFINE_string("against_recipe", "", "Flag file there; empty: the same.")
+    flags.DEFINE_string("out", "runs/time_to_score", "Folder of runs and results.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what is not finished yet and prints the table."""
+    values = flags.FLAGS
+    if len(argv) > 1:
+        raise FlagError(f"time_to_score takes flags only, got {' '.join(argv[1:])}")
+    try:
+        seeds = [int(seed) for seed in values.seeds]
+        targets = sorted((float(target) for target in values.targets), reverse=True)
+    except ValueError as error:
+        raise FlagError(f"--seeds and --targets take numbers: {error}") from error
+    roots = {"here": Path.cwd()}
+    recipes = {"here": values.recipe, "there": values.against_recipe or values.recipe}
+    if values.against:
+        roots["there"] = Path(values.against)
+    for arm, root in roots.items():
+        if not (root / recipes[arm]).is_file():
+            raise FlagError(f"{root / recipes[arm]} is no flag file")
+    out = Path(values.out).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        arms = [Arm(name, root, recipes[name], seed, out) for name, root in roots.items()]
+        time_arms(arms, min(targets), values.interval)
+    results = {name: [read_result(out, name, seed) for seed in seeds] for name in roots}
+    print(table(results, seeds, targets))
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One run: a checkout, its recipe and a seed."""
+
+    name: str
+    root: Path
+    recipe: str
+    seed: int
+    out: Path
+
+    @property
+    def run_dir(self) -> Path:
+        """Its run folder."""
+        return self.out / self.name / f"seed_{self.seed}"
+
+    def command(self, interval: int) -> list[str]:
+        """The training command."""
+        return [
+            sys.executable, "-m", "ssv_tf.train", f"--flagfile={self.recipe}",
+            f"--run_dir={self.run_dir}", f"--seed={self.seed}", f"--evaluation_interval={interval}",
+            "--overwrite",
+        ]  # fmt: skip
+
+
+def time_arms(arms: Sequence[Arm], lowest: float, interval: int) -> None:
+    """Trains the arms side by side to `lowest` degrees or their end; writes each one's scores."""
+    watched = [
+        _Watched(arm, interval)
+        for arm in arms
+        if not result_path(arm.out, arm.name, arm.seed).is_file()
+    ]
+    try:
+        while any(run.running() for run in watched):
+            time.sleep(_POLL_S)
+            for run in watched:
+                run.look(lowest)
+    finally:
+        for run in watched:
+            run.stop()
+    for run in watched:
+        run.write()
+
+
+class _Watched:
+    """A training process whose scores are noted as they come."""
+
+    def __init__(self, arm: Arm, interval: int) -> None:
+        self.arm, self.scores, self.seen = arm, [], 0
+        (arm.run_dir / "metrics.jsonl").unlink(missing_ok=True)
+        environment = os.environ | _ONE_CORE | {"PYTHONPATH": str(arm.root)}
+        with (arm.out / f"{arm.name}_{arm.seed}.log").open("w") as log:
+            self.process = subprocess.Popen(
+                arm.command(interval), cwd=arm.root, env=environment, stdout=log, stderr=log
+            )
+        self.began = time.monotonic()
+        self.reached = False
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def look(self, lowest: float) -> None:
+        """Notes new scores; ends the run where one is as low as asked for."""
+        core_seconds = _core_seconds(self.process.pid)
+        for score in _scores(self.arm.run_dir / "metrics.jsonl")[len(self.scores) :]:
+            score |= {"seconds": time.monotonic() - self.began, "core_seconds": core_seconds}
+            self.scores.append(score)
+            if score[_SCORE] <= lowest and not self.reached:
+                self.reached = True
+                self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ends a run that is going on, with all saved."""
+        if self.running():
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait()
+
+    def write(self) -> None:
+        code = self.process.returncode
+        if code and not self.reached:
+            log = self.arm.out / f"{self.arm.name}_{self.arm.seed}.log"
+            raise UserError(f"training ended with exit code {code}; see {log}")
+        path = result_path(self.arm.out, self.arm.name, self.arm.seed)
+        files.write_atomically(path, json.dumps(self.scores, indent=1) + "\n")
+
+
+def _scores(path: Path) -> list[dict[str, Any]]:
+    """Periodic scores of a run so far; half a line that is being written is left for later."""
+    scores = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if record.get("kind") == "score" and _SCORE in record:
+            scores.append({"step": record["step"], _SCORE: record[_SCORE]})
+    return scores
+
+
+def _core_seconds(process: int) -> float:
+    """Processor time of a process and of its children that ended; NaN where it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return float("nan")
+    ticks = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def result_path(out: Path, arm: str, seed: int) -> Path:
+    """Where an arm's scores lie once it has ended."""
+    return out / f"{arm}_{seed}.json"
+
+
+def read_result(out: Path, arm: str, seed: int) -> list[dict[str, Any]]:
+    """Scores of an arm in the order of their steps.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    path = result_path(out, arm, seed)
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def reached(scores: Sequence[dict[str, Any]], target: float, key: str) -> float:
+    """Where the median first falls to the target: `key`'s value there, between two scores linear.
+
+    Args:
+      scores: in the order of their steps.
+      target: in degrees.
+      key: "step", "seconds" or "core_seconds".
+
+    Returns:
+      the value; NaN where the target was not reached.
+    """
+    before = None
+    for score in scores:
+        if score[_SCORE] <= target:
+            if before is None:
+                return float(score[key])
+            fall = before[_SCORE] - score[_SCORE]
+            share = (before[_SCORE] - target) / fall if fall > 0 else 1.0
+            return float(before[key] + share * (score[key] - before[key]))
+        before = score
+    return float("nan")
+
+
+def table(
+    results: dict[str, list[list[dict[str, Any]]]], seeds: Sequence[int], targets: Sequence[float]
+) -> str:
+    """Steps, seconds and core-seconds to each target by seed; ratios where there are two arms."""
+    lines = []
+    for target in targets:
+        lines.append(f"to a median of {target:g} degrees")
+        lines.append(f"{'':<10}{'seed':>5}{'steps':>9}{'seconds':>9}{'core-seconds':>14}")
+        for name, runs in results.items():
+            for seed, scores in zip(seeds, runs, strict=True):
+                cells = [
+                    reached(scores, target, key) for key in ("step", "seconds", "core_seconds")
+                ]
+                shown = [f"{cell:.0f}" if np.isfinite(cell) else "-" for cell in cells]
+                lines.append(f"{name:<10}{seed:>5}{shown[0]:>9}{shown[1]:>9}{shown[2]:>14}")
+        if len(results) == 2:
+            lines.append(_ratios(results, target))
+    return "\n".join(lines)
+
+
+def _ratios(results: dict[str, list[list[dict[str, Any]]]], target: float) -> str:
+    here, there = (
+        np.array([reached(scores, target, "core_seconds") for scores in results[name]])
+        for name in ("here", "there")
+    )
+    both = np.isfinite(here) & np.isfinite(there)
+    if not both.any():
+        return "here over there: no seed reached it in both"
+    ratio = here[both].sum() / there[both].sum()
+    return f"here over there, core-seconds of {both.sum()} seeds: {ratio:.2f}"
+
+
+def run() -> None:
+    """Console entry point."""
+    cli.run(main, define_flags)
+
+
+if __name__ == "__main__":
+    run()
