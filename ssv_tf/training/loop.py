@@ -19,7 +19,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.base.types import Tensor
 from ssv_tf.data import collection, records, sources
-from ssv_tf.evaluation import calibration, metrics
+from ssv_tf.evaluation import animation, calibration, metrics
 from ssv_tf.models import inference
 from ssv_tf.training import (
     checkpoints,
@@ -33,6 +33,8 @@ from ssv_tf.training import (
     turntable,
 )
 
+LATEST_TURNTABLE = "turntable_so_far.gif"
+_FIRST_LOOK = 100  # step of the first score and turntable, before the first interval has passed
 _SCORE_CALIBRATION, _SCORE_COUNT = 100, 400  # pictures
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
 # A resumed run may change these: none of them changes what the networks learn at a step, but that
@@ -347,13 +349,14 @@ class _Session:
     def _between_steps(self, done: int) -> None:
         began, run, last = time.monotonic(), self.options.run, done == self.options.run.steps
         evaluates = done % run.evaluation_interval == 0 or last
+        looks = evaluates or (done == _FIRST_LOOK and done < run.evaluation_interval)
         if evaluates or done % run.checkpoint_interval == 0:
             self.saved.finite_values()  # before anything is written that others may use
-        if evaluates:
+        if looks:
             self._score(done)
+        if looks and self.health:
+            self._show_turntable(done)
         if evaluates and self.health:
-            pictures = turntable.turntable(self.trainer.synthesis_ema, self.options.viewpoints)
-            self.watch.picture(done, "turntable", turntable.tile(pictures))
             self._check_health(done)
         self.watch.pause(time.monotonic() - began)
         if done % run.log_interval == 0 or last:
@@ -362,6 +365,15 @@ class _Session:
             began = time.monotonic()
             self._save(done)
             self.watch.pause(time.monotonic() - began)
+
+    def _show_turntable(self, done: int) -> None:
+        viewpoints = self.options.viewpoints
+        pictures = turntable.turntable(self.trainer.synthesis_ema, viewpoints)
+        self.watch.picture(done, "turntable", turntable.tile(pictures))
+        moving = animation.frames(pictures, viewpoints.full_circle)
+        path = self.watch.latest(LATEST_TURNTABLE, animation.encode(moving, ".gif"))
+        if done <= _FIRST_LOOK:
+            self.watch.say(f"what S draws so far, renewed with every score: {path}")
 
     def _save(self, done: int) -> None:
         self.saved.save(done)
@@ -384,14 +396,14 @@ class _Session:
         try:
             fitted = calibration.fit(raw[known], true[known], kind, tolerance_deg)
         except UserError as error:
-            self.watch.say(f"step {done}: no score: {error}")
+            self.watch.say(f"{self.watch.when(done)}: no score: {error}")
             return
         judged = np.where(fitted.calibrated_angles, true[rest], np.nan)
         predicted = inference.decode(raw[rest], fitted).degrees
         values = metrics.periodic(predicted, judged, tolerance_deg)
         self.watch.record(done, values, "score")
         scores = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
-        self.watch.say(f"step {done}: {scores}")
+        self.watch.say(f"{self.watch.when(done)}: {scores}")
 
     def _check_health(self, done: int) -> None:
         """Measures health without a label, and keeps the newest networks that are about as

@@ -37,7 +37,7 @@ class Monitor:
         )  # fmt: skip
         self._sums: dict[str, tuple[float, int]] = {}
         self._count, self._began = 0, time.monotonic()
-        self._paused = 0.0
+        self._paused = self._latest_seconds = 0.0
         self._lasting: dict[str, float] = {}
 
     def add(self, parts: dict[str, float]) -> None:
@@ -50,15 +50,29 @@ class Monitor:
 
     def flush(self, step: int) -> dict[str, float]:
         """Writes the means since the last flush; returns them."""
-        seconds = max(time.monotonic() - self._began - self._paused, 1e-9)
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        means["seconds_per_step"] = seconds / max(self._count, 1)
+        means["seconds_per_step"] = self._latest_seconds = max(self._seconds(), 1e-9)
         self.record(step, means)
         displayed = self._lasting | {name: means[name] for name in _SHOWN if name in means}
         self.bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in displayed.items()))
         self._sums, self._count = {}, 0
         self._began, self._paused = time.monotonic(), 0.0
         return means
+
+    def when(self, step: int) -> str:
+        """A step, of how many, and about how long the rest takes."""
+        seconds = self._seconds()
+        rest = (self.bar.total - step) * seconds
+        if not seconds or rest <= 0:
+            return f"step {step} of {self.bar.total}"
+        left = f"{rest / 60:.0f} minutes" if rest >= 90 else f"{rest:.0f} seconds"
+        return f"step {step} of {self.bar.total}, about {left} left"
+
+    def _seconds(self) -> float:
+        """Of a step lately; 0 where none was timed."""
+        if self._count:
+            return (time.monotonic() - self._began - self._paused) / self._count
+        return self._latest_seconds
 
     def show(self, name: str, value: float) -> None:
         """Keeps a value on the progress bar until it is shown anew."""
@@ -75,6 +89,10 @@ class Monitor:
         for name, value in values.items():
             if math.isfinite(value):
                 self.board.add("scalar", f"{kind}/{name}", value, step)
+
+    def latest(self, name: str, content: bytes) -> Path:
+        """Writes pictures/NAME over the one before."""
+        return files.write_atomically(self.folder / "pictures" / name, content)
 
     def picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """Writes pictures/NAME_STEP.png and shows it in TensorBoard."""

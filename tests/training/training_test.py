@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny as sizes
+from PIL import Image
 from places import HELPERS
 from predictions import prediction_of
 
@@ -62,12 +64,19 @@ def weights_of(folder):
 
 
 @pytest.mark.slow
-def test_run_folder_holds_all_it_promises(tmp_path, eager):
+def test_run_folder_holds_all_it_promises(tmp_path, monkeypatch, capsys, eager):
+    monkeypatch.setattr(loop, "_FIRST_LOOK", 1)
     folder = tmp_path / "run"
     assert loop.train(tiny(folder), quiet=True) == 0
+    with Image.open(folder / "pictures" / "turntable_so_far.gif") as turning:
+        assert turning.n_frames == 12
+    said = capsys.readouterr().out
+    assert said.count("turntable_so_far.gif") == 1
+    assert re.search(r"step 1 of 4, about \d+ (seconds|minutes) left: azimuth_median_deg ", said)
+    assert "step 4 of 4: azimuth_median_deg " in said
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if x["kind"] == "train"] == [2, 4]
-    assert [x["step"] for x in lines if x["kind"] == "score"] == [2, 4]
+    assert [x["step"] for x in lines if x["kind"] == "score"] == [1, 2, 4]
     first = next(x for x in lines if x["kind"] == "train")
     assert first["v_viewpoint"] > 0 and first["seconds_per_step"] > 0
     assert list((folder / "pictures").glob("turntable_*.png"))
@@ -416,7 +425,7 @@ def test_periodic_scores_tell_only_what_was_calibrated_and_go_by_the_labels_tole
         [str(i) for i in range(140)], np.zeros((140, 2, 2, 3), np.uint8), classed, [], 22.5
     )
     said, recorded = [], []
-    watch = SimpleNamespace(histogram=lambda *_: None, say=said.append)
+    watch = SimpleNamespace(histogram=lambda *_: None, say=said.append, when="step {}".format)
     watch.record = lambda _, values, __: recorded.append(values)
     monkeypatch.setattr(loop.inference, "predict", lambda *_: prediction_of(true))
     session = SimpleNamespace(
