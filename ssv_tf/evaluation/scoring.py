@@ -96,12 +96,22 @@ def evaluate(
         result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
         if tolerance_deg:
             result["confidence"]["label_tolerance_deg"] = tolerance_deg
-    used = fitted.fitted_on
-    seen = overlap.count(overlap.hashes(split.test.images), used) if used else None
-    result["overlap"] = {"training": split.seen_in_training, "calibration": seen}
+    result["overlap"] = {"training": split.seen_in_training} | _overlap(fitted, split)
     result["calibration"].pop("fitted_on", None)  # they stay with the calibration
     result["doubts"] = doubts(fitted, result) + overlap.doubts(result)
     return Outcome(result, split.test, predicted, confidences)
+
+
+def _overlap(fitted: Calibration, split: labelled.Split) -> dict[str, int | None]:
+    """How many of the scored pictures, or what looks like them, calibrated; None: not known."""
+    used = fitted.fitted_on
+    if not used:
+        return {"calibration": None, "calibration_alike": None}
+    hashes = overlap.hashes(split.test.images)
+    return {
+        "calibration": overlap.count(hashes, used),
+        "calibration_alike": overlap.count_alike(hashes, used),
+    }
 
 
 def doubts(fitted: Calibration, result: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Scored pictures that trained or calibrated the model are counted and said, by what they hold."""
 
 import dataclasses
+import io
 import shutil
 
 import numpy as np
@@ -53,10 +54,49 @@ def test_a_score_on_its_calibration_pictures_says_so():
     test = pictures.subset(np.arange(20, 40))
     split = labelled.Split(None, test, angles, "", seen_in_training=3)
     result = scoring.evaluate(predict, split, stored=fitted).result
-    assert result["overlap"] == {"training": 3, "calibration": 10}
+    counted = {"training": 3, "calibration": 10, "calibration_alike": 0}
+    assert result["overlap"] == counted
     assert "3 of the 20 scored pictures were in the training folder" in result["doubts"]
     assert "10 of the 20 scored pictures were calibrated on" in result["doubts"]
     assert "fitted_on" not in result["calibration"]
+
+
+def _photos(seeds, size=96):
+    """Smooth pictures, each of its own, as photos are."""
+    return [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8)).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
+        for seed in seeds
+    ]
+
+
+def _recompressed(picture):
+    buffer = io.BytesIO()
+    darker = picture.resize((80, 80)).point(lambda level: 0.9 * level)
+    darker.save(buffer, "JPEG", quality=60)
+    return Image.open(buffer)
+
+
+def _squares(pictures):
+    return np.stack([np.asarray(picture.resize((64, 64))) for picture in pictures])
+
+
+def test_another_copy_of_a_calibrated_picture_is_alike_and_another_picture_is_not():
+    calibrated = overlap.hashes(_squares(_photos(range(20))))
+    copies = overlap.hashes(_squares(map(_recompressed, _photos(range(5)))))
+    others = overlap.hashes(_squares(_photos(range(20, 60))))
+    assert overlap.count(copies, calibrated) == 0
+    assert overlap.count_alike(copies, calibrated) == 5
+    assert overlap.count_alike(calibrated[:3], calibrated) == 0  # those are the same, not alike
+    assert overlap.count_alike(others, calibrated) == 0
+    of_before = [one.split("-")[0] for one in calibrated]
+    assert overlap.count(calibrated[:3], of_before) == 3
+    assert overlap.count_alike(copies, of_before) is None
+    result = {"pictures": 40, "overlap": {"calibration": 0, "calibration_alike": 5}}
+    assert overlap.doubts(result) == [
+        "5 of the 40 scored pictures look the same as one calibrated on, such as another copy of it"
+    ]
 
 
 @pytest.mark.parametrize(
