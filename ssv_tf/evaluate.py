@@ -85,8 +85,9 @@ def main(argv: Sequence[str]) -> None:
     if values.json:
         print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
     if values.report:
+        redraw = model.redraw if model.run.has_synthesis else None
         page = report.build(
-            model.run.path, model.options, outcome, values.report_pictures, values.seed
+            model.run.path, model.options, outcome, values.report_pictures, values.seed, redraw
         )
         print(files.write_atomically(values.report, page))
 

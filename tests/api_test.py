@@ -19,7 +19,9 @@ from ssv_tf.base.errors import SettingError
 from ssv_tf.data import sources
 from ssv_tf.training import run_folder
 
-METHODS = ("predict", "calibrate", "evaluate", "draw", "turntable", "export", "distill")
+METHODS = (
+    "predict", "calibrate", "evaluate", "draw", "redraw", "turntable", "export", "distill",
+)  # fmt: skip
 COUNT = 60
 
 
@@ -384,6 +386,18 @@ def test_turntables_turn_and_are_saved(model, tmp_path):
         model.turntable(0)
     with pytest.raises(ssv_tf.UserError, match="student"):
         ssv_tf.load("cars_phone").turntable()
+
+
+def test_pictures_are_drawn_anew_as_the_model_sees_them(model, cars):
+    drawn = model.redraw(cars.images)
+    assert drawn.shape == cars.images.shape and drawn.dtype == np.uint8
+
+    def apart(others):
+        return np.abs(drawn.astype(int) - others).mean()
+
+    assert apart(cars.images) < 0.8 * apart(np.roll(cars.images, 7, axis=0))
+    with pytest.raises(ssv_tf.UserError, match="student"):
+        ssv_tf.load("cars_phone").redraw(cars.images)
 
 
 def test_a_preset_of_photos_is_exported_without_a_photo(tmp_path, monkeypatch):

@@ -311,6 +311,20 @@ class ViewpointModel:
         closed = self.options.viewpoints.full_circle
         return Turntable(drawn, viewpoint.wrap_deg(azimuth_deg), closed)
 
+    def redraw(self, pictures: np.ndarray) -> np.ndarray:
+        """What the synthesis network draws from the styles and viewpoints it reads in pictures.
+
+        Args:
+          pictures: uint8 [n, R, R, 3], framed as the model sees them.
+
+        Returns:
+          uint8 [n, R, R, 3].
+
+        Raises:
+          UserError: a run without a synthesis network: a student or a supervised one.
+        """
+        return turntable.redrawn(self.run.analysis(), self._synthesis, pictures)
+
     def viewpoint_grid(self, *, seed: int = 0) -> Image.Image:
         """One drawn object: a column an azimuth, a row an elevation; errors as `turntable`."""
         drawn = turntable.viewpoint_grid(self._synthesis, self.options.viewpoints, seed)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from ssv_tf import viewpoint
@@ -14,6 +15,7 @@ from ssv_tf.evaluation import metrics
 # Okabe and Ito's colours, told apart by the colour-blind.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
 _LINE_COLOURS = (BLUE, RED, GREEN, ORANGE, "#CC79A7", "#56B4E9", "#000000", GREY)
+_OUTER, _INNER = 1.0, 0.72  # radii of the ring's true and predicted azimuths
 _CIRCLE_TICKS = range(-180, 181, 90)
 
 
@@ -35,6 +37,43 @@ def azimuth_scatter(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
     axes.set(xlabel="true azimuth (degrees)", ylabel="predicted azimuth (degrees)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, frameon=False)
     return _png(figure)
+
+
+def azimuth_ring(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
+    """Predicted against true azimuth [pictures] on a ring around the object, seen from above.
+
+    The camera goes around the object: a picture's true azimuth is a dot on the outer ring, and a
+    line goes to its predicted azimuth on the inner one. Short green lines are right (within 30
+    degrees), red ones are not; those through the middle take one end for the other.
+    """
+    figure, axes = _figure(5.2, 5.2)
+    right = metrics.error_deg(predicted_deg, true_deg) <= metrics.LARGE_DEG
+    ends = (_on_ring(true_deg, _OUTER), _on_ring(predicted_deg, _INNER))
+    lines = np.stack(ends, axis=1)  # [pictures, end, xy]
+    alpha = float(np.clip(60 / max(len(lines), 1), 0.08, 0.7))
+    for here, colour in ((right, GREEN), (~right, RED)):
+        axes.add_collection(LineCollection(lines[here], colors=colour, alpha=alpha, linewidths=1.2))
+        axes.scatter(*lines[here, 0].T, s=8, color=colour, lw=0, alpha=min(1.0, 2 * alpha))
+    turn = np.linspace(0, 360, 181)
+    for radius in (_OUTER, _INNER):
+        axes.plot(*_on_ring(turn, radius).T, color=GREY, lw=0.8)
+    for degrees, word in ((0, "front 0°"), (90, "90°"), (180, "rear 180°"), (-90, "-90°")):
+        axes.annotate(word, _on_ring(np.array([degrees]), 1.12)[0], ha="center", va="center")
+    share = 100 * right.mean()
+    axes.set_title(f"{share:.0f} % within 30°; outer ring true, inner ring predicted", fontsize=10)
+    axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
+    axes.set_axis_off()
+    return _png(figure)
+
+
+def _on_ring(degrees: np.ndarray, radius: float) -> np.ndarray:
+    """Where the camera stands, [n, xy], around an object whose front looks down the page.
+
+    At 90 degrees the nose points to image left: the camera sees the object's own left side, which
+    from above is at the page's right.
+    """
+    radians = np.radians(degrees)
+    return radius * np.stack([np.sin(radians), -np.cos(radians)], axis=-1)
 
 
 def error_histograms(errors_deg: np.ndarray) -> bytes:

@@ -4,17 +4,19 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ssv_tf import config, viewpoint
 from ssv_tf.evaluation import calibration, confidence, drawing, ends, metrics, plots
 
 _PICTURE_SIDE = 160  # pixels; the pictures may be private, so no more than V saw is shown
 _LARGEST_TURNTABLE = 8_000_000  # bytes
+_STORY_PICTURES = 4  # best and worst ones at the page's head, of each
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;
@@ -23,6 +25,9 @@ h1{font-size:1.5rem;line-height:1.2}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}tr.own td{font-weight:600}
+.words td:last-child,.words th:last-child{text-align:left;white-space:normal;min-width:16rem}
+.story{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,28rem),1fr));gap:1rem;
+ align-items:start}.story .pictures{grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr))}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.75rem}
 figure{margin:0}img{max-width:100%;height:auto}figcaption{font-size:.85rem;color:#444;
@@ -31,7 +36,12 @@ figure{margin:0}img{max-width:100%;height:auto}figcaption{font-size:.85rem;color
 
 
 def build(
-    folder: Path, options: config.Options, outcome: Any, pictures: int = 12, seed: int = 0
+    folder: Path,
+    options: config.Options,
+    outcome: Any,
+    pictures: int = 12,
+    seed: int = 0,
+    redraw: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> str:
     """The page.
 
@@ -41,6 +51,7 @@ def build(
       outcome: what `scoring.evaluate` returned, `result` with the key "run".
       pictures: worst and random pictures shown, of each; 0 shows none and names none.
       seed: draws the random ones.
+      redraw: what S draws of pictures, uint8 [n, R, R, 3] -> the same; None: no S.
 
     Returns:
       HTML text.
@@ -51,6 +62,7 @@ def build(
     sections = [
         f"<h1>{_text(title)}</h1>",
         _summary(result),
+        _story(outcome, min(pictures, _STORY_PICTURES), redraw),
         _section("Numbers", _numbers(result)),
         _section("Azimuth", _plots(outcome)),
         _confidence_section(result.get("confidence")),
@@ -101,6 +113,51 @@ def _headline(azimuth: dict[str, Any]) -> str:
             "within 30°."
         )
     return f"{text}</p>"
+
+
+def _story(outcome: Any, count: int, redraw: Callable[[np.ndarray], np.ndarray] | None) -> str:
+    """The score in one look: the ring, and the best and worst pictures beside S's drawings."""
+    predicted, true = outcome.predicted_deg[:, 0], np.asarray(outcome.test.angles_deg)[:, 0]
+    known = np.flatnonzero(viewpoint.known(true))
+    if not len(known):
+        return ""
+    ring = plots.azimuth_ring(predicted[known], true[known])
+    caption = "Around the object, seen from above: lines through the middle take front for rear."
+    errors = metrics.error_deg(predicted[known], true[known], outcome.test.label_tolerance_deg)
+    order = known[np.argsort(errors, kind="stable")]
+    groups = (("Best", order[:count]), ("Worst", order[::-1][:count])) if count else ()
+    shown = "".join(
+        f"<h2>{heading}{' and what S draws of them' if redraw else ''}</h2>"
+        f'<div class="pictures">{_pairs(outcome, indices, redraw)}</div>'
+        for heading, indices in groups
+    )
+    return f'<div class="story">{_figure(ring, "png", caption)}<div>{shown}</div></div>'
+
+
+def _pairs(
+    outcome: Any, indices: np.ndarray, redraw: Callable[[np.ndarray], np.ndarray] | None
+) -> str:
+    """Pictures with their axes, S's drawing of each right of it."""
+    drawings = redraw(outcome.test.images[indices]) if redraw else [None] * len(indices)
+    figures = []
+    for i, drawing_of_it in zip(indices, drawings, strict=True):
+        side = (_PICTURE_SIDE,) * 2
+        image = drawing.draw_axes(outcome.test.images[i], outcome.predicted_deg[i], side)
+        if drawing_of_it is not None:
+            pair = Image.new("RGB", (2 * image.width, image.height), "white")
+            pair.paste(image, (0, 0))
+            pair.paste(Image.fromarray(drawing_of_it).resize(image.size), (image.width, 0))
+            image = pair
+        azimuths = outcome.predicted_deg[i, 0], outcome.test.angles_deg[i, 0]
+        caption = "predicted {:.0f}°, true {:.0f}°".format(*azimuths)
+        figures.append(_figure(_jpeg(image), "jpeg", caption))
+    return "".join(figures)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
 
 
 def _doubts(result: dict[str, Any]) -> str:
@@ -205,12 +262,12 @@ def _confidence_section(score: dict[str, Any] | None) -> str:
 
 
 def _turntable(folder: Path) -> str:
-    """The run's newest turntable, moving if there is one; a step picture sorts after the rest."""
-    paths = sorted(folder.glob("pictures/turntable*"))
+    """The run's newest turntable, moving if there is one."""
+    paths = [p for p in folder.glob("pictures/turntable*") if p.suffix in (".gif", ".png")]
     small = [path for path in paths if path.stat().st_size <= _LARGEST_TURNTABLE]
-    newest = next((p for kind in (".gif", ".png") for p in small[::-1] if p.suffix == kind), None)
-    if newest is None:
+    if not small:
         return ""
+    newest = max(small, key=lambda p: (p.suffix == ".gif", p.stat().st_mtime_ns, p.name))
     caption = "Objects that S draws, turned by the viewpoint: the shape should stay one object."
     return _section("Turntable", _figure(newest.read_bytes(), newest.suffix[1:], caption))
 
@@ -246,7 +303,7 @@ def _health(folder: Path) -> str:
         if isinstance(last.get(name), (int, float))
     ]
     head = _row(["signal", f"step {last.get('step')}", "meaning"], cell="th")
-    return _section("Health, measured without labels", _table(head, rows))
+    return _section("Health, measured without labels", _table(head, rows, "words"))
 
 
 def _training(folder: Path) -> str:
@@ -298,8 +355,6 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
     for i in indices:
         predicted, true = outcome.predicted_deg[i], outcome.test.angles_deg[i]
         image = drawing.draw_axes(outcome.test.images[i], predicted, (_PICTURE_SIDE,) * 2)
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=85)
         truth = ["unknown" if np.isnan(angle) else f"{angle:.0f}°" for angle in true]
         own = outcome.result.get("uncalibrated", ())
         angles = (
@@ -310,7 +365,7 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
             )
         )
         caption = f"{outcome.test.names[i]}: {'; '.join(angles)}"
-        figures.append(_figure(stream.getvalue(), "jpeg", caption))
+        figures.append(_figure(_jpeg(image), "jpeg", caption))
     return "".join(figures)
 
 
@@ -347,9 +402,11 @@ def _section(heading: str, content: str) -> str:
     return f"<section><h2>{_text(heading)}</h2>{content}</section>"
 
 
-def _table(head: str, rows: Iterable[str]) -> str:
+def _table(head: str, rows: Iterable[str], name: str = "") -> str:
+    """A table; one whose last column is words, which may wrap, is named "words"."""
     body = "".join(rows)
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+    content = f"<thead>{head}</thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table class="{name}">{content}</table></div>'
 
 
 def _row(cells: Iterable[str], name: str = "", cell: str = "td") -> str:

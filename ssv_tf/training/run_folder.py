@@ -89,6 +89,12 @@ class Run:
         return _load_model(self.models_dir / "synthesis.keras", synthesis.SynthesisNetwork)
 
     @property
+    def has_synthesis(self) -> bool:
+        """Whether there is a trained S: a student and a supervised run have none."""
+        path = self.models_dir / "synthesis.keras"
+        return path.is_file() and not self.student and not self.options.pictures.supervised
+
+    @property
     def networks(self) -> str:
         """A hash of the analysis network, by which a calibration knows what it was fitted to.
 

@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops
 
 from ssv_tf.config import parts
-from ssv_tf.data.framing import to_uint8
+from ssv_tf.data.framing import to_network, to_uint8
 from ssv_tf.models import inference
+from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training.objective import viewpoint_range_rad
 
@@ -91,6 +92,23 @@ def style_grid(
         views = turntable(synthesis, viewpoints, mixed, 8)
         rows.append(views[:, 1 if viewpoints.full_circle else 4])
     return np.stack(rows)
+
+
+def redrawn(
+    analysis: AnalysisNetwork, synthesis: SynthesisNetwork, images: np.ndarray
+) -> np.ndarray:
+    """What S draws of pictures from the styles and viewpoints that V reads from them.
+
+    Args:
+      images: uint8 [n, r, r, 3].
+
+    Returns:
+      uint8 [n, r, r, 3].
+    """
+    seen = analysis(ops.convert_to_tensor(to_network(images)))
+    z1, z2 = ops.split(seen["style"], 2, axis=-1)
+    drawn = synthesis([z1, z2, analysis.angles_rad(seen)])
+    return to_uint8(ops.convert_to_numpy(drawn))
 
 
 def tile(pictures: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """calibrate and evaluate from flags to files, with a V that reads the angle off the picture."""
 
+import base64
 import json
+import os
 import re
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from predictions import prediction_of
 from ssv_tf import calibrate, config, evaluate
 from ssv_tf.data import sources
 from ssv_tf.data.collection import PictureSet
-from ssv_tf.evaluation import calibration, cards, labelled, report, scoring
+from ssv_tf.evaluation import calibration, cards, labelled, metrics, report, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder
@@ -24,7 +26,7 @@ OFFSET = 50.0
 class FakeRun:
     """A run whose V answers -azimuth + 50 of pictures that `_picture` painted."""
 
-    preset, networks = None, ""
+    preset, networks, has_synthesis = None, "", False
 
     def __init__(self, path, **options):
         self.path = Path(path)
@@ -383,14 +385,53 @@ def test_the_report_is_self_contained_and_says_its_numbers(tmp_path):
     assert "my &lt;run&gt;" in page and "alert(1)" in page and "<script" not in page
     assert "http://" not in page and "https://" not in page
     sources_ = re.findall(r'<img alt="([^"]+)" src="([^"]{20})', page)
-    assert len(sources_) == page.count("<img") == 7 + 1 + 1 + 80
+    assert len(sources_) == page.count("<img") == 7 + 1 + 8 + 1 + 1 + 80
+    assert page.index("seen from above") < page.index("<h2>Best</h2>") < page.index("Numbers")
     assert all(source.startswith("data:image/") for _, source in sources_)
     assert 'name="viewport"' in page
 
 
+def test_the_report_shows_what_s_draws_beside_the_best_and_the_worst(tmp_path):
+    asked = []
+
+    def redraw(images):
+        asked.append(images)
+        return 255 - images
+
+    outcome = _outcome()
+    page = report.build(tmp_path, config.Options.of(), outcome, pictures=2, redraw=redraw)
+    assert "<h2>Best and what S draws of them</h2>" in page and [len(a) for a in asked] == [2, 2]
+    errors = metrics.error_deg(outcome.predicted_deg[:, 0], outcome.test.angles_deg[:, 0])
+    np.testing.assert_array_equal(asked[0], outcome.test.images[np.argsort(errors)[:2]])
+    np.testing.assert_array_equal(asked[1], outcome.test.images[np.argsort(errors)[:-3:-1]])
+
+
+def test_the_newest_moving_turntable_is_shown(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in (
+        ("turntable.gif", 9),
+        ("turntable_so_far.gif", 99),
+        ("turntable_9.png", 3),
+    ):
+        Image.new("RGB", (64, 32), (colour,) * 3).save(folder / name)
+    os.utime(folder / "turntable.gif", (0, 0))
+    page = report.build(tmp_path, config.Options.of(), _outcome(), pictures=0)
+    newest = base64.b64encode((folder / "turntable_so_far.gif").read_bytes()).decode()
+    assert newest in page
+
+
+def test_words_of_a_table_wrap_and_numbers_do_not(tmp_path):
+    line = {"step": 10, "kind": "health", "health": 0.9, "coverage": 0.8}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    page = report.build(tmp_path, config.Options.of(), _outcome(), pictures=0)
+    assert page.count('<table class="words">') == 1
+    assert re.search(r"\.words td:last-child[^}]*white-space:normal", page)
+
+
 def test_the_report_leaves_private_pictures_and_their_names_out(tmp_path):
     page = report.build(tmp_path, config.Options.of(), _outcome(), pictures=0)
-    assert page.count("<img") == 7
+    assert page.count("<img") == 7 + 1 and "seen from above" in page
     assert "image/jpeg" not in page and "alert(1)" not in page
 
 

@@ -29,6 +29,12 @@ def test_axes_point_where_the_convention_says(angles, axis, wanted):
     np.testing.assert_allclose(drawing.axes_in_image(np.array(angles))[axis], wanted, atol=1e-12)
 
 
+def test_the_ring_has_the_camera_at_the_side_that_it_sees():
+    places = plots._on_ring(np.array([0.0, 90.0, 180.0, -90.0]), 2.0)
+    # From above, with the front down the page, the object's own left lies right.
+    np.testing.assert_allclose(places, [[0, -2], [2, 0], [0, 2], [-2, 0]], atol=1e-12)
+
+
 def _centre_of(image, colour):
     pixels = np.asarray(image).astype(int)
     rows, columns = np.nonzero(np.abs(pixels - colour).sum(axis=-1) < 30)
