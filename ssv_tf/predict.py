@@ -21,7 +21,9 @@ from ssv_tf.api.results import Views, png
 from ssv_tf.base import files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data import read_policy
+from ssv_tf.data.folder import CONTACT_SHEET
 from ssv_tf.data.inputs import Ledger, expand
+from ssv_tf.evaluation import drawing
 from ssv_tf.training import run_folder
 
 _LONGEST_STEM = 200  # bytes; a file's name has at most 255
@@ -48,8 +50,9 @@ def main(argv: Sequence[str]) -> None:
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     views = model.predict(argv[1:], bad_pictures=values.bad_pictures, on_skip=_show_skipped)
     if drawings:
-        _draw(model, views, drawings)
-        print(f"{values.draw_dir}: {len(views)} pictures drawn", file=sys.stderr)
+        sheet = _sheet_path(Path(values.draw_dir), values.overwrite)
+        _draw(model, views, drawings, sheet)
+        print(f"{values.draw_dir}: {len(views)} pictures drawn, {sheet.name}", file=sys.stderr)
     _write(views, values.out)
     if views.skipped:
         counted = f"{len(views.skipped)} skipped, {len(views)} predicted"
@@ -81,10 +84,27 @@ def _drawings(words: Sequence[str], draw_dir: str, overwrite: bool) -> dict[Path
     return drawings
 
 
-def _draw(model: ViewpointModel, views: Views, drawings: dict[Path, Path]) -> None:
-    for path, angles_deg in zip(views.paths, views.angles_deg, strict=True):
-        if path is not None:
-            files.write_atomically(drawings[path], png(model.draw(path, angles_deg)))
+def _sheet_path(draw_dir: Path, overwrite: bool) -> Path:
+    """Of the contact sheet; numbered where the folder has one that must stay."""
+    sheet, number = draw_dir / CONTACT_SHEET, 2
+    while sheet.exists() and not overwrite:
+        sheet = draw_dir / f"{Path(CONTACT_SHEET).stem}_{number}.png"
+        number += 1
+    return sheet
+
+
+def _draw(model: ViewpointModel, views: Views, drawings: dict[Path, Path], sheet: Path) -> None:
+    """Writes each picture with its axes, and one sheet of them all by azimuth."""
+    wanted = set(drawing.on_sheet(views.azimuth_deg).tolist())
+    cells = {}
+    for i, (path, angles_deg) in enumerate(zip(views.paths, views.angles_deg, strict=True)):
+        assert path is not None  # the command takes files
+        drawn = model.draw(path, angles_deg)
+        files.write_atomically(drawings[path], png(drawn))
+        if i in wanted:
+            cells[i] = drawn
+    shown = (cells[i] for i in drawing.on_sheet(views.azimuth_deg))
+    files.write_atomically(sheet, png(drawing.contact_sheet(shown)))
 
 
 def _write(views: Views, out: str) -> None:

@@ -32,6 +32,8 @@ _OTHER_SUFFIXES = frozenset(
     ".avif .jxl .jp2 .psd .svg .ico .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf".split()
 )
 _THUMBNAILS = {"@eaDir", "__MACOSX"}  # folders of small copies that file servers and archives make
+CONTACT_SHEET = "contact_sheet.png"  # of the same command
+_SHEET = re.compile(r"contact_sheet(_\d+)?\.png")
 _DRAWN = re.compile(r"(.+)_axes(_\d+)?\.png")  # by `ssv_tf.predict --draw_dir`
 
 
@@ -78,10 +80,15 @@ def _tell_unread(paths: list[Path]) -> None:
 
 
 def _without_drawings(paths: list[Path]) -> list[Path]:
-    """The paths without NAME_axes.png and NAME_axes_2.png where a picture NAME is there too."""
+    """The paths without NAME_axes.png and NAME_axes_2.png where a picture NAME is there too.
+
+    The contact sheet beside such drawings goes with them.
+    """
     known = {path.with_suffix("") for path in paths}
     drawn = {path for path in paths if (match := _DRAWN.fullmatch(path.name))
              and path.with_name(match[1]) in known}  # fmt: skip
+    places = {path.parent for path in drawn}
+    drawn |= {path for path in paths if _SHEET.fullmatch(path.name) and path.parent in places}
     if drawn:
         logging.info("%d drawings (%s) are left out", len(drawn), files.one_line(min(drawn).name))
     return [path for path in paths if path not in drawn]

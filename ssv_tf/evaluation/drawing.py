@@ -1,9 +1,10 @@
 """Viewpoints drawn over pictures: the object's three axes, and the angles in words."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ssv_tf import viewpoint
 
@@ -28,6 +29,9 @@ _DIRECTIONS = (
     "nose right",
     "front, nose right",
 )
+_CELL = (200, 230)  # pixels of a picture on a contact sheet, its lines of text included
+_COLUMNS = 8
+MOST_ON_SHEET = 160
 _UPRIGHT_DEG = 0.5  # smaller angles count as level and upright
 
 
@@ -80,6 +84,38 @@ def draw_axes(picture: np.ndarray, angles_deg: np.ndarray, sides: tuple[int, int
     """
     image = _comfortable(Image.fromarray(picture), sides)
     return _with_axes(image, axes_in_image(angles_deg))
+
+
+def on_sheet(azimuth_deg: np.ndarray) -> np.ndarray:
+    """Which pictures go on a contact sheet, in its order: by azimuth, at most 160 of them, evenly.
+
+    Args:
+      azimuth_deg: [n], in (-180, 180].
+
+    Returns:
+      indices.
+    """
+    order = np.argsort(azimuth_deg, kind="stable")
+    if len(order) <= MOST_ON_SHEET:
+        return order
+    return order[np.linspace(0, len(order) - 1, MOST_ON_SHEET).round().astype(int)]
+
+
+def contact_sheet(drawn: Iterable[Image.Image]) -> Image.Image:
+    """Pictures with their axes side by side, each shrunk to a cell, eight to a row.
+
+    Raises:
+      ValueError: no picture.
+    """
+    cells = [ImageOps.pad(picture, _CELL, color="white") for picture in drawn]
+    if not cells:
+        raise ValueError("a contact sheet needs a picture")
+    columns = min(_COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    sheet = Image.new("RGB", (columns * _CELL[0], rows * _CELL[1]), "white")
+    for i, cell in enumerate(cells):
+        sheet.paste(cell, (i % columns * _CELL[0], i // columns * _CELL[1]))
+    return sheet
 
 
 def _sign_word(angle_deg: float, positive: str, negative: str, zero: str) -> str:

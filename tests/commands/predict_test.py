@@ -134,13 +134,20 @@ def test_pictures_are_drawn_one_each_and_never_over_others(run, photos, tmp_path
     out = tmp_path / "drawn"
     assert run_command(predict, "--run=x", f"--draw_dir={out}", photos) == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["a_axes.png", "a_axes_2.png", "b_axes.png"]
+    assert names == ["a_axes.png", "a_axes_2.png", "b_axes.png", "contact_sheet.png"]
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.size == (3 * 200, 230)
+        axes = np.asarray(sheet.convert("RGB")).astype(int)
+    np.testing.assert_allclose(axes[60, [30, 230, 430], 0], [0, 62, 125], atol=3)  # by azimuth
     with Image.open(out / "b_axes.png") as image:
         assert image.width == 320 and image.height > 320
     stamp = (out / "a_axes.png").read_bytes()
     assert run_command(predict, "--run=x", f"--draw_dir={out}", photos / "b.jpg") == 2
     assert "b_axes.png exists" in capsys.readouterr().err
     assert (out / "a_axes.png").read_bytes() == stamp
+    (out / "b_axes.png").unlink()
+    assert run_command(predict, "--run=x", f"--draw_dir={out}", photos / "b.jpg") == 0
+    assert "1 pictures drawn, contact_sheet_2.png" in capsys.readouterr().err
 
 
 def test_many_files_are_read_a_few_at_a_time(tmp_path, monkeypatch):

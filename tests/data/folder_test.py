@@ -435,7 +435,9 @@ def test_a_set_of_unlike_lengths_is_refused():
 
 def test_what_a_run_wrote_is_left_out_and_a_run_itself_can_be_read(tmp_path):
     picture = Image.new("RGB", (8, 8))
-    for name in ("a.png", "a_axes.png", "a_axes_2.png", "b_axes.png", "@eaDir/a.png"):
+    for name in (
+        "a.png", "a_axes.png", "a_axes_2.png", "b_axes.png", "contact_sheet.png", "@eaDir/a.png",
+    ):  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture.save(tmp_path / name)
     run = tmp_path / "run"

@@ -110,3 +110,18 @@ def test_the_training_curve_takes_scores_and_losses_and_nothing_else():
     assert _is_png(plots.training_curve(records))
     assert plots.training_curve([]) is None
     assert plots.training_curve([{"step": 1, "note": "x"}]) is None
+
+
+def test_a_contact_sheet_goes_by_azimuth_and_holds_so_many():
+    few = drawing.on_sheet(np.array([50.0, -170.0, 3.0]))
+    assert few.tolist() == [1, 2, 0]
+    many = drawing.on_sheet(np.linspace(-180, 180, 1000)[::-1])
+    assert len(many) == drawing.MOST_ON_SHEET and many[0] == 999 and many[-1] == 0
+    assert (np.diff(many) < 0).all()
+    colours = [(9 * i, 100, 100) for i in range(11)]
+    sheet = drawing.contact_sheet(Image.new("RGB", (200, 230), colour) for colour in colours)
+    assert sheet.size == (8 * 200, 2 * 230)
+    assert sheet.getpixel((2 * 200 + 5, 230 + 5)) == colours[10]
+    assert sheet.getpixel((3 * 200 + 5, 230 + 5)) == (255, 255, 255)
+    with pytest.raises(ValueError, match="needs a picture"):
+        drawing.contact_sheet([])
