@@ -11,8 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 import ssv_tf
+from ssv_tf import synthesize
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -100,3 +102,21 @@ def test_wheel_holds_the_packages_and_their_data(tmp_path):
     assert recipes and recipes <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "export/", "tools/")) for name in names)
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_of_an_installed_command_says_what_it_does_and_lists_its_flags(
+    word, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/ssv-synthesize", word])
+    before = set(flags.FLAGS)
+    try:
+        with pytest.raises(SystemExit) as end:
+            synthesize.run()
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and text.startswith("Draws pictures with a trained S")
+    assert "  --frames=36\n      Views of the turntable." in text
+    assert "  --[no]overwrite\n" in text and "--flagfile=FILE" in text and "logtostderr" not in text

@@ -6,8 +6,10 @@ import io
 import logging
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -21,6 +23,7 @@ except UserError as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(error.exit_code) from None
 
+_HELP = {"--help", "-help", "-h", "--helpshort"}
 _SETTING = re.compile(r"`(\w+)(=[^`]*)?`")
 
 for _name in ("tensorflow", "jax"):
@@ -37,8 +40,32 @@ def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal cannot
             stream.reconfigure(errors="backslashreplace")
+    before = set(flags.FLAGS)
     define_flags()
+    own = sorted(set(flags.FLAGS) - before)
+    if _HELP.intersection(sys.argv[1:]):
+        print(help_text(sys.modules[main.__module__].__doc__ or "", own))
+        raise SystemExit(0)
     app.run(_guarded(main), flags_parser=_parse)
+
+
+def help_text(about: str, names: Sequence[str]) -> str:
+    """What a command does, and its flags with their defaults."""
+    lines = [about.strip(), "", "flags:"]
+    for name in names:
+        flag = flags.FLAGS[name]
+        shown = f"--[no]{name}" if flag.boolean else f"--{name}={_shown(flag.default)}"
+        text = " ".join((flag.help or "").split())
+        lines.append(f"  {shown}")
+        lines += textwrap.wrap(text, 92, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    lines += ["  --flagfile=FILE", "      Reads flags from a file, such as a recipe of configs/."]
+    return "\n".join(lines)
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -34,6 +34,7 @@ from ssv_tf.training import (
 )
 
 LATEST_TURNTABLE = "turntable_so_far.gif"
+_FEW_PICTURES = 500
 _FIRST_LOOK = 100  # step of the first score and turntable, before the first interval has passed
 _SCORE_CALIBRATION, _SCORE_COUNT = 100, 400  # pictures
 _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between two measurements
@@ -72,6 +73,8 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
     side, how = options.framing.resolution, options.training
     engine = keras.backend.backend()
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
+    if warning := few_pictures(len(pictures), options):
+        print(f"warning: {warning}", flush=True)
     if place.count > 1:
         print(f"worker {place.index} of {place.count}", flush=True)
     scoring = load_scoring_pictures(options) if place.is_chief else None
@@ -243,6 +246,27 @@ def load_training_pictures(options: config.Options) -> collection.PictureSet | r
         bad_rows=asked.bad_rows,
     )
     return _labelled(pictures, options) if options.pictures.supervised else pictures
+
+
+def few_pictures(count: int, options: config.Options) -> str:
+    """A warning where a collection is small for self-supervision, else nothing.
+
+    Raises:
+      UserError: there are fewer pictures than a batch has.
+    """
+    batch = options.run.batch_size
+    if count < batch:
+        raise UserError(
+            f"{options.pictures.data} has {count} usable pictures, fewer than a batch of {batch}; "
+            "give more (some hundreds at least, thousands are better), or a smaller `batch_size`"
+        )
+    if options.pictures.supervised or count >= _FEW_PICTURES:
+        return ""
+    begins = "" if options.run.init_from else ", start from a run of a like object (--init_from)"
+    return (
+        f"{count} pictures are few: V can learn them by heart and S draw them alone. Give more if "
+        f"you can{begins}, and trust the turntable, not the losses"
+    )
 
 
 def _labelled(pictures: collection.PictureSet, options: config.Options) -> collection.PictureSet:

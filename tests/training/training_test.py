@@ -416,6 +416,17 @@ def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
     loop.check_folder(tiny(folder), True)
 
 
+def test_a_small_collection_is_warned_of_and_one_below_a_batch_refused():
+    options = config.Options.of(data="/photos", batch_size=16)
+    with pytest.raises(UserError, match="/photos has 15 usable pictures, fewer than a batch of 16"):
+        loop.few_pictures(15, options)
+    assert loop.few_pictures(72, options).startswith("72 pictures are few: V can learn them by")
+    assert "--init_from" in loop.few_pictures(499, options)
+    assert "--init_from" not in loop.few_pictures(72, options.replace(init_from="cars"))
+    assert loop.few_pictures(500, options) == ""
+    assert loop.few_pictures(72, options.replace(supervised=True)) == ""
+
+
 def test_periodic_scores_tell_only_what_was_calibrated_and_go_by_the_labels_tolerance(monkeypatch):
     random = np.random.default_rng(0)
     true = random.uniform((-180, 0, -5), (180, 30, 5), (140, 3))
