@@ -15,6 +15,7 @@ from ssv_tf.data.inputs import Item
 from ssv_tf.evaluation import drawing
 from ssv_tf.export import vectors
 from ssv_tf.export.web import site
+from ssv_tf.models.decoding import Viewpoints
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -98,7 +99,7 @@ def test_vectors_are_read_in_the_browser_as_in_python(browser, url, car, tmp_pat
 
     def answer(squares):
         views = model.predict(squares)
-        return views.angles_deg, views.confidence
+        return Viewpoints(views.angles_deg, views.confidence, views.novelty)
 
     small = np.asarray(car.resize((32, 32)))[None]
     folder = vectors.write(tmp_path, answer, small, model.options.framing, "cars")
