@@ -245,7 +245,7 @@ def limits_found(
 
 def _share_above(score: dict[str, Any] | None) -> str:
     share = ((score or {}).get("novelty") or {}).get("above_1")
-    return "" if share is None else f" So do {share:.1%} of the scored pictures."
+    return "" if share is None else f" Of the scored pictures {share:.1%} lie above 1."
 
 
 def _mistakes(score: dict[str, Any]) -> list[str]:

@@ -147,7 +147,7 @@ def test_squares_are_those_of_python_level_for_level(
             assert np.array_equal(visit.square(), wanted), path.name
 
 
-def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root):
+def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root, tmp_path):
     paths = sorted((root / PLACE / "samples").iterdir())
     wanted, _ = in_python(paths)
     with Visit(browser, url) as visit:
@@ -168,6 +168,10 @@ def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root):
         axes = drawing.axes_in_image(np.array(visit.degrees()))
         assert np.abs(tips - (size / 2 + 0.36 * 480 * axes[:, :2] * (1, -1))).max() < 0.5
         assert "ms" in visit.text("#time")
+        assert "does not look like" not in visit.text("#confidence-words")
+        visit.predict(save(tmp_path, "grey.png", Image.new("RGB", (90, 60), (127, 127, 127))))
+        assert "does not look like such an object" in visit.text("#confidence-words")
+        assert float(visit.page.get_attribute("#confidence", "data-novelty")) > 1.0
 
 
 def test_no_request_leaves_the_host_and_no_error_is_logged(browser, url):
