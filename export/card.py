@@ -13,9 +13,14 @@ from ssv_tf import config
 from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import litert, parity
 from ssv_tf.export.about import About
-from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
+from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
 
 _COMMONEST = 5
+_FURTHER = {
+    CONFIDENCE: "probability that the azimuth is right, 0 to 1.",
+    NOVELTY: "how little the picture looks like those of the calibration; above 1 it may well "
+    "show something else, and the confidence is low.",
+}
 # Settings that tell a reader how the run was trained.
 _SETTINGS = (
     "resolution", "steps", "batch_size", "seed", "crop", "padding", "objective",
@@ -72,8 +77,8 @@ def _ends(about: About, tflite: Mapping[str, Path], saved_model: bool) -> list[s
         *([f"- Framing: `{json.dumps(about.framing.to_dict())}`"] if about.framing else []),
         f"- Output `{OUTPUT}`: {CONVENTION}. {about.calibration}",
     ]
-    if any(CONFIDENCE in litert.Predictor(path).answers for path in tflite.values()):
-        lines.append(f"- Output `{CONFIDENCE}`: probability that the azimuth is right, 0 to 1.")
+    answers = {name for path in tflite.values() for name in litert.Predictor(path).answers}
+    lines += [f"- Output `{name}`: {_FURTHER[name]}" for name in _FURTHER if name in answers]
     if tflite:
         lines.append(
             f"- TFLite: signature `{SIGNATURE}`, one picture a call unless exported otherwise; "

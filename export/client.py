@@ -36,6 +36,7 @@ _SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}}
 # The server refuses pictures above MAX_PIXELS: larger ones are averaged as long as both sides keep
 # this many pixels, which is several times what any network looks at.
 _SHORTEST = 2000
+Found = tuple[list[float], dict[str, float]]  # degrees [3], confidence and novelty where told
 
 
 def define_flags() -> None:
@@ -98,17 +99,17 @@ def ask(
     patience: calls.Patience,
     host: str,
     concurrency: int,
-) -> Iterator[tuple[Path, tuple[list[float], float | None] | str]]:
+) -> Iterator[tuple[Path, Found | str]]:
     """Answers in the order of `paths`, a bounded number of pictures in memory.
 
     Yields:
-      (path, (degrees [3], confidence or None)), or (path, why the picture cannot be used).
+      (path, (degrees [3], what else it tells)), or (path, why the picture cannot be used).
 
     Raises:
       UserError: the server fails otherwise than over a picture.
     """
 
-    def one(path: Path) -> tuple[list[float], float | None] | str:
+    def one(path: Path) -> Found | str:
         try:
             content = sendable(path)
             return calls.viewpoint_of(calls.with_retries(caller, content, patience))
@@ -204,11 +205,11 @@ def _explained(error: calls.CallError, patience: calls.Patience) -> str:
     return str(error)
 
 
-def _row(path: Path, degrees: list[float], confidence: float | None) -> dict[str, str | float]:
+def _row(path: Path, degrees: list[float], further: dict[str, float]) -> dict[str, str | float]:
     name = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     row: dict[str, str | float] = {COLUMNS[0]: name}
     row |= {key: round(angle, 2) + 0.0 for key, angle in zip(COLUMNS[1:], degrees, strict=True)}
-    return row if confidence is None else row | {"confidence": round(confidence, 4)}
+    return row | {name: round(value, 4) for name, value in further.items()}
 
 
 def _write(rows: list[dict[str, str | float]], out: str) -> None:

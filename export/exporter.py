@@ -14,6 +14,7 @@ from ssv_tf.base import files, stderr
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.export.formats import TFLITE_FORMATS, VECTORS, Exported, Settings
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder
 
 if TYPE_CHECKING:
@@ -159,8 +160,7 @@ def _write_all(
     paths = {}
 
     def answer(images):
-        views = inference.decode(inference.predict(analysis, images), calibration)
-        return views.degrees, views.confidence
+        return inference.decode(inference.predict(analysis, images), calibration)
 
     for name in settings.formats:
         say(f"writing {_file_name(name)} ...")
@@ -169,11 +169,11 @@ def _write_all(
             vectors.write(stage / VECTORS, answer, drawn, run.options.framing, known.name)
         else:
             paths[name] = _write(folded, name, stage, pictures, run.options, known, settings)
-    rows = _compared(run, paths, pictures, answer, bool(calibration.confidence))
+    rows = _compared(run, paths, pictures, answer)
     for row in rows:
         row["file"] = str(paths[row["format"]].relative_to(stage))
     ways = from_files.compared(
-        lambda images: answer(images)[0], paths, pictures.compared, run.options.framing
+        lambda images: answer(images).degrees, paths, pictures.compared, run.options.framing
     )
     warnings += parity.doubts(rows) + from_files.doubts(ways)
     mark = run.options.training if run.options.pictures.supervised else ""
@@ -187,17 +187,11 @@ def _compared(
     run: run_folder.Run,
     paths: Mapping[str, Path],
     pictures: "Sample",
-    answer: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]],
-    confident: bool,
+    answer: Callable[[np.ndarray], Viewpoints],
 ) -> list[dict]:
     from ssv_tf.export import parity
 
-    rows = parity.parity_table(
-        lambda images: answer(images)[0],
-        paths,
-        pictures.compared,
-        (lambda images: np.asarray(answer(images)[1])) if confident else None,
-    )
+    rows = parity.parity_table(answer, paths, pictures.compared)
     about = {"training": run.options.training}
     return [about | row | {"pictures_from": pictures.source} for row in rows]
 

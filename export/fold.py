@@ -8,7 +8,7 @@ import tensorflow as tf
 from ssv_tf import viewpoint
 from ssv_tf.data import framing
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT
+from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT
 from ssv_tf.models import decoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.decoding import RawPrediction
@@ -22,7 +22,7 @@ class FoldedViewpoint(tf.Module):
     """Picture -> calibrated viewpoint: normalisation, V, decoding and calibration in one.
 
     The heads for style and realness and the minibatch statistic are not part of it: only what
-    `analysis.viewpoint` touches is traced, and only the weights of that trace are kept.
+    `analysis.answers` touches is traced, and only the weights of that trace are kept.
 
         folded = FoldedViewpoint(analysis, calibration)
         folded(pictures)  # uint8 [n, r, r, 3] -> float32 degrees [n, 3]
@@ -33,7 +33,8 @@ class FoldedViewpoint(tf.Module):
 
     Attributes:
       resolution: side of the picture in pixels.
-      outputs: names of the answers: "viewpoint_deg", and "confidence" where the calibration has it.
+      outputs: names of the answers: "viewpoint_deg", and "confidence" and "novelty" where
+        calibration and network have them.
       weights: the tf.Variables that the viewpoint needs.
     """
 
@@ -45,8 +46,10 @@ class FoldedViewpoint(tf.Module):
         self.resolution = int(analysis.resolution)
         # A plain function hides the network, whose other heads a SavedModel would else keep.
         self._answers = _answers_function(analysis, calibration)
-        self.outputs = (OUTPUT, CONFIDENCE) if calibration.confidence else (OUTPUT,)
-        self.weights = list(self.trace(tf.float32, batch=None).graph.variables)
+        traced = self.trace(tf.float32, batch=None)
+        names = (OUTPUT, CONFIDENCE, NOVELTY)
+        self.outputs = tuple(name for name in names if name in traced.structured_outputs)
+        self.weights = list(traced.graph.variables)
 
     @property
     def parameters(self) -> int:
@@ -65,7 +68,7 @@ class FoldedViewpoint(tf.Module):
         return self._answers(picture)[OUTPUT]
 
     def answers(self, picture: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`outputs` by name: viewpoint_deg [batch, 3], confidence [batch, 1] in 0..1."""
+        """`outputs` by name: viewpoint_deg [batch, 3], confidence and novelty [batch, 1]."""
         return self._answers(picture)
 
     def trace(self, dtype: tf.DType, batch: int | None) -> tf.types.experimental.ConcreteFunction:
@@ -85,12 +88,14 @@ def _answers_function(
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def answers(picture):
         images = framing.normalise(tf.cast(picture, tf.float32))
-        raw = RawPrediction.of(analysis, analysis.viewpoint(images))
+        raw = RawPrediction.of(analysis, analysis.answers(images))
         with tf.name_scope(DECODING):
             views = decoding.decode(raw, calibration)
             named = {OUTPUT: views.degrees}  # [batch, 3]
             if views.confidence is not None:
                 named[CONFIDENCE] = views.confidence[:, None]
+            if views.novelty is not None:
+                named[NOVELTY] = views.novelty[:, None]
             return named
 
     return answers

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import UserError
-from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
+from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
 
 _IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every TFLite file
 
@@ -55,7 +55,7 @@ class Predictor:
         return self.outputs(pictures)[OUTPUT]
 
     def outputs(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """uint8 [n, r, r, 3] -> every output by name: viewpoint_deg [n, 3], confidence [n, 1]."""
+        """uint8 [n, r, r, 3] -> every output by name: viewpoint_deg [n, 3], the others [n, 1]."""
         side = self.resolution
         if pictures.ndim != 4 or pictures.shape[1:] != (side, side, 3) or not len(pictures):
             raise ExportError(
@@ -91,7 +91,7 @@ def check_file(path: str | os.PathLike) -> None:
 def _check_signatures(name: str, signatures: dict[str, dict[str, list[str]]]) -> None:
     signature = signatures.get(SIGNATURE, {"inputs": [], "outputs": []})
     outputs = set(signature["outputs"])
-    if signature["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= {OUTPUT, CONFIDENCE}:
+    if signature["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= {OUTPUT, CONFIDENCE, NOVELTY}:
         has = "; ".join(
             f"{key}: {', '.join(ends['inputs'])} -> {', '.join(ends['outputs'])}"
             for key, ends in signatures.items()

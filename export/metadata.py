@@ -20,7 +20,7 @@ from ssv_tf.evaluation.calibration import CONVENTION
 from ssv_tf.export import metadata_schema_generated as schema
 from ssv_tf.export.about import About
 from ssv_tf.export.litert import ExportError
-from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
+from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
 
 ENTRY = "TFLITE_METADATA"
 # Of the last line of the input's description.
@@ -44,6 +44,11 @@ _ANSWERS = {
     CONFIDENCE: (
         "How sure the answer is, 0 to 1: of answers above a threshold fewer are wrong.",
         ([0.0], [1.0]),
+    ),
+    NOVELTY: (
+        "How little the picture looks like those of the calibration, from 0. Above 1: it may well "
+        "show something else, and the confidence is low.",
+        ([0.0], []),
     ),
 }
 

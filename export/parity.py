@@ -11,7 +11,8 @@ import numpy as np
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
 from ssv_tf.export import from_files, tables
-from ssv_tf.export.names import CONFIDENCE, OUTPUT
+from ssv_tf.export.names import CONFIDENCE, NOVELTY, OUTPUT
+from ssv_tf.models.decoding import Viewpoints
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -19,6 +20,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 _EXACT_FORMATS = ("fp32", "saved_model", "serving")
 _EXACT_LIMIT_DEG = 0.05
 _DOUBT_DEG = 5.0
+_DOUBT_NOVELTY = 0.2
 _FROM_FILES = (
     "From files, as prediction reads them; `serving_jpeg` reads them itself, and refuses a kind "
     "that it would read\notherwise. Largest difference of an angle from prediction, degrees:"
@@ -28,47 +30,36 @@ _TIMED = 50
 
 
 def parity_table(
-    keras_fn: Predict,
+    keras_fn: Callable[[np.ndarray], Viewpoints],
     files: Mapping[str, str | Path],
     pictures: np.ndarray,
-    confidence_fn: Predict | None = None,
 ) -> list[dict]:
     """Compares exported files with Keras.
 
     Args:
-      keras_fn: uint8 [n, r, r, 3] -> calibrated degrees [n, 3], the reference.
+      keras_fn: uint8 [n, r, r, 3] -> calibrated viewpoints, the reference.
       files: format -> path of a .tflite file or a SavedModel folder.
       pictures: uint8 [n, r, r, 3], real ones.
-      confidence_fn: uint8 [n, r, r, 3] -> confidence [n] by Keras, for files that tell it.
 
     Returns:
       a row for each file: format, file, bytes, pictures, latency_ms (mean, one picture a call;
       TFLite on one thread), and for each angle median_deg, p95_deg, max_deg of the absolute
-      difference from Keras, round the circle; confidence: median, p95, max of the same.
+      difference from Keras, round the circle; confidence and novelty, where Keras tells them:
+      median, p95, max of the same.
 
     Raises:
       UserError: there are no pictures, or a file cannot be run.
     """
     if not len(pictures):
         raise UserError("no pictures to compare the exported files on")
-    keras_deg = np.asarray(keras_fn(pictures))
-    keras_confidence = None if confidence_fn is None else np.asarray(confidence_fn(pictures))
-    return [
-        _row(name, Path(path), keras_deg, keras_confidence, pictures)
-        for name, path in files.items()
-    ]
+    views = keras_fn(pictures)
+    return [_row(name, Path(path), views, pictures) for name, path in files.items()]
 
 
-def _row(
-    name: str,
-    path: Path,
-    keras_deg: np.ndarray,
-    keras_confidence: np.ndarray | None,
-    pictures: np.ndarray,
-) -> dict:
+def _row(name: str, path: Path, views: Viewpoints, pictures: np.ndarray) -> dict:
     predict = _predictor(path)
     answers = predict.outputs(pictures)
-    error_deg = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - keras_deg))
+    error_deg = np.abs(viewpoint.wrap_deg(answers[OUTPUT] - views.degrees))
     row = {
         "format": name,
         "file": path.name,
@@ -82,14 +73,19 @@ def _row(
             "p95_deg": float(np.percentile(error_deg[:, i], 95)),
             "max_deg": float(error_deg[:, i].max()),
         }
-    if keras_confidence is not None:
-        off = np.abs(answers[CONFIDENCE][:, 0] - keras_confidence)
-        row[CONFIDENCE] = {
-            "median": float(np.median(off)),
-            "p95": float(np.percentile(off, 95)),
-            "max": float(off.max()),
-        }
+    for key, known in ((CONFIDENCE, views.confidence), (NOVELTY, views.novelty)):
+        if known is not None:
+            row[key] = _differences(answers[key][:, 0], known)
     return row
+
+
+def _differences(found: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    off = np.abs(found - wanted)
+    return {
+        "median": float(np.median(off)),
+        "p95": float(np.percentile(off, 95)),
+        "max": float(off.max()),
+    }
 
 
 def _predictor(path: Path) -> Any:
@@ -130,6 +126,9 @@ def doubts(rows: list[dict]) -> list[str]:
             )
         if median > _DOUBT_DEG:
             sentences.append(f"{row['file']} is {median:.1f} degrees off Keras in {worst} (median)")
+        off = row.get(NOVELTY, {"median": 0.0})["median"]
+        if off > _DOUBT_NOVELTY:
+            sentences.append(f"{row['file']} is {off:.2f} off Keras in novelty (median)")
     return sentences
 
 
@@ -141,7 +140,7 @@ def to_json(rows: list[dict]) -> str:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table, its columns aligned; reads as plain text too."""
     head = ["format", "kB", "ms", *(f"{a} median / p95 / max" for a in viewpoint.ANGLES)]
-    head += ["confidence p95"] if CONFIDENCE in rows[0] else []
+    head += [f"{name} p95" for name in (CONFIDENCE, NOVELTY) if name in rows[0]]
     return tables.markdown([head, *(_cells(row) for row in rows)])
 
 
@@ -162,11 +161,11 @@ def page(rows: list[dict], mark: str = "", ways: Mapping[str, Any] | None = None
 
 def _cells(row: dict) -> list[str]:
     angles = (row[angle] for angle in viewpoint.ANGLES)
-    sure = [f"{row[CONFIDENCE]['p95']:.3f}"] if CONFIDENCE in row else []
+    further = [f"{row[name]['p95']:.3f}" for name in (CONFIDENCE, NOVELTY) if name in row]
     return [
         row["format"],
         f"{row['bytes'] / 1000:.0f}",
         f"{row['latency_ms']:.2f}",
         *(f"{a['median_deg']:.3f} / {a['p95_deg']:.3f} / {a['max_deg']:.2f}" for a in angles),
-        *sure,
+        *further,
     ]

@@ -32,7 +32,7 @@ def write(
     """Writes the SavedModel, loads it back, compares, and only then gives it its name.
 
     Signatures, each answering viewpoint_deg [n, 3], azimuth_deg, elevation_deg, tilt_deg [n], and
-    confidence [n, 1] where the calibration has it:
+    confidence and novelty [n, 1] where the calibration has them:
       serving_default  `picture` float32 [n, r, r, 3], RGB, 0..255.
       serving_jpeg     `jpeg_bytes` string [n]: JPEG, PNG, BMP or GIF (first frame) of any size up
                        to names.MAX_PIXELS, turned as EXIF says. A picture that cannot be

@@ -25,7 +25,8 @@ from ssv_tf.export.about import UNKNOWN, About
 from ssv_tf.export.fold import DECODING, FoldedViewpoint
 from ssv_tf.export.litert import ExportError, Predictor, custom_operations
 from ssv_tf.export.litert import operations as operations
-from ssv_tf.export.names import CONFIDENCE, INPUT, OUTPUT, SIGNATURE
+from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
+from ssv_tf.models.layers import STATISTICS
 
 KINDS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
 CALIBRATED_KINDS = ("int8", "int8_full")
@@ -111,7 +112,7 @@ def _convert(
 
 def _float_parts(converter: tf.lite.TFLiteConverter, kind: str) -> dict[str, list[str]]:
     """What stays float, read from the float file: for int8 all operations but the few of
-    _INT8_OPERATIONS, for int8_full only the decoding, by name.
+    _INT8_OPERATIONS, for int8_full only statistics and decoding, by name.
     """
     content = converter.convert()
     if kind == "int8":
@@ -166,13 +167,15 @@ def check(content: bytes, kind: str, folded: FoldedViewpoint) -> None:
     answers = Predictor(content).outputs(grey)
     shapes = {name: answer.shape for name, answer in answers.items()}
     finite = all(np.isfinite(answer).all() for answer in answers.values())
-    if not finite or shapes.items() - {(OUTPUT, (1, 3)), (CONFIDENCE, (1, 1))}:
+    known = {(OUTPUT, (1, 3)), (CONFIDENCE, (1, 1)), (NOVELTY, (1, 1))}
+    if not finite or shapes.items() - known:
         raise ExportError(f"the {kind} file answers {answers} for a grey picture")
 
 
 def _decoding_tensors(content: bytes) -> list[str]:
-    """Names of the tensors from the logits to the degrees, the output among them."""
+    """Names of the tensors of statistics, and from the logits to the outputs, these included."""
     graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
     names = [graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())]
     outputs = [names[graph.Outputs(i)] for i in range(graph.OutputsLength())]
-    return [name for name in names if f"{DECODING}/" in name or name in outputs]
+    scopes = (f"{DECODING}/", f"{STATISTICS}/")
+    return [name for name in names if any(s in name for s in scopes) or name in outputs]

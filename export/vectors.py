@@ -21,14 +21,15 @@ from ssv_tf.base import files
 from ssv_tf.data.framing import Framing
 from ssv_tf.export import kinds
 from ssv_tf.export.from_files import enlarged
-from ssv_tf.export.names import CONFIDENCE
+from ssv_tf.export.names import CONFIDENCE, NOVELTY
+from ssv_tf.models.decoding import Viewpoints
 
 FOLDER = "vectors"
 TABLE = "vectors.json"
 PICTURES = 3
 # What a float model on the same square may differ, and how far another decoder or resampler may
 # lead: JPEG decoders disagree by a level or two, and a network of few pixels feels it.
-TOLERANCE = {"square_levels": 2, "angle_deg": 1.0, "confidence": 0.02}
+TOLERANCE = {"square_levels": 2, "angle_deg": 1.0, "confidence": 0.02, "novelty": 0.05}
 _NPY_HEADER = 128  # bytes before the values
 _README = """Test vectors of {name}
 
@@ -40,15 +41,15 @@ Test an app with them in two steps.
    EXIF turns are applied; transparent parts lie over mid-grey, 127.
 2. Inference: give the network the square (as uint8, or as float32 with the values 0 to 255) and
    compare the angles with {table}, round the circle: 179 and -179 degrees are 2 apart. A float32
-   model should be within {angle_deg} degrees and {confidence} of the confidence; how far a
-   quantised file is from them is in parity.md beside this folder.
+   model should be within {angle_deg} degrees, {confidence} of the confidence and {novelty} of the
+   novelty, where it has them; how far a quantised file is from them is in parity.md beside this
+   folder.
 
 An app need not read every kind. One that it does not read it should refuse, not answer wrongly.
 The pictures are drawn by code and may be passed on.
 """
 
-# uint8 [n, R, R, 3] -> degrees [n, 3], confidence [n] or None
-Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+Answer = Callable[[np.ndarray], Viewpoints]  # of uint8 [n, R, R, 3]
 
 
 def write(
@@ -73,14 +74,14 @@ def write(
         for row in _pictures(folder, enlarged(square, number), number, framing)
     ]
     given = np.stack([row.pop("pixels") for row in rows])
-    degrees, confidence = answer(given)
+    views = answer(given)
+    further = {CONFIDENCE: views.confidence, NOVELTY: views.novelty}
     for i, row in enumerate(rows):
         row |= {
-            f"{angle}_deg": round(float(degrees[i, axis]), 3)
+            f"{angle}_deg": round(float(views.degrees[i, axis]), 3)
             for axis, angle in enumerate(viewpoint.ANGLES)
         }
-        if confidence is not None:
-            row[CONFIDENCE] = round(float(confidence[i]), 4)
+        row |= {k: round(float(known[i]), 4) for k, known in further.items() if known is not None}
     table = {
         "model": name,
         "framing": framing.to_dict(),

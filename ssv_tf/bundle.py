@@ -130,8 +130,12 @@ def _card(
     licence: str,
     limits: str,
 ) -> str:
+    calibration = run.calibration()
+    tells_novelty = calibration is not None and calibration.novelty is not None
     try:
-        return cards.markdown(name, run.options, score, health, data, licence, limits, run.student)
+        return cards.markdown(
+            name, run.options, score, health, data, licence, limits, run.student, tells_novelty
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--score is no score that ssv_tf.evaluate wrote: {error!r}") from error
 

@@ -148,8 +148,18 @@ def test_predict_is_right_about_most_cars(model, cars):
     errors = np.abs((views.azimuth_deg - cars.angles_deg[:, 0] + 180) % 360 - 180)
     assert np.median(errors) < 12 and np.mean(errors < 30) > 0.7
     assert views.calibrated and views.confidence.shape == (COUNT,) and len(views) == COUNT
+    assert views.novelty.shape == (COUNT,) and np.mean(views.novelty < 1.0) > 0.9
     assert views.elevation_deg.shape == views.tilt_deg.shape == (COUNT,)
     assert np.all((views.confidence >= 0) & (views.confidence <= 1))
+
+
+def test_pictures_of_something_else_are_new_and_not_sure(model, cars):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    views = model.predict([np.full((40, 40, 3), 127, np.uint8), noise, cars.images[0]])
+    assert (views.novelty[:2] > 1.0).all() and (views.confidence[:2] < 0.05).all()
+    assert views.novelty[2] < 1.0
+    assert views.to_csv().splitlines()[0].endswith(",confidence,novelty")
+    assert views.rows()[0]["novelty"] == round(float(views.novelty[0]), 3)
 
 
 def test_any_mixture_of_pictures_of_any_sizes(model, photos, cars):
@@ -196,7 +206,7 @@ def test_without_a_calibration_the_angles_are_the_networks_own_and_it_says_so(mo
     model.calibration = None
     with pytest.warns(ssv_tf.ViewpointWarning, match=r"no calibration\.json"):
         views = model.predict(cars.images[:2])
-    assert not views.calibrated and views.confidence is None
+    assert not views.calibrated and views.confidence is None and views.novelty is None
     with pytest.raises(ssv_tf.UserError, match="`calibrate_on=100`"):
         model.evaluate(cars)
 
@@ -207,7 +217,8 @@ def test_a_table_for_pandas_is_unrounded(model, cars, monkeypatch):
     views = model.predict(cars.images[:3])
     monkeypatch.setitem(sys.modules, "pandas", fake)
     table = views.to_pandas()
-    assert list(table) == ["filename", "azimuth_deg", "elevation_deg", "tilt_deg", "confidence"]
+    angles = ["azimuth_deg", "elevation_deg", "tilt_deg"]
+    assert list(table) == ["filename", *angles, "confidence", "novelty"]
     assert np.array_equal(table["azimuth_deg"], views.azimuth_deg)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ssv_tf.UserError, match="pip install pandas"):

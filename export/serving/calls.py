@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from ssv_tf.base.errors import UserError
-from ssv_tf.export.serving.names import JPEG_INPUT, JPEG_SIGNATURE, OUTPUT
+from ssv_tf.export.serving.names import FURTHER, JPEG_INPUT, JPEG_SIGNATURE, OUTPUT
 
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
 # What a moment later may well succeed.
@@ -96,21 +96,20 @@ def with_retries(
     raise AssertionError("the last attempt returns or raises")
 
 
-def viewpoint_of(answer: dict[str, list]) -> tuple[list[float], float | None]:
-    """Degrees [3], and the confidence where the model tells one.
+def viewpoint_of(answer: dict[str, list]) -> tuple[list[float], dict[str, float]]:
+    """Degrees [3]; "confidence" and "novelty", those that the model tells.
 
     Raises:
       UserError: the answer is of another model.
     """
     try:
         degrees = [float(angle) for angle in np.ravel(answer[OUTPUT])]
-        value = answer.get("confidence")
-        confidence = None if value is None else float(np.ravel(value)[0])
+        further = {name: float(np.ravel(answer[name])[0]) for name in FURTHER if name in answer}
     except (KeyError, IndexError, TypeError, ValueError):
-        degrees, confidence = [], None
-    if len(degrees) != 3 or not all(map(math.isfinite, [*degrees, confidence or 0.0])):
+        degrees, further = [], {}
+    if len(degrees) != 3 or not all(map(math.isfinite, [*degrees, *further.values()])):
         raise UserError(f"the server's answer is no viewpoint: {str(answer)[:120]}")
-    return degrees, confidence
+    return degrees, further
 
 
 class GrpcCaller:

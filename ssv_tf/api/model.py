@@ -24,6 +24,7 @@ from ssv_tf.evaluation import calibration as calibrations
 from ssv_tf.evaluation import drawing, labelled, overlap, protocols, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder, turntable
 
 if TYPE_CHECKING:
@@ -114,11 +115,13 @@ class ViewpointModel:
         read: list[Item] = []
         degrees: list[np.ndarray] = []
         confidence: list[np.ndarray] = []
+        novelty: list[np.ndarray] = []
         for readable, images in inputs.read_squares(items, self._reader.square, ledger):
             read += readable
-            part, probability = self._answers(images)
-            degrees.append(part)
-            confidence += [] if probability is None else [probability]
+            part = self._answers(images)
+            degrees.append(part.degrees)
+            confidence += [] if part.confidence is None else [part.confidence]
+            novelty += [] if part.novelty is None else [part.novelty]
         if not read:
             raise UserError(ledger.none_read())
         return Views(
@@ -128,6 +131,7 @@ class ViewpointModel:
             skipped=ledger.skipped,
             calibrated=self.calibration is not None,
             paths=[item.source if isinstance(item.source, Path) else None for item in read],
+            novelty=np.concatenate(novelty) if novelty else None,
         )
 
     def calibrate(
@@ -447,11 +451,9 @@ class ViewpointModel:
     def _synthesis(self) -> Any:
         return self.run.synthesis()
 
-    def _answers(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Calibrated degrees [n, 3] and confidence [n] of squares."""
-        fitted = self.calibration or Calibration.identity()
-        views = inference.decode(self._raw(images), fitted)
-        return views.degrees, views.confidence
+    def _answers(self, images: np.ndarray) -> Viewpoints:
+        """Calibrated viewpoints of squares."""
+        return inference.decode(self._raw(images), self.calibration or Calibration.identity())
 
     def _how_to_score(self, split: labelled.Split, mirror_average: bool) -> dict[str, Any]:
         """Calibrated on the split's pictures if it has any for that, else as the model is."""

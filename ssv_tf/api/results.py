@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
 COLUMNS = ("filename", *ANGLE_COLUMNS)
-CONFIDENCE = "confidence"
+CONFIDENCE, NOVELTY = "confidence", "novelty"
 
 _SHOWN = 10  # rows of a table that print() shows
 
@@ -41,6 +41,9 @@ class Views:
       angles_deg: float64 [n, 3], azimuth, elevation and tilt in degrees, in (-180, 180].
       confidence: float64 [n], probability from 0 to 1 that the azimuth is right; None where the
         model's calibration cannot tell.
+      novelty: float64 [n], from 0: how little a picture looks like those of the calibration. Above
+        1, as about 2 % of pictures of the same kind are, it may well show something else, and its
+        confidence is low. None where the model's calibration cannot tell.
       skipped: (name, reason) of each picture that could not be used.
       calibrated: whether the angles are in the convention; if not, they are the network's own.
       paths: the file of each picture; None of one in memory.
@@ -52,6 +55,7 @@ class Views:
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     calibrated: bool = True
     paths: list[Path | None] = dataclasses.field(default_factory=list, repr=False)
+    novelty: np.ndarray | None = None
 
     @property
     def azimuth_deg(self) -> np.ndarray:
@@ -75,15 +79,19 @@ class Views:
         return iter(self.rows())
 
     def rows(self) -> list[dict[str, str | float]]:
-        """A dictionary a picture: degrees to two decimals (-0.00 is 0.00), confidence to three."""
+        """A dictionary a picture: degrees to two decimals (-0.00 is 0.00), the rest to three."""
         rows = []
         for i, name in enumerate(self.names):
             rounded = (round(float(angle), 2) + 0.0 for angle in self.angles_deg[i])
             row: dict[str, str | float] = dict(zip(COLUMNS, [name, *rounded], strict=True))
-            if self.confidence is not None:
-                row[CONFIDENCE] = round(float(self.confidence[i]), 3)
+            row |= {key: round(float(known[i]), 3) for key, known in self._known().items()}
             rows.append(row)
         return rows
+
+    def _known(self) -> dict[str, np.ndarray]:
+        """What stands in the columns behind the angles, by their names."""
+        columns = {CONFIDENCE: self.confidence, NOVELTY: self.novelty}
+        return {name: values for name, values in columns.items() if values is not None}
 
     def to_csv(self, path: str | os.PathLike | None = None) -> str:
         """The table as CSV with a header; written to `path`, which is replaced, if that is given.
@@ -98,10 +106,10 @@ class Views:
         plain = csv.writer(stream, lineterminator="\n")
         # Before Python 3.13 a carriage return in a name is not quoted, and ends the row.
         quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        plain.writerow(COLUMNS if self.confidence is None else [*COLUMNS, CONFIDENCE])
+        plain.writerow([*COLUMNS, *self._known()])
         for row in self.rows():
             name, *degrees = (row[column] for column in COLUMNS)
-            last = [f"{row[CONFIDENCE]:.3f}"] if CONFIDENCE in row else []
+            last = [f"{row[key]:.3f}" for key in self._known()]
             writer = quoting if "\r" in str(name) else plain
             writer.writerow([name, *(f"{angle:.2f}" for angle in degrees), *last])
         return _written(stream.getvalue(), path)
@@ -122,8 +130,7 @@ class Views:
             raise UserError("pandas is not installed: pip install pandas") from error
         columns: dict[str, Any] = {"filename": self.names}
         columns |= {name: self.angles_deg[:, i] for i, name in enumerate(ANGLE_COLUMNS)}
-        if self.confidence is not None:
-            columns[CONFIDENCE] = self.confidence
+        columns |= self._known()
         return pandas.DataFrame(columns)
 
     def __str__(self) -> str:
@@ -175,6 +182,8 @@ class CalibrationResult:
         if fitted.label_tolerance_deg:
             within = f"{fitted.label_tolerance_deg:g}"
             lines.append(f"errors of azimuth are those beyond the label's tolerance of {within}")
+        if fitted.novelty is None:
+            lines.append("it cannot tell pictures of something else")
         return "\n".join(lines + _warp_line(fitted))
 
 

@@ -26,12 +26,14 @@ V also learnt how often each quadrant of azimuth occurs from S's pictures, not f
 Where the prediction brings the quadrant's logits, they are corrected for that label shift by a
 temperature and a bias for each class, the most likely ones on the labelled pictures (Alexandari et
 al. 2020, bias-corrected temperature scaling).
+
+The same pictures also say what pictures of the collection look like (`evaluation.novelty`).
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import confidence as confidences
 from ssv_tf.evaluation import ends
+from ssv_tf.evaluation import novelty as novelties
 from ssv_tf.models import decoding
 from ssv_tf.models.decoding import NO_BIAS, NO_WARP, Parameters, RawPrediction
 
@@ -100,6 +103,8 @@ class Calibration:
         (1, 1) changes nothing, and only a symmetric azimuth has another.
       confidence: turns a prediction into the probability that its azimuth is right; None where
         too few pictures, or no quadrant logits, were there to fit it on.
+      novelty: tells pictures that do not look like the fitted ones; None where the network has
+        no `channel_statistics`, or too few pictures were there.
       doubts: what speaks against trusting it, see `doubts`.
       networks: hash of the networks it was fitted to (`run_folder.Run.networks`); empty: not known.
       label_tolerance_deg: of the azimuths it was fitted on; residual and confidence are of errors
@@ -120,6 +125,7 @@ class Calibration:
     networks: str = ""
     label_tolerance_deg: float = 0.0
     fitted_on: tuple[str, ...] = ()
+    novelty: novelties.Novelty | None = None
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -165,7 +171,10 @@ class Calibration:
             tail["networks"] = self.networks
         if self.fitted_on:
             tail["fitted_on"] = list(self.fitted_on)
-        return json.dumps(head | angles | tail, indent=2) + "\n"
+        text = json.dumps(head | angles | tail, indent=2)
+        if self.novelty is not None:  # thousands of numbers, which would be a line each
+            text = f'{text[:-2]},\n  "novelty": {json.dumps(self.novelty.to_dict())}\n}}'
+        return text + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "calibration") -> "Calibration":
@@ -193,6 +202,7 @@ class Calibration:
                 networks=str(data.get("networks", "")),
                 label_tolerance_deg=_number(data.get("label_tolerance_deg", 0.0)),
                 fitted_on=tuple(map(str, data.get("fitted_on", ()))),
+                novelty=novelties.from_dict(data.get("novelty")),
             )
         except KeyError as error:
             raise UserError(f"{source} is no calibration: it has no {error}") from error
@@ -221,11 +231,13 @@ class RawAngles:
       degrees: [pictures, 3], uncalibrated.
       quadrant_logits: [pictures, 4], of azimuth; None where only the angles are known.
       confidence_logit: [pictures], a student's log odds that its azimuth is right, or None.
+      channel_statistics: [pictures, k], what the pictures look like, or None.
     """
 
     degrees: np.ndarray
     quadrant_logits: np.ndarray | None = None
     confidence_logit: np.ndarray | None = None
+    channel_statistics: np.ndarray | None = None
 
     @classmethod
     def of(cls, raw: "RawPrediction | RawAngles") -> "RawAngles":
@@ -237,19 +249,23 @@ class RawAngles:
                 ops.convert_to_numpy(views.degrees),
                 raw.quadrant_logits[:, 0],
                 None if head is None else head[:, 0],
+                raw.channel_statistics,
             )
         else:
             raw_angles = raw
-        parts = (raw_angles.degrees, raw_angles.quadrant_logits, raw_angles.confidence_logit)
-        return cls(*(None if p is None else np.asarray(p, np.float64) for p in parts))  # type: ignore[arg-type]
+        return raw_angles._each(lambda part: np.asarray(part, np.float64))
+
+    def _each(self, change: Callable[[Any], np.ndarray]) -> "RawAngles":
+        """With every part that is known changed."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return RawAngles(**{k: None if v is None else change(v) for k, v in parts.items()})  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.degrees)
 
     def __getitem__(self, index: Any) -> "RawAngles":
         """Some of the pictures: a slice, indices or booleans."""
-        parts = (self.degrees, self.quadrant_logits, self.confidence_logit)
-        return RawAngles(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
+        return self._each(lambda part: part[index])
 
     def with_azimuth(self, azimuth_deg: np.ndarray) -> "RawAngles":
         """The same pictures with other azimuths [pictures]."""
@@ -320,7 +336,8 @@ def fit(
 
     Args:
       raw: V's predictions. Azimuth's quadrant logits, where they are known, are corrected too
-        unless the azimuth is "linear"; from 30 pictures on, they also give a `confidence`.
+        unless the azimuth is "linear"; from 30 pictures on, they also give a `confidence`, and
+        channel statistics a `novelty`.
       true_deg: [pictures, 3], labels; any multiple of 360 may be added. NaN is an angle that is
         not known; one that fewer than 5 pictures know stays as V gives it.
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
@@ -336,6 +353,7 @@ def fit(
     raw_angles, true_deg = _checked(raw, true_deg)
     fitted = _chosen(raw_angles, true_deg, _kind(azimuth), tolerance_deg)
     fitted = _with_confidence(fitted, raw_angles, true_deg)
+    fitted = dataclasses.replace(fitted, novelty=novelties.fit(raw_angles.channel_statistics))
     return dataclasses.replace(fitted, doubts=tuple(doubts(fitted, raw_angles, true_deg)))
 
 
@@ -795,6 +813,8 @@ def _checked(raw: RawPrediction | RawAngles, true_deg: np.ndarray) -> tuple[RawA
         broken |= ~np.isfinite(raw_angles.quadrant_logits).all(axis=1)
     if raw_angles.confidence_logit is not None:
         broken |= ~np.isfinite(raw_angles.confidence_logit)
+    if raw_angles.channel_statistics is not None:
+        broken |= ~np.isfinite(raw_angles.channel_statistics).all(axis=1)
     for what, rows in (("prediction", broken), ("label", np.isinf(true_deg).any(axis=1))):
         if rows.any():
             wrong = f"{int(rows.sum())} of {len(raw_angles)}"

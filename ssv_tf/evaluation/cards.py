@@ -23,6 +23,12 @@ _MISTAKES = {
     "mirrored_left_right": "left for right",
 }
 _EMBEDDED = "embedded cars"  # their splits share no car
+_NOVELTY = (
+    "It answers for a picture of anything. One that looks unlike those it was calibrated on has a "
+    "novelty above 1 and a low confidence: plain areas and patterns do, most pictures of a very "
+    "different kind do, those of a similar object often do not."
+)
+_NO_NOVELTY = "It answers for a picture of anything; it does not say that there is no object."
 # A mean error this close to the best constant's has learnt nothing that is worth having.
 _NOT_LEARNT = 0.95
 
@@ -36,6 +42,7 @@ def markdown(
     licence: str,
     limits: str = "",
     teacher: str | None = None,
+    tells_novelty: bool = False,
 ) -> str:
     """The card.
 
@@ -48,6 +55,7 @@ def markdown(
       licence: under which the weights may be used, and that of the data, sentences.
       limits: what else a user must know.
       teacher: of a student, the run it learnt from.
+      tells_novelty: whether its calibration tells pictures of something else.
     """
     lines = [
         f"# Model card: {name}",
@@ -74,7 +82,7 @@ def markdown(
         "",
         "## Limits",
         "",
-        *(f"- {line}" for line in limits_found(options, score)),
+        *(f"- {line}" for line in limits_found(options, score, tells_novelty)),
         *([f"- {limits}"] if limits else []),
     ]
     return "\n".join(lines) + "\n"
@@ -214,8 +222,16 @@ def _seen(score: dict[str, Any]) -> str:
     return words
 
 
-def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[str]:
-    """Sentences on what the model cannot do; those on mistakes need a score."""
+def limits_found(
+    options: config.Options, score: dict[str, Any] | None, tells_novelty: bool = False
+) -> list[str]:
+    """Sentences on what the model cannot do; those on mistakes need a score.
+
+    Args:
+      options: what it was trained with.
+      score: what `evaluate --json` wrote.
+      tells_novelty: whether its calibration tells pictures of something else.
+    """
     sentences = _mistakes(score) if score else []
     known = options.viewpoints
     sentences.append(
@@ -223,10 +239,13 @@ def limits_found(options: config.Options, score: dict[str, Any] | None) -> list[
         f"{known.elevation_min_deg:g} to {known.elevation_max_deg:g} and tilt "
         f"+-{known.tilt_range_deg:g} degrees; others are answered wrongly, without a warning."
     )
-    sentences.append(
-        "It answers for a picture of anything; it does not say that there is no object."
-    )
+    sentences.append(_NOVELTY + _share_above(score) if tells_novelty else _NO_NOVELTY)
     return sentences
+
+
+def _share_above(score: dict[str, Any] | None) -> str:
+    share = ((score or {}).get("novelty") or {}).get("above_1")
+    return "" if share is None else f" Of the scored pictures {share:.1%} lie above 1."
 
 
 def _mistakes(score: dict[str, Any]) -> list[str]:

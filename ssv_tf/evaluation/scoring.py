@@ -96,8 +96,11 @@ def evaluate(
         result["confidence"] = confidence_score | {"even_ends": fitted.confidence.even_ends}
         if tolerance_deg:
             result["confidence"]["label_tolerance_deg"] = tolerance_deg
+    if views.novelty is not None:
+        result["novelty"] = {"above_1": float(np.mean(views.novelty > 1.0))}
     result["overlap"] = {"training": split.seen_in_training} | _overlap(fitted, split)
-    result["calibration"].pop("fitted_on", None)  # they stay with the calibration
+    for name in ("fitted_on", "novelty"):  # they stay with the calibration
+        result["calibration"].pop(name, None)
     result["doubts"] = doubts(fitted, result) + overlap.doubts(result)
     return Outcome(result, split.test, predicted, confidences)
 
@@ -218,6 +221,9 @@ def table(result: dict[str, Any]) -> str:
         lines.append(_large_errors_line(result["azimuth"]["large_errors"]))
     if "confidence" in result:
         lines.append(_confidence_line(result["confidence"]))
+    if "novelty" in result:
+        share = result["novelty"]["above_1"]
+        lines.append(f"novelty: {100 * share:.1f} % of the pictures look like something else")
     lines += [f"doubt: {doubt}" for doubt in result.get("doubts", [])]
     published = {k: v for k, v in result.get("protocol", {}).items() if k != "name"}
     return "\n".join([*lines, *protocols.lines(published)])

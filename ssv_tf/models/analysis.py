@@ -13,6 +13,7 @@ from ssv_tf.models import encoding, layers
 _WIDTHS = (128, 256, 512, 512, 512, 512)
 _TOP_WIDTH = 512
 _HIDDEN_WIDTH = 256
+_EARLY_BLOCK = 1  # whose channels tell pictures of something else
 
 
 @keras.saving.register_keras_serializable("ssv_tf")
@@ -84,11 +85,14 @@ class AnalysisNetwork(keras.Model):
             head.build(flat)
         self.built = True
 
-    def _trunk(self, images: Tensor) -> Tensor:
-        x = layers.leaky_relu(self.from_rgb(images))
+    def _block_outputs(self, images: Tensor) -> list[Tensor]:
+        outputs = [layers.leaky_relu(self.from_rgb(images))]
         for block in self.blocks:
-            x = block(x)
-        return x  # [batch, 4, 4, channels]
+            outputs.append(block(outputs[-1]))
+        return outputs[1:]
+
+    def _trunk(self, images: Tensor) -> Tensor:
+        return self._block_outputs(images)[-1]  # [batch, 4, 4, channels]
 
     def _flat_top(self, x: Tensor) -> Tensor:
         return layers.leaky_relu(ops.reshape(self.top(x), (-1, self.top.filters)))
@@ -110,6 +114,22 @@ class AnalysisNetwork(keras.Model):
           dict of magnitude_logits [batch, 3, 2] and quadrant_logits [batch, 3, 4].
         """
         return self._angles(self._flat_top(self._trunk(images)), training)
+
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """As `viewpoint`, and what tells pictures of something else.
+
+        Args:
+          images: [batch, resolution, resolution, 3] in [-1, 1].
+
+        Returns:
+          `viewpoint`'s dict; of the trunk "strided" also channel_statistics [batch, 2 channels]
+          (`layers.channel_statistics`). Instance norm leaves nothing of them.
+        """
+        outputs = self._block_outputs(images)
+        answers = self._angles(self._flat_top(outputs[-1]), training=False)
+        if self.trunk == "strided":
+            answers["channel_statistics"] = layers.channel_statistics(outputs[_EARLY_BLOCK])
+        return answers
 
     def angles_rad(self, prediction: Mapping[str, Tensor]) -> Tensor:
         """The angles [batch, 3] of a prediction, radians; differentiable in the magnitudes."""

@@ -1,8 +1,8 @@
-"""From V's logits to calibrated degrees and a confidence: the one decoder, in `keras.ops`.
+"""From a network's answers to calibrated degrees, confidence and novelty: the one decoder.
 
-Prediction runs it on arrays, with either backend; `ssv_tf.export.fold` traces it into the exported
-files, so every operation here is one that TFLite has. What is fitted on labelled pictures comes
-as `Parameters` (`evaluation.calibration.Calibration` has them).
+In `keras.ops`. Prediction runs it on arrays, with either backend; `ssv_tf.export.fold` traces it
+into the exported files, so every operation here is one that TFLite has. What is fitted on labelled
+pictures comes as `Parameters` (`evaluation.calibration.Calibration` has them).
 """
 
 import dataclasses
@@ -20,6 +20,8 @@ NO_BIAS = (0.0, 0.0, 0.0, 0.0)
 NO_WARP = (1.0, 1.0)
 # Of the probability left to the other quadrants: a surer network is not taken at its word.
 LEAST_DOUBT = 1e-6
+# `familiarity` is 0.5 this many deviations above the threshold, and falls so steeply there.
+_HALF_FAMILIAR, _FAMILIARITY_SLOPE = 0.45, 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,21 +34,25 @@ class RawPrediction:
       confidence_logit: [n, 1], a student's own log odds that its azimuth is right; None of a
         network without that head.
       encoding: of the network's angles.
+      channel_statistics: [n, 2 channels] of an early block (`layers.channel_statistics`), which
+        tell pictures of something else; None of a network that has none.
     """
 
     magnitude_logits: Tensor
     quadrant_logits: Tensor
     confidence_logit: Tensor = None
     encoding: Encoding = PLAIN
+    channel_statistics: Tensor = None
 
     @classmethod
     def of(cls, network: Any, answers: Mapping[str, Tensor]) -> "RawPrediction":
-        """The answers of a network's `viewpoint`."""
+        """What a network's `answers` are."""
         return cls(
             answers["magnitude_logits"],
             answers["quadrant_logits"],
             answers.get("confidence_logit"),
             network.encoding,
+            answers.get("channel_statistics"),
         )
 
     def __len__(self) -> int:
@@ -54,12 +60,13 @@ class RawPrediction:
 
     def __getitem__(self, index: Any) -> "RawPrediction":
         """Some of the pictures: a slice, indices or booleans, as arrays take them."""
-        head = self.confidence_logit
+        head, statistics = self.confidence_logit, self.channel_statistics
         return dataclasses.replace(
             self,
             magnitude_logits=self.magnitude_logits[index],
             quadrant_logits=self.quadrant_logits[index],
             confidence_logit=None if head is None else head[index],
+            channel_statistics=None if statistics is None else statistics[index],
         )
 
 
@@ -70,10 +77,13 @@ class Viewpoints:
     Attributes:
       degrees: [n, 3]: azimuth, elevation, tilt in (-180, 180].
       confidence: [n], probability that the azimuth is right; None where nothing can tell it.
+      novelty: [n], how far a picture is from those that calibrated, above 1: it does not look
+        like them; None where nothing can tell it.
     """
 
     degrees: Tensor
     confidence: Tensor = None
+    novelty: Tensor = None
 
     def __len__(self) -> int:
         return len(self.degrees)
@@ -107,6 +117,29 @@ class ConfidenceParameters(Protocol):
     def offset(self) -> float: ...
 
 
+class NoveltyParameters(Protocol):
+    """Novelty: root mean square of matrix @ (statistics - mean), over a threshold.
+
+    Attributes:
+      mean: [k].
+      matrix: [k, k].
+      threshold: above 0.
+      spread: deviation of the logarithm of the collection's novelties.
+    """
+
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+
+    @property
+    def matrix(self) -> Any: ...
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def spread(self) -> float: ...
+
+
 class Parameters(Protocol):
     """What was fitted on labelled pictures, in the order in which it is applied.
 
@@ -114,7 +147,7 @@ class Parameters(Protocol):
       quadrant_bias: added to the logits of azimuth's quadrant.
       azimuth_warp: exponents of `warped_share`; (1, 1) changes nothing.
       scale, offset_deg: degrees = scale * own degrees + offset, per angle, then wrapped.
-      confidence: None where there is none.
+      confidence, novelty: None where there is none.
     """
 
     @property
@@ -132,6 +165,9 @@ class Parameters(Protocol):
     @property
     def confidence(self) -> ConfidenceParameters | None: ...
 
+    @property
+    def novelty(self) -> NoveltyParameters | None: ...
+
 
 @dataclasses.dataclass(frozen=True)
 class _Uncalibrated:
@@ -140,6 +176,7 @@ class _Uncalibrated:
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     confidence: None = None
+    novelty: None = None
 
 
 UNCALIBRATED: Parameters = _Uncalibrated()
@@ -149,7 +186,7 @@ def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoi
     """Viewpoints of a prediction, in tensors of the backend.
 
     The quadrant of azimuth is decided here, once, with its bias; then come the warp, the line or
-    the turn of the circle, and the confidence.
+    the turn of the circle, and the confidence, which is low for a picture of something else.
     """
     bias = ops.convert_to_tensor([[parameters.quadrant_bias, NO_BIAS, NO_BIAS]], dtype="float32")
     quadrant_logits = ops.convert_to_tensor(raw.quadrant_logits, dtype="float32") + bias
@@ -158,7 +195,32 @@ def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoi
     confidence = None
     if parameters.confidence is not None:
         confidence = _confidence(quadrant_logits[:, 0], raw.confidence_logit, parameters.confidence)
-    return Viewpoints(calibrated_deg(angles_rad, parameters), confidence)
+    novelty = None
+    if parameters.novelty is not None and _fits(parameters.novelty, raw):
+        novelty = _novelty(raw.channel_statistics, parameters.novelty)
+        if confidence is not None:
+            confidence = confidence * familiarity(novelty, parameters.novelty.spread)
+    return Viewpoints(calibrated_deg(angles_rad, parameters), confidence, novelty)
+
+
+def _fits(fitted: NoveltyParameters, raw: RawPrediction) -> bool:
+    """Whether it can be of this network's statistics."""
+    statistics = raw.channel_statistics
+    return statistics is not None and statistics.shape[-1] == len(fitted.mean)
+
+
+def familiarity(novelty: Tensor, spread: float) -> Tensor:
+    """Probability that a picture shows such an object, falling smoothly from 1 to 0 beyond 1.
+
+    The law is chosen, not fitted, as nobody has pictures of everything else: it is about what
+    follows where left-out novelties are log-normal and a quarter of the pictures are of anything.
+
+    Args:
+      novelty: [n], an array or tensor.
+      spread: of the fit (`NoveltyParameters`).
+    """
+    deviations = ops.log(ops.maximum(novelty, 1e-3)) / spread  # beyond the threshold
+    return ops.sigmoid(_FAMILIARITY_SLOPE * (_HALF_FAMILIAR - deviations))
 
 
 def calibrated_deg(angles_rad: Tensor, parameters: Parameters) -> Tensor:
@@ -212,6 +274,18 @@ def _confidence(quadrant_logits: Tensor, head: Tensor, fitted: ConfidenceParamet
         head = ops.convert_to_tensor(head, dtype="float32")
         log_odds = log_odds + head[:, 0] * fitted.head_slope
     return ops.sigmoid(log_odds)
+
+
+def _novelty(statistics: Tensor, fitted: NoveltyParameters) -> Tensor:
+    """[n], Mahalanobis distance of statistics [n, k] over the threshold."""
+    statistics = ops.convert_to_tensor(statistics, dtype="float32")
+    mean, matrix = (
+        ops.convert_to_tensor(values, dtype="float32")
+        for values in (fitted.mean, fitted.matrix / fitted.threshold)
+    )
+    # No matrix product: int8 files would have it in 8 bits, as a dense layer.
+    whitened = ops.sum((statistics - mean)[:, None, :] * matrix, axis=-1)  # [n, k]
+    return ops.sqrt(ops.mean(ops.square(whitened), axis=-1))
 
 
 def quadrant_margin(logits: Tensor) -> Tensor:

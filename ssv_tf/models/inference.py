@@ -1,4 +1,4 @@
-"""Predictions of V for pictures in memory."""
+"""Predictions of a network for pictures in memory."""
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -40,26 +40,28 @@ def predict(network: Any, pictures: np.ndarray, batch_size: int = 64) -> RawPred
 
 
 def decode(raw: RawPrediction, parameters: Parameters = UNCALIBRATED) -> Viewpoints:
-    """`decoding.decode` of arrays: float64 degrees [n, 3] and, where there is one, confidence [n].
+    """`decoding.decode` of arrays: float64 degrees [n, 3], confidence and novelty [n] where known.
 
     Args:
       raw: what `predict` returned.
       parameters: a Calibration; without one the angles are the network's own.
     """
     views = decoding.decode(raw, parameters)
-    degrees = np.asarray(ops.convert_to_numpy(views.degrees), np.float64)
-    if views.confidence is None:
-        return Viewpoints(degrees)
-    return Viewpoints(degrees, np.asarray(ops.convert_to_numpy(views.confidence), np.float64))
+    parts = (views.degrees, views.confidence, views.novelty)
+    return Viewpoints(*(None if part is None else _float64(part) for part in parts))
+
+
+def _float64(values: Tensor) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(values), np.float64)
 
 
 def viewpoint_function(network: Any) -> Callable:
-    """A compiled function: float pictures [n, r, r, 3] -> logits, as the network's `viewpoint`."""
-    return compiled_for(network, _viewpoint_of)
+    """A compiled function: float pictures [n, r, r, 3] -> the network's `answers`."""
+    return compiled_for(network, _answers_of)
 
 
-def _viewpoint_of(known: Any) -> Callable:
-    return lambda pictures: known.viewpoint(pictures)  # a bound method would keep the network alive
+def _answers_of(known: Any) -> Callable:
+    return lambda pictures: known.answers(pictures)  # a bound method would keep the network alive
 
 
 def compiled_for(network: Any, make: Callable[[Any], Callable]) -> Callable:

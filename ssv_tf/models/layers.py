@@ -10,6 +10,10 @@ from keras import ops
 from ssv_tf.base.types import Shape, Tensor
 
 LEAKY_SLOPE = 0.2
+# Scope of `channel_statistics`, by which a quantiser can tell its operations.
+STATISTICS = "channel_statistics"
+MOST_CHANNELS = 32  # of a block: a calibration holds about twice the square of their number
+_LEAST_DEVIATION = 0.1
 
 
 def scaled(channels: int, width: float) -> int:
@@ -212,6 +216,23 @@ class MinibatchStandardDeviation(keras.layers.Layer):
         plane = ops.repeat(ops.mean(spread, axis=(1, 2, 3), keepdims=True), group, axis=0)
         plane = plane * ops.ones_like(x[..., :1])
         return ops.concatenate([x, plane], axis=-1)
+
+
+def channel_statistics(x: Tensor) -> Tensor:
+    """What an early block says of a picture as a whole, whatever stands where in it.
+
+    Args:
+      x: [batch, height, width, channels]; the first `MOST_CHANNELS` count.
+
+    Returns:
+      float32 [batch, 2 channels]: the mean of each channel, then the logarithm of its deviation
+      over the picture (plus 0.1, as a plain picture has none).
+    """
+    with keras.name_scope(STATISTICS):
+        x = ops.cast(x[..., :MOST_CHANNELS], "float32")
+        mean = ops.mean(x, axis=(1, 2), keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(x - mean), axis=(1, 2)) + 1e-6)
+        return ops.concatenate([mean[:, 0, 0], ops.log(deviation + _LEAST_DEVIATION)], axis=-1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

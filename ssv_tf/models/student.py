@@ -1,18 +1,19 @@
 """A student of V for phones: picture -> viewpoint and confidence, in a few MMAC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from ssv_tf.base.types import Shape, Tensor
-from ssv_tf.models import encoding
+from ssv_tf.models import encoding, layers
 from ssv_tf.models.efficientnet import efficientnet_lite0
 
 MOBILENET, EFFICIENTNET = "mobilenet_v3_small", "efficientnet_lite0"
 BACKBONES = (MOBILENET, EFFICIENTNET)
 _HIDDEN = 128
+_EARLY_BLOCK = "block_2_add"  # of EfficientNet, whose channels tell pictures of something else
 # MobileNet's own 0.999 needs ten thousand steps to forget where it began.
 _NORM_MOMENTUM = 0.98
 
@@ -57,6 +58,7 @@ class StudentNetwork(keras.Model):
         self.resolution, self.width, self.dropout_rate = resolution, width, dropout
         self.backbone_name = backbone
         self.backbone = _backbone(backbone, resolution, width, weights)
+        self._features = _features_of(self.backbone)
         self.flat = keras.layers.Flatten(name="flat")
         self.hidden = keras.layers.Dense(_HIDDEN, activation="relu", name="hidden")
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
@@ -83,8 +85,24 @@ class StudentNetwork(keras.Model):
           dict of magnitude_logits [batch, 3, 2], quadrant_logits [batch, 3, 4] and
           confidence_logit [batch, 1], log odds that the azimuth is right.
         """
-        x = self.flat(self.backbone(images, training=training))
-        x = self.hidden(x)
+        return self._heads(self.backbone(images, training=training), training)
+
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """As `viewpoint`, and what tells pictures of something else.
+
+        Args:
+          images: [batch, resolution, resolution, 3] in [-1, 1].
+
+        Returns:
+          `viewpoint`'s dict and channel_statistics [batch, 2 channels] of an early block
+          (`layers.channel_statistics`).
+        """
+        early, last = self._features(images)
+        statistics = layers.channel_statistics(early)
+        return self._heads(last, training=False) | {"channel_statistics": statistics}
+
+    def _heads(self, features: Tensor, training: bool) -> dict[str, Tensor]:
+        x = self.hidden(self.flat(features))
         heads = self.dropout(x, training=training)
         return {
             "magnitude_logits": ops.reshape(self.magnitude(heads), (-1, 3, 2)),
@@ -112,6 +130,20 @@ class StudentNetwork(keras.Model):
             "centre_rad": self.encoding.centre_rad,
             "stretch": self.encoding.stretch,
         }
+
+
+def _features_of(backbone: keras.Model) -> Callable[[Tensor], list[Tensor]]:
+    """Pictures -> [output of an early layer, output of the backbone], in one pass.
+
+    A function, as a model would be saved a second time with the network.
+    """
+    names = [layer.name for layer in backbone.layers]
+    if _EARLY_BLOCK in names:
+        early = backbone.get_layer(_EARLY_BLOCK)
+    else:  # Keras numbers MobileNet's activations anew each time
+        early = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.ReLU))
+    model = keras.Model(backbone.input, [early.output, backbone.output])
+    return lambda images: model(images, training=False)
 
 
 def _backbone(name: str, resolution: int, width: float, weights: str | None) -> keras.Model:

@@ -346,8 +346,9 @@ def write_run(
     """Writes the student's run folder and removes what an unfinished training left."""
     calibration = run.calibration()
     if calibration is not None:
-        # The teacher's confidence is not the student's: `calibrate` fits that anew.
-        dataclasses.replace(calibration, confidence=None, networks="").save(out / CALIBRATION)
+        # The teacher's confidence and features are not the student's: `calibrate` fits them anew.
+        own = dataclasses.replace(calibration, confidence=None, novelty=None, networks="")
+        own.save(out / CALIBRATION)
     run_folder.save_model(out / "models", student, "analysis.keras")
     files.write_atomically(out / "options.json", options.to_json())
     files.write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")

@@ -15,6 +15,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import folder
 from ssv_tf.data.framing import Framing, to_network
+from ssv_tf.evaluation import novelty
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.evaluation.confidence import Confidence
 from ssv_tf.export import (
@@ -22,6 +23,7 @@ from ssv_tf.export import (
     fold,
     graph_decoding,
     graph_framing,
+    metadata,
     parity,
     sample,
     saved_model,
@@ -30,6 +32,7 @@ from ssv_tf.export import (
 from ssv_tf.export.formats import Settings
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.models.encoding import PLAIN
 from ssv_tf.models.student import StudentNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -227,7 +230,7 @@ def test_an_operation_tflite_lacks_gives_one_line_and_no_file(analysis, tmp_path
     class Foreign:
         resolution, encoding = SIZE, PLAIN
 
-        def viewpoint(self, images):
+        def answers(self, images):
             logits = analysis.viewpoint(images)
             bits = tf.bitcast(logits["quadrant_logits"], tf.int32)
             odd = tf.cast(tf.bitwise.bitwise_and(bits, 1), tf.float32)
@@ -351,7 +354,8 @@ def test_parity_goes_round_the_circle_and_counts_bytes(exported):
     pictures = _pictures(10)
     truth = tflite.Predictor(exported["fp32"])(pictures)
     shifted = viewpoint.wrap_deg(truth + np.array([359.0, 2.0, 0.0]))
-    [row] = parity.parity_table(lambda _: shifted, {"fp32": exported["fp32"]}, pictures)
+    views = Viewpoints(shifted)
+    [row] = parity.parity_table(lambda _: views, {"fp32": exported["fp32"]}, pictures)
     assert row["azimuth"]["median_deg"] == pytest.approx(1.0, abs=1e-3)
     assert row["elevation"]["max_deg"] == pytest.approx(2.0, abs=1e-3)
     assert row["bytes"] == exported["fp32"].stat().st_size
@@ -361,10 +365,12 @@ def test_parity_goes_round_the_circle_and_counts_bytes(exported):
     assert parity.doubts([row | {"format": "int8"}]) == []
     far = row | {"format": "int8", "tilt": {"median_deg": 9.0}}
     assert "9.0 degrees off Keras in tilt" in parity.doubts([far])[0]
+    unlike = row | {"format": "int8", "novelty": {"median": 0.31}}
+    assert parity.doubts([unlike])[0].endswith("is 0.31 off Keras in novelty (median)")
 
 
 def test_parity_tables_are_aligned(exported, reference):
-    rows = parity.parity_table(reference, exported, _pictures(8))
+    rows = parity.parity_table(lambda p: Viewpoints(reference(p)), exported, _pictures(8))
     assert json.loads(parity.to_json(rows)) == rows
     lines = parity.to_markdown(rows).splitlines()
     assert len(lines) == len(exported) + 2
@@ -435,7 +441,7 @@ def test_mistakes_give_one_line_and_an_exit_code(run_folder, tmp_path, arguments
 
 
 @pytest.mark.slow
-def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
+def test_a_student_answers_degrees_confidence_and_novelty_in_every_file(tmp_path):
     import keras
 
     keras.utils.set_random_seed(5)
@@ -445,20 +451,29 @@ def test_a_student_answers_degrees_and_confidence_in_every_file(tmp_path):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     student.viewpoint(to_network(_pictures(16, seed=2)), training=True)
-    sure = dataclasses.replace(CALIBRATION, confidence=Confidence(0.6, 0.8, -0.2))
+    pictures, representative = _pictures(12), _pictures(40, seed=1)
+    pictures[-1] = 127
+    looks = novelty.fit(inference.predict(student, representative).channel_statistics)
+    sure = dataclasses.replace(CALIBRATION, confidence=Confidence(0.6, 0.8, -0.2), novelty=looks)
     folded = fold.FoldedViewpoint(student, sure)
-    assert folded.outputs == ("viewpoint_deg", "confidence")
-    pictures, representative = _pictures(12), _pictures(20, seed=1)
+    assert folded.outputs == ("viewpoint_deg", "confidence", "novelty")
     views = inference.decode(inference.predict(student, pictures), sure)
     assert np.ptp(views.confidence) > 0.1
-    for kind, degrees, probability in (("fp32", 0.05, 1e-3), ("int8", 8.0, 0.15)):
+    assert views.novelty[-1] > 2.0 and views.confidence[-1] < 1e-3
+    assert np.median(views.novelty) < 1.0
+    kinds = ("fp32", 0.05, 1e-3), ("int8", 8.0, 0.15), ("int8_full", 20.0, 0.3)
+    for kind, degrees, probability in kinds:
         path = tflite.write(folded, kind, tmp_path / f"{kind}.tflite", representative)
         answers = tflite.Predictor(path).outputs(pictures)
         assert np.median(_apart(answers["viewpoint_deg"], views.degrees)) < degrees
         wanted = views.confidence
         assert np.median(np.abs(answers["confidence"][:, 0] - wanted)) < probability
+        assert np.median(np.abs(answers["novelty"][:, 0] - views.novelty)) < probability
+        assert answers["novelty"][-1, 0] > 2.0 and answers["confidence"][-1, 0] < 1e-3
     served = saved_model.Predictor(saved_model.write(folded, tmp_path / "saved_model"))
     np.testing.assert_allclose(served.outputs(pictures)["confidence"][:, 0], wanted, atol=1e-3)
+    found = served.outputs(pictures)["novelty"][:, 0]
+    np.testing.assert_allclose(found, views.novelty, rtol=1e-3)
 
 
 def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_path, monkeypatch):
@@ -483,6 +498,28 @@ def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_p
     assert exported.files["fp32"].stat().st_size > 100_000
     with pytest.raises(SettingError, match=r"model_fp32\.tflite exists"):
         exporter.export(run, out, one)
+
+
+def test_novelty_reaches_the_table_the_card_and_the_metadata(run_folder, tmp_path):
+    network = AnalysisNetwork(resolution=SIZE, width=0.1, style_size=8, trunk="strided")
+    network.build()
+    raw = inference.predict(network, _pictures(40, seed=1))
+    looks = novelty.fit(np.asarray(raw.channel_statistics, np.float64))
+    sure = dataclasses.replace(CALIBRATION, confidence=Confidence(1.0, 0.0, 0.0), novelty=looks)
+    run = dataclasses.replace(runs.load(run_folder), path=tmp_path / "run", fitted=sure)
+    network.save(files.write_atomically(run.models_dir / "analysis.keras", b""))
+    settings = Settings.of(["fp32"], representative=6, parity_pictures=6)
+    exported = exporter.export(run, tmp_path / "out", settings, images=_pictures(12))
+    [row] = exported.parity
+    assert row["novelty"]["max"] < 1e-3 and "novelty p95" in str(exported)
+    card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "- Output `novelty`: how little" in card and "novelty above 1" in card
+    described = metadata.read(exported.files["fp32"].read_bytes())
+    outputs = described.subgraphMetadata[0].outputTensorMetadata
+    assert {bytes(o.name) for o in outputs} == {b"viewpoint_deg", b"confidence", b"novelty"}
+    grey = np.full((1, SIZE, SIZE, 3), 127, np.uint8)
+    answers = tflite.Predictor(exported.files["fp32"]).outputs(grey)
+    assert answers["novelty"][0, 0] > 1.5 and answers["confidence"][0, 0] < 0.01
 
 
 def test_pictures_for_ranges_and_for_comparison_are_different_ones(run_folder):

@@ -19,6 +19,7 @@ from ssv_tf.evaluation import metrics
 from ssv_tf.evaluation.calibration import CONVENTION, Calibration
 from ssv_tf.export import about, card, litert, metadata, parity, tflite
 from ssv_tf.export import metadata_schema_generated as schema
+from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder
 
 ABOUT = about.About(
@@ -271,10 +272,16 @@ def test_sections_of_a_card():
     assert markdown.section(text, "C") == ""
 
 
+def _viewpoints(path):
+    """uint8 pictures -> Viewpoints without confidence, by a file."""
+    predict = litert.Predictor(path)
+    return lambda pictures: Viewpoints(predict(pictures))
+
+
 def test_the_card_of_an_export_tells_the_run_and_the_files(run, written):
     (run.path / "score.json").write_text(json.dumps(_score()))
     found = about.of_run(run)
-    rows = parity.parity_table(litert.Predictor(written["fp32"]), written, exported.pictures(3))
+    rows = parity.parity_table(_viewpoints(written["fp32"]), written, exported.pictures(3))
     text = card.markdown(found, run.options, rows, written)
     assert text.startswith("# Model card: mine\n") and found.version in text
     assert parity.to_markdown(rows) in text
@@ -289,6 +296,6 @@ def test_the_card_of_an_export_tells_the_run_and_the_files(run, written):
 def test_the_card_tells_of_confidence_where_a_file_has_it(run, student, tmp_path):
     path = tmp_path / "model_fp32.tflite"
     path.write_bytes(student)
-    rows = parity.parity_table(litert.Predictor(path), {"fp32": path}, exported.pictures(3))
+    rows = parity.parity_table(_viewpoints(path), {"fp32": path}, exported.pictures(3))
     text = card.markdown(about.of_run(run), run.options, rows, {"fp32": path})
     assert "- Output `confidence`" in text

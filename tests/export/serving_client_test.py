@@ -233,15 +233,16 @@ def test_nothing_but_broken_pictures_is_an_error(server, photos, capsys):
     assert "none of the 1 pictures could be answered" in capsys.readouterr().err
 
 
-def test_confidence_is_a_column_where_the_server_tells_one():
+def test_confidence_and_novelty_are_columns_where_the_server_tells_them():
     degrees = [[1.0, 2.0, 3.0]]
-    told = calls.viewpoint_of({"viewpoint_deg": degrees, "confidence": [[0.875]]})
-    assert told == ([1.0, 2.0, 3.0], 0.875)
-    assert calls.viewpoint_of({"viewpoint_deg": degrees[0]}) == ([1.0, 2.0, 3.0], None)
+    further = {"confidence": [[0.875]], "novelty": [[1.25]]}
+    told = calls.viewpoint_of({"viewpoint_deg": degrees} | further)
+    assert told == ([1.0, 2.0, 3.0], {"confidence": 0.875, "novelty": 1.25})
+    assert calls.viewpoint_of({"viewpoint_deg": degrees[0]}) == ([1.0, 2.0, 3.0], {})
     row = client._row("a.jpg", *told)
     assert row == dict(zip(client.COLUMNS, ("a.jpg", 1.0, 2.0, 3.0), strict=True)) | {
-        "confidence": 0.875
-    }
+        "confidence": 0.875, "novelty": 1.25
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

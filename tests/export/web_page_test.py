@@ -15,6 +15,7 @@ from ssv_tf.data.inputs import Item
 from ssv_tf.evaluation import drawing
 from ssv_tf.export import vectors
 from ssv_tf.export.web import site
+from ssv_tf.models.decoding import Viewpoints
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -98,7 +99,7 @@ def test_vectors_are_read_in_the_browser_as_in_python(browser, url, car, tmp_pat
 
     def answer(squares):
         views = model.predict(squares)
-        return views.angles_deg, views.confidence
+        return Viewpoints(views.angles_deg, views.confidence, views.novelty)
 
     small = np.asarray(car.resize((32, 32)))[None]
     folder = vectors.write(tmp_path, answer, small, model.options.framing, "cars")
@@ -146,7 +147,7 @@ def test_squares_are_those_of_python_level_for_level(
             assert np.array_equal(visit.square(), wanted), path.name
 
 
-def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root):
+def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root, tmp_path):
     paths = sorted((root / PLACE / "samples").iterdir())
     wanted, _ = in_python(paths)
     with Visit(browser, url) as visit:
@@ -167,6 +168,10 @@ def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root):
         axes = drawing.axes_in_image(np.array(visit.degrees()))
         assert np.abs(tips - (size / 2 + 0.36 * 480 * axes[:, :2] * (1, -1))).max() < 0.5
         assert "ms" in visit.text("#time")
+        assert "does not look like" not in visit.text("#confidence-words")
+        visit.predict(save(tmp_path, "grey.png", Image.new("RGB", (90, 60), (127, 127, 127))))
+        assert "does not look like such an object" in visit.text("#confidence-words")
+        assert float(visit.page.get_attribute("#confidence", "data-novelty")) > 1.0
 
 
 def test_no_request_leaves_the_host_and_no_error_is_logged(browser, url):

@@ -2,9 +2,10 @@
 
     python tests/golden/make_presets.py tests/golden/presets.npz
 
-Keys: picture_0 ... uint8 [h, w, 3] of several shapes; PRESET/degrees [n, 3] and PRESET/confidence
-[n] of prediction; PRESET/tflite_degrees and PRESET/tflite_confidence of the fp32 file. The file in
-the tree was written before prediction and export shared one decoder. Make it anew only with
+Keys: picture_0 ... uint8 [h, w, 3] of several shapes, the last of them grey; PRESET/degrees [n, 3],
+PRESET/confidence and PRESET/novelty [n] of prediction; PRESET/tflite_degrees and so on of the fp32
+file. The degrees of the cars in the tree were written before prediction and export shared one
+decoder, confidence and novelty when the calibrations got their novelty. Make it anew only with
 presets whose weights or calibration have changed.
 """
 
@@ -17,7 +18,7 @@ _SHAPES = ((96, 96), (64, 96), (96, 56), (48, 90), (72, 72), (96, 96), (60, 88),
 
 
 def pictures() -> list[np.ndarray]:
-    """Cars of the test split, cut to `_SHAPES`."""
+    """Cars of the test split, cut to `_SHAPES`, and plain grey."""
     from ssv_tf.data import sources
 
     cars = sources.load_collection("turntable_cars", resolution=96, split="test", limit=60).images
@@ -25,7 +26,7 @@ def pictures() -> list[np.ndarray]:
     for car, (height, width) in zip(cars[::7], _SHAPES, strict=False):
         top, left = (96 - height) // 2, (96 - width) // 2
         cut.append(car[top : top + height, left : left + width])
-    return cut
+    return [*cut, np.full((64, 64, 3), 127, np.uint8)]
 
 
 def answers(preset: str, images: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -43,8 +44,10 @@ def answers(preset: str, images: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {
         "degrees": views.degrees,
         "confidence": views.confidence,
+        "novelty": views.novelty,
         "tflite_degrees": exported["viewpoint_deg"],
         "tflite_confidence": exported["confidence"][:, 0],
+        "tflite_novelty": exported["novelty"][:, 0],
     }
 
 

@@ -402,6 +402,18 @@ def test_minibatch_deviation_does_not_know_how_groups_are_spread_over_devices():
     np.testing.assert_allclose(ops.concatenate(parts), layer(x), atol=1e-6)
 
 
+def test_channel_statistics_are_means_and_logarithms_of_deviations():
+    x = np.random.default_rng(4).normal(size=(2, 5, 3, 40)).astype(np.float32)
+    x[1, :, :, 7] = 2.5
+    found = ops.convert_to_numpy(layers.channel_statistics(x))
+    first = x[..., : layers.MOST_CHANNELS].astype(float)
+    wanted = [first.mean(axis=(1, 2)), np.log(first.std(axis=(1, 2)) + 0.1)]
+    np.testing.assert_allclose(found, np.concatenate(wanted, axis=1), atol=2e-2)
+    assert found.shape == (2, 2 * layers.MOST_CHANNELS) and found[1, 7] == pytest.approx(2.5)
+    turned = ops.convert_to_numpy(layers.channel_statistics(x[:, ::-1]))
+    np.testing.assert_allclose(turned, found, atol=1e-5)  # not of places
+
+
 def test_pixel_norm_gives_unit_mean_square():
     x = 7 * _normal(3, 9)
     expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(-1, keepdims=True))

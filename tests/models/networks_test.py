@@ -98,6 +98,18 @@ def test_viewpoint_alone_is_that_of_the_whole_prediction(analysis):
     np.testing.assert_allclose(analysis.realness(pictures), whole["realness"], atol=1e-6)
 
 
+@pytest.mark.parametrize("trunk", ["paper", "strided"])
+def test_answers_are_the_viewpoint_and_what_the_picture_looks_like(trunk):
+    network, pictures = AnalysisNetwork(resolution=32, width=0.1, trunk=trunk), _pictures(2)
+    alone, answers = network.viewpoint(pictures), network.answers(pictures)
+    statistics = answers.pop("channel_statistics", None)
+    assert set(answers) == set(alone)
+    for name, value in alone.items():
+        np.testing.assert_array_equal(value, answers[name])
+    assert (statistics is None) == (trunk == "paper")
+    assert statistics is None or statistics.shape == (2, 2 * min(32, network.blocks[1].filters))
+
+
 def test_viewpoint_and_style_of_a_picture_do_not_know_its_batch(analysis):
     pictures = _pictures(8)
     together = analysis(pictures)

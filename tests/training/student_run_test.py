@@ -58,6 +58,10 @@ def test_shapes_and_that_no_answer_depends_on_its_neighbours():
     alone = student.viewpoint(pictures[1:2])
     for name, value in alone.items():
         np.testing.assert_allclose(value[0], together[name][1], atol=1e-4)
+    answers = student.answers(pictures)
+    assert answers.pop("channel_statistics").shape == (3, 32) and set(answers) == set(together)
+    for name, value in answers.items():
+        np.testing.assert_array_equal(value, together[name])
 
 
 def test_keras_file_brings_it_back(tmp_path):
@@ -65,8 +69,8 @@ def test_keras_file_brings_it_back(tmp_path):
     student.save(tmp_path / "s.keras")
     again = keras.saving.load_model(tmp_path / "s.keras")
     assert again.encoding == student.encoding
-    for name, value in student.viewpoint(pictures).items():
-        np.testing.assert_array_equal(again.viewpoint(pictures)[name], value)
+    for name, value in student.answers(pictures).items():
+        np.testing.assert_array_equal(again.answers(pictures)[name], value)
 
 
 def test_raw_predictions_carry_the_head():

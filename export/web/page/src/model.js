@@ -6,6 +6,7 @@ import { HOW_TO_WRITE, Wording } from "./words.js";
 const INPUT = "picture";
 const OUTPUT = "viewpoint_deg";
 const CONFIDENCE = "confidence";
+const NOVELTY = "novelty";
 const GZIP = [0x1f, 0x8b];
 
 /** Starts LiteRT from the files beside the page. */
@@ -85,15 +86,18 @@ export class ViewpointModel {
 
   /**
    * @param square RGB picture of the model's size.
-   * @returns {degrees: [azimuth, elevation, tilt], confidence: 0..1 or null}.
+   * @returns {degrees: [azimuth, elevation, tilt], confidence: 0..1 or null,
+   *   novelty: above 1 where it looks like something else, or null}.
    */
   async predict(square) {
     const picture = new Tensor(this.array.from(square.data), this.shape);
     try {
       const answers = await this.compiled.run({ [INPUT]: picture });
       const degrees = [...take(answers[OUTPUT])];
-      const confidence = answers[CONFIDENCE] ? take(answers[CONFIDENCE])[0] : null;
-      return { degrees, confidence };
+      const [confidence, novelty] = [CONFIDENCE, NOVELTY].map((name) =>
+        answers[name] ? take(answers[name])[0] : null,
+      );
+      return { degrees, confidence, novelty };
     } finally {
       picture.delete();
     }

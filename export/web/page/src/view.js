@@ -8,6 +8,7 @@ const LONGEST = 480; // of the drawing, in its own units, whatever the picture's
 const AXIS_LENGTH = 0.36; // in shortest sides of the picture
 const SURE = 0.8;
 const UNSURE = 0.5;
+const LIKE = 1; // novelty above which a picture looks like something else
 
 export const byId = (id) => document.getElementById(id);
 
@@ -35,7 +36,7 @@ export function showAnswer(answer, title, resolution, live) {
   byId("angles").dataset.answer = answer.id;
   const meanings = words(answer.degrees);
   ANGLES.forEach((name, i) => showAngle(name, answer.degrees[i], meanings[i]));
-  showConfidence(answer.confidence);
+  showConfidence(answer);
   showSquare(answer.square, resolution);
   showTime(answer.milliseconds);
   if (live) return;
@@ -107,15 +108,17 @@ function showAngle(name, degrees, meaning) {
   card.querySelector(".hand").setAttribute("transform", `rotate(${turn}${pivot})`);
 }
 
-function showConfidence(confidence) {
+function showConfidence({ confidence, novelty }) {
   byId("confidence").hidden = confidence === null;
   if (confidence === null) return;
   byId("confidence-bar").value = confidence;
   byId("confidence").dataset.confidence = confidence.toFixed(4);
-  byId("confidence-words").textContent = confidenceWords(confidence);
+  byId("confidence").dataset.novelty = novelty?.toFixed(3) ?? "";
+  byId("confidence-words").textContent = confidenceWords(confidence, novelty);
 }
 
-function confidenceWords(confidence) {
+function confidenceWords(confidence, novelty) {
+  if (novelty > LIKE) return "this does not look like such an object: do not rely on it";
   const percent = `${Math.round(100 * confidence)} %`;
   if (confidence >= SURE) return `${percent}, sure`;
   return confidence >= UNSURE ? `${percent}, fairly sure` : `${percent}, unsure: do not rely on it`;
@@ -144,9 +147,9 @@ function showTime({ all, run }) {
 
 const short = (milliseconds) => (milliseconds < 10 ? milliseconds.toFixed(1) : milliseconds.toFixed(0));
 
-function spoken(title, { degrees, confidence }, meanings) {
+function spoken(title, { degrees, confidence, novelty }, meanings) {
   const parts = ANGLES.map((name, i) => `${name} ${Math.round(degrees[i])} degrees, ${meanings[i]}`);
-  if (confidence !== null) parts.push(`confidence ${confidenceWords(confidence)}`);
+  if (confidence !== null) parts.push(`confidence ${confidenceWords(confidence, novelty)}`);
   return `${title}: ${parts.join("; ")}.`;
 }
 

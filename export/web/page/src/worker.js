@@ -38,11 +38,12 @@ async function answer({ id, blob, bitmap: frame }) {
   const decoded = performance.now();
   const square = fitSquare(picture, settings);
   const fitted = performance.now();
-  const { degrees, confidence } = await model.predict(square);
+  const { degrees, confidence, novelty } = await model.predict(square);
   const done = performance.now();
   const milliseconds = { all: done - begun, read: decoded - begun, fit: fitted - decoded, run: done - fitted };
   const shown = await forShow(bitmap);
-  const message = { kind: "answer", id, degrees, confidence, milliseconds, shown, square: square.data };
+  const told = { degrees, confidence, novelty, milliseconds };
+  const message = { kind: "answer", id, ...told, shown, square: square.data };
   self.postMessage(message, [shown, square.data.buffer]);
 }
 
