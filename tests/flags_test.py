@@ -33,7 +33,7 @@ TOOLS = """
 bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile
 repeats requests rest_port runs seeds serving table
 """
-_COMMAND = re.compile(r"^\s*cli\.run\(", re.MULTILINE)
+_COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", re.MULTILINE)
 
 
 def _flags_of(module):
