@@ -44,7 +44,7 @@ def test_a_kept_network_says_what_keras_says(run, monkeypatch):
     assert quick.find(run) is None
     path = KEEP(run)
     assert path == run.path / "models" / "analysis.tflite"
-    pictures = exported.pictures(5)
+    pictures = exported.pictures(19)  # a batch and three more
     squares = np.stack([run.options.framing.fit(picture) for picture in pictures])
     own = inference.predict(run.analysis(), squares)
     by_keras = inference.decode(own, run.calibration())
