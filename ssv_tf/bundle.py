@@ -22,6 +22,7 @@ from ssv_tf.base import cli, presets
 from ssv_tf.base.errors import FlagError, UserError
 from ssv_tf.data import sources
 from ssv_tf.evaluation import cards
+from ssv_tf.export import quick
 from ssv_tf.training import run_folder
 
 # Settings that name folders and files of whoever trained.
@@ -54,7 +55,9 @@ def main(argv: Sequence[str]) -> None:
         raise FlagError(f"{out} exists; give --overwrite to replace it, or another name")
     if out.exists() and not (out / "options.json").is_file():
         raise FlagError(f"{out} exists and is no run; give another --out")
-    print(pack(run, _score(values.score), out, values.data, values.licence, values.limits))
+    pack(run, _score(values.score), out, values.data, values.licence, values.limits)
+    quick.keep(run_folder.load(out))
+    print(out)
 
 
 def pack(

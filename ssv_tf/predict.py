@@ -13,17 +13,15 @@ from pathlib import Path
 
 from absl import flags
 
-from ssv_tf.base import cli  # first: it says in one line why Keras does not load
-
-# isort: split
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.api.results import Views, png
-from ssv_tf.base import files
+from ssv_tf.base import command, files
 from ssv_tf.base.errors import FlagError
 from ssv_tf.data import read_policy
 from ssv_tf.data.folder import CONTACT_SHEET
 from ssv_tf.data.inputs import Ledger, expand
 from ssv_tf.evaluation import drawing
+from ssv_tf.export import quick
 from ssv_tf.training import run_folder
 
 _LONGEST_STEM = 200  # bytes; a file's name has at most 255
@@ -54,9 +52,12 @@ def main(argv: Sequence[str]) -> None:
         _draw(model, views, drawings, sheet)
         print(f"{values.draw_dir}: {len(views)} pictures drawn, {sheet.name}", file=sys.stderr)
     _write(views, values.out)
+    sys.stdout.flush()
     if views.skipped:
         counted = f"{len(views.skipped)} skipped, {len(views)} predicted"
         print(f"{counted} ({read_policy.counts(views.skipped)})", file=sys.stderr)
+    if quick.find(model.run) is None:
+        quick.keep(model.run)
 
 
 def _show_skipped(name: str, reason: str) -> None:
@@ -120,7 +121,7 @@ def _write(views: Views, out: str) -> None:
 
 def run() -> None:
     """Console entry point."""
-    cli.run(main, define_flags)
+    command.run(main, define_flags)
 
 
 if __name__ == "__main__":

@@ -99,13 +99,17 @@ def test_train_stays_a_function_when_the_command_is_imported():
     assert inspect.isfunction(ssv_tf.train)
 
 
-def test_importing_brings_neither_tensorflow_nor_anything_heavy():
+def test_importing_and_predicting_bring_neither_tensorflow_nor_anything_heavy():
     code = (
         "import time; start = time.perf_counter(); import sys, ssv_tf; "
         "took = time.perf_counter() - start; "
         "heavy = {'tensorflow', 'keras', 'PIL', 'numpy', 'absl', 'jax'} & set(sys.modules); "
         "ssv_tf.presets(); ssv_tf.recipes(); "
-        "late = {'tensorflow', 'keras', 'jax'} & set(sys.modules); "
+        "import numpy; black = numpy.zeros((48, 64, 3), numpy.uint8); "
+        "assert ssv_tf.load('cars_phone').predict(black).confidence.shape == (1,); "
+        "import ssv_tf.predict; "
+        "late = {'tensorflow', 'keras', 'jax', 'matplotlib', 'tensorflow_datasets'}; "
+        "late &= set(sys.modules); "
         "import json; print(json.dumps([took, sorted(heavy), sorted(late)]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -32,6 +32,14 @@ def _no_flags_left_over():
         delattr(flags.FLAGS, name)
 
 
+@pytest.fixture(autouse=True)
+def _no_networks_kept(monkeypatch):
+    """A first prediction leaves no LiteRT file behind: converting takes seconds."""
+    from ssv_tf.export import quick
+
+    monkeypatch.setattr(quick, "keep", lambda run: None)
+
+
 # With whole files to a process, a long file that starts last keeps one core waiting for the other.
 _LONG_FILES = (
     "training_test", "lasting_test", "jax_engine_test", "cluster_test", "export_test",

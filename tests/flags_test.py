@@ -30,10 +30,10 @@ scenes score serving_name serving_version shards size split surroundings threads
 workers
 """
 TOOLS = """
-bad_share baselines clients configs draws eager grpc_port kill_seed kills only pictures profile
-repeats requests rest_port runs seeds serving table
+against against_recipe bad_share baselines clients configs draws eager grpc_port interval kill_seed
+kills only pictures profile repeats requests rest_port runs seeds serving table targets
 """
-_COMMAND = re.compile(r"^\s*cli\.run\(", re.MULTILINE)
+_COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", re.MULTILINE)
 
 
 def _flags_of(module):

@@ -32,7 +32,7 @@ TOP_LEVEL = {
 }
 PACKAGES = ("models", "training", "data", "evaluation", "export")
 _GENERATED_CODE = "metadata_schema_generated"
-_COMMAND = re.compile(r"^\s*cli\.run\(", flags=re.MULTILINE)
+_COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", flags=re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 

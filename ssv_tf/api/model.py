@@ -15,19 +15,18 @@ from ssv_tf import config, viewpoint
 from ssv_tf.api.angles import Angles
 from ssv_tf.api.reader import PictureReader
 from ssv_tf.api.results import CalibrationResult, Score, Turntable, Views
-from ssv_tf.base import backend  # noqa: F401  (before anything else loads Keras)
 from ssv_tf.base.errors import UserError, ViewpointWarning
 from ssv_tf.data import folder, forms, inputs, read_policy
 from ssv_tf.data.collection import PictureSet
 from ssv_tf.data.inputs import Item, Ledger, Picture, Pictures, Skip
 from ssv_tf.evaluation import calibration as calibrations
-from ssv_tf.evaluation import drawing, labelled, overlap, protocols, scoring
+from ssv_tf.evaluation import drawing, labelled, overlap, scoring
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
-from ssv_tf.models.decoding import Viewpoints
-from ssv_tf.training import run_folder, turntable
+from ssv_tf.training import run_folder
 
 if TYPE_CHECKING:
+    from ssv_tf.evaluation import protocols
     from ssv_tf.export.formats import Exported
     from ssv_tf.training.student_run import Source
 
@@ -112,16 +111,17 @@ class ViewpointModel:
         ledger = Ledger(bad_pictures, on_skip)
         items = inputs.expand(pictures, ledger)
         self._warn_if_uncalibrated()
+        fitted = self.calibration or Calibration.identity()
         read: list[Item] = []
         degrees: list[np.ndarray] = []
         confidence: list[np.ndarray] = []
         novelty: list[np.ndarray] = []
         for readable, images in inputs.read_squares(items, self._reader.square, ledger):
             read += readable
-            part = self._answers(images)
-            degrees.append(part.degrees)
-            confidence += [] if part.confidence is None else [part.confidence]
-            novelty += [] if part.novelty is None else [part.novelty]
+            views = inference.decode(self._quick(images), fitted)
+            degrees.append(views.degrees)
+            confidence += [] if views.confidence is None else [views.confidence]
+            novelty += [] if views.novelty is None else [views.novelty]
         if not read:
             raise UserError(ledger.none_read())
         return Views(
@@ -248,7 +248,11 @@ class ViewpointModel:
         return scoring.evaluate(self._raw, split, **how, seed=seed)
 
     def score_protocol(
-        self, name: str, truth: protocols.Truth, split: labelled.Split, mirror_average: bool = False
+        self,
+        name: str,
+        truth: "protocols.Truth",
+        split: labelled.Split,
+        mirror_average: bool = False,
     ) -> dict[str, dict[str, Any]]:
         """The measures of a published test, see `scoring.score_protocol`.
 
@@ -306,6 +310,8 @@ class ViewpointModel:
         """
         if count < 1 or views < 2:
             raise ValueError(f"need at least 1 object and 2 views, got {count} and {views}")
+        from ssv_tf.training import turntable
+
         drawn = turntable.turntable(
             self._synthesis, self.options.viewpoints, count, views, seed, elevation_deg
         )
@@ -327,15 +333,21 @@ class ViewpointModel:
         Raises:
           UserError: a run without a synthesis network: a student or a supervised one.
         """
+        from ssv_tf.training import turntable
+
         return turntable.redrawn(self.run.analysis(), self._synthesis, pictures)
 
     def viewpoint_grid(self, *, seed: int = 0) -> Image.Image:
         """One drawn object: a column an azimuth, a row an elevation; errors as `turntable`."""
+        from ssv_tf.training import turntable
+
         drawn = turntable.viewpoint_grid(self._synthesis, self.options.viewpoints, seed)
         return Image.fromarray(turntable.tile(drawn))
 
     def style_grid(self, count: int = 4, *, seed: int = 0) -> Image.Image:
         """Styles mixed: the row's shape with the column's look; errors as `turntable`."""
+        from ssv_tf.training import turntable
+
         drawn = turntable.style_grid(self._synthesis, self.options.viewpoints, count, seed)
         return Image.fromarray(turntable.tile(drawn))
 
@@ -444,16 +456,20 @@ class ViewpointModel:
         return labelled.predictor(self.run.analysis())
 
     @functools.cached_property
+    def _quick(self) -> labelled.Predict:
+        """The same by LiteRT where the run has such a file, which loads no TensorFlow."""
+        from ssv_tf.export import quick
+
+        network = quick.find(self.run)
+        return self._raw if network is None else network.predict
+
+    @functools.cached_property
     def _reader(self) -> PictureReader:
         return PictureReader(self.options.framing)
 
     @functools.cached_property
     def _synthesis(self) -> Any:
         return self.run.synthesis()
-
-    def _answers(self, images: np.ndarray) -> Viewpoints:
-        """Calibrated viewpoints of squares."""
-        return inference.decode(self._raw(images), self.calibration or Calibration.identity())
 
     def _how_to_score(self, split: labelled.Split, mirror_average: bool) -> dict[str, Any]:
         """Calibrated on the split's pictures if it has any for that, else as the model is."""

@@ -1,6 +1,7 @@
 """Reads pictures of any kind as a run's training pictures were read, with their angles."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class PictureReader:
 
     def square(self, item: Item) -> np.ndarray:
         """One picture, uint8 [R, R, 3]; `reading.BadPicture` where it cannot be read."""
+        if isinstance(item.source, Path):
+            return self.framing.read(item.source)
         return self.framing.fit(inputs.read(item.source, self.framing.shortest))
 
     def squares(self, pictures: Pictures, bad_pictures: str = read_policy.SKIP) -> np.ndarray:

@@ -25,4 +25,4 @@ except (ImportError, ValueError) as error:
 # The networks are written for channels last, whatever ~/.keras/keras.json says.
 keras.config.set_image_data_format("channels_last")
 
-__all__ = ["ops"]
+__all__ = ["keras", "ops"]

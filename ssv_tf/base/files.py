@@ -42,7 +42,11 @@ def read_regular(path: str | os.PathLike, most_bytes: int) -> bytes:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
             status = os.fstat(stream.fileno())
             _check_regular(status)
-            content = b"" if status.st_size > most_bytes else stream.read(most_bytes + 1)
+            content = b""
+            if status.st_size <= most_bytes:  # room for all that is allowed would cost time
+                content = stream.read(status.st_size + 1)
+                if len(content) > status.st_size:  # it grows, or tells no size, as in /proc
+                    content += stream.read(most_bytes + 1 - len(content))
     except OSError as error:
         raise Unreadable(why_unreadable(error, path)) from None
     except ValueError:  # a NUL in the name

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ssv_tf.base.errors import UserError
-from ssv_tf.data.reading import MID_GREY, read_picture
+from ssv_tf.data.reading import MID_GREY, read_rgb
 
 CROPS = ("longest", "height")
 PADDINGS = ("constant", "edge", "reflect", "blur")
@@ -80,11 +80,21 @@ class Framing:
         Raises:
           reading.BadPicture: with a short reason.
         """
-        return self.fit(read_picture(source, shortest=self.shortest))
+        image = read_rgb(source, shortest=self.shortest)
+        smaller = self._shrunk_size(image.width, image.height)
+        return self._fit(_shrink(image, smaller) if smaller else np.asarray(image))
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
         """The square of a picture: uint8 [H, W, 3] -> uint8 [R, R, 3]."""
-        picture = _shrink(picture, self._side(picture), self.resolution)
+        smaller = self._shrunk_size(picture.shape[1], picture.shape[0])
+        return self._fit(_shrink(Image.fromarray(picture), smaller) if smaller else picture)
+
+    def _shrunk_size(self, width: int, height: int) -> tuple[int, int] | None:
+        """Of a picture whose square is far larger than the result; None of another."""
+        scale = self.shortest / self.side(width, height)
+        return None if scale >= 1 else (max(1, round(scale * width)), max(1, round(scale * height)))
+
+    def _fit(self, picture: np.ndarray) -> np.ndarray:
         side = self._side(picture)
         picture = _middle(picture, side)
         height, width = picture.shape[:2]
@@ -172,13 +182,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _shrink(picture: np.ndarray, side: float, resolution: int) -> np.ndarray:
-    """Area average of a picture whose square is far larger than the result; bounds memory too."""
-    scale = WORKING_MULTIPLE * resolution / side
-    if scale >= 1:
-        return picture
-    height, width = (max(1, round(scale * length)) for length in picture.shape[:2])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+def _shrink(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Area average; bounds memory too."""
+    return np.asarray(picture.resize(size, Image.Resampling.BOX))
 
 
 def _middle(picture: np.ndarray, side: float) -> np.ndarray:
@@ -190,15 +196,17 @@ def _middle(picture: np.ndarray, side: float) -> np.ndarray:
 def _pad(picture: np.ndarray, rows: int, columns: int, padding: str) -> np.ndarray:
     """[H, W, 3] -> [H + 2 rows, W + 2 columns, 3]."""
     widths = ((rows, rows), (columns, columns), (0, 0))
+    height, width = picture.shape[:2]
     if padding == "constant":
-        return np.pad(picture, widths, constant_values=MID_GREY)
+        padded = np.full((height + 2 * rows, width + 2 * columns, 3), MID_GREY, np.uint8)
+        padded[rows : rows + height, columns : columns + width] = picture
+        return padded
     if padding == "reflect":
         return np.pad(picture, widths, mode="reflect")
     padded = np.pad(picture, widths, mode="edge")
     if padding == "blur" and (rows or columns):
         blur = ImageFilter.GaussianBlur(BLUR_SHARE * max(padded.shape[:2]))
         blurred = np.array(Image.fromarray(padded).filter(blur))
-        height, width = picture.shape[:2]
         blurred[rows : rows + height, columns : columns + width] = picture
         return blurred
     return padded

@@ -1,7 +1,9 @@
 """Pictures as a person has them in Python: files, folders, globs, Pillow images, arrays, mixed."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +19,7 @@ Pictures: TypeAlias = Picture | Iterable[Picture]
 Skip: TypeAlias = Callable[[str, str], None]
 """Gets the name of a picture that cannot be used, and why."""
 
-_AT_ONCE = 512  # pictures in memory
+_AT_ONCE = 64  # pictures of a part; so many more are read while the caller works at it
 
 
 class Item(NamedTuple):
@@ -116,7 +118,7 @@ def read(source: Path | Image.Image | np.ndarray, shortest: int | None = None) -
 def read_squares(
     items: Sequence[Item], square: Callable[[Item], np.ndarray], ledger: Ledger
 ) -> Iterator[tuple[list[Item], np.ndarray]]:
-    """Squares of pictures, a bounded number in memory.
+    """Squares of pictures, read on every core ahead of the caller, a bounded number in memory.
 
     Args:
       items: the pictures.
@@ -126,16 +128,35 @@ def read_squares(
     Yields:
       (those that could be read, uint8 [n, R, R, 3]) of each part, n from 1.
     """
-    for start in range(0, len(items), _AT_ONCE):
-        readable, images = [], []
-        for item in items[start : start + _AT_ONCE]:
-            try:
-                images.append(square(item))
-                readable.append(item)
-            except reading.BadPicture as error:
-                ledger.skip(item.name, str(error))
-        if readable:
-            yield readable, np.stack(images)
+    executor = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    parts = (
+        [(item, _begun(executor, square, item)) for item in items[start : start + _AT_ONCE]]
+        for start in range(0, len(items), _AT_ONCE)
+    )
+    try:
+        coming = next(parts, None)
+        while coming is not None:
+            part, coming = coming, next(parts, None)
+            readable, images = [], []
+            for item, result in part:
+                try:
+                    images.append(result())
+                    readable.append(item)
+                except reading.BadPicture as error:
+                    ledger.skip(item.name, str(error))
+            if readable:
+                yield readable, np.stack(images)
+    finally:
+        executor.shutdown(cancel_futures=True)  # neither an error nor Ctrl-C waits for the rest
+
+
+def _begun(
+    executor: ThreadPoolExecutor, square: Callable[[Item], np.ndarray], item: Item
+) -> Callable[[], np.ndarray]:
+    """Waits for the square of a picture, which is read meanwhile."""
+    if isinstance(item.source, Image.Image):  # two may share a file that is not yet read
+        return functools.partial(square, item)
+    return executor.submit(square, item).result
 
 
 def one(picture: Picture) -> Item:

@@ -78,6 +78,13 @@ def read_picture(source: str | os.PathLike | bytes, shortest: int | None = None)
     """
     content = source if isinstance(source, bytes) else read_bytes(source)
     with _reasons(content):
+        return np.array(_decoded(content, shortest))
+
+
+def read_rgb(source: str | os.PathLike | bytes, shortest: int | None = None) -> Image.Image:
+    """As `read_picture`, an RGB image of Pillow: two copies fewer for who goes on with Pillow."""
+    content = source if isinstance(source, bytes) else read_bytes(source)
+    with _reasons(content):
         return _decoded(content, shortest)
 
 
@@ -173,7 +180,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise BadPicture(str(error)) from None
 
 
-def _decoded(content: bytes, shortest: int | None) -> np.ndarray:
+def _decoded(content: bytes, shortest: int | None) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
         if "progressive" in image.info:  # its decoder keeps all of it, however it is drafted
             _check_pixels(image)
@@ -182,10 +189,10 @@ def _decoded(content: bytes, shortest: int | None) -> np.ndarray:
         _check_pixels(image)
         if image.width * image.height <= _LARGE_PIXELS:
             image.load()
-            return np.array(_to_rgb(_upright(image)))
+            return _to_rgb(_upright(image, in_place=True))
         with _large_picture:
             image.load()
-            return np.array(_upright(_in_strips(image, shortest)))
+            return _upright(_in_strips(image, shortest))
 
 
 def _check_pixels(image: Image.Image) -> None:
@@ -253,9 +260,10 @@ def _reason(error: Exception) -> str:
     return f"damaged ({text[:80] or type(error).__name__})"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, in_place: bool = False) -> Image.Image:
+    """The picture as its EXIF orientation says; a copy even where it says nothing, or `image`."""
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image, in_place=in_place) or image
     except Exception:  # unreadable EXIF says nothing about the pixels, which are fine
         return image
 
@@ -286,7 +294,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     ):
         ground = Image.new("RGBA", image.size, (MID_GREY, MID_GREY, MID_GREY, 255))
         image = Image.alpha_composite(ground, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -38,10 +38,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from ssv_tf import config, viewpoint
 from ssv_tf.base import files
+from ssv_tf.base.array_ops import ops
 from ssv_tf.base.errors import UserError
 from ssv_tf.evaluation import confidence as confidences
 from ssv_tf.evaluation import ends

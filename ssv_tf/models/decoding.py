@@ -1,8 +1,8 @@
 """From a network's answers to calibrated degrees, confidence and novelty: the one decoder.
 
-In `keras.ops`. Prediction runs it on arrays, with either backend; `ssv_tf.export.fold` traces it
-into the exported files, so every operation here is one that TFLite has. What is fitted on labelled
-pictures comes as `Parameters` (`evaluation.calibration.Calibration` has them).
+Prediction runs it on arrays, which need NumPy alone (`base.array_ops`); `ssv_tf.export.fold` traces
+it into the exported files, so every operation here is one that TFLite has. What is fitted on
+labelled pictures comes as `Parameters` (`evaluation.calibration.Calibration` has them).
 """
 
 import dataclasses
@@ -10,8 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from keras import ops
-
+from ssv_tf.base.array_ops import ops
 from ssv_tf.base.types import Tensor
 from ssv_tf.models import encoding
 from ssv_tf.models.encoding import PLAIN, Encoding

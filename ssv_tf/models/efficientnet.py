@@ -6,11 +6,12 @@ swish, so that it quantises well. The weights know ImageNet's categories and no 
 
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import layers
 
+from ssv_tf.base.backend import keras
 from ssv_tf.base.types import Tensor
+
+layers = keras.layers
 
 # Kernel, repeats, filters, expansion and stride of the first repeat, for each stage.
 _STAGES = (

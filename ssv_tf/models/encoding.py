@@ -12,9 +12,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from keras import ops
-
 from ssv_tf import viewpoint
+from ssv_tf.base.array_ops import ops
 from ssv_tf.base.types import Tensor
 
 # Quadrant after mirroring: azimuth and tilt change the sign of sin, elevation stays.

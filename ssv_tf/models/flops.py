@@ -4,8 +4,7 @@ Counted: convolutions, dense layers and the trilinear sampling of the volume, wh
 all of the arithmetic. One MAC is two FLOPs.
 """
 
-import keras
-
+from ssv_tf.base.backend import keras
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.layers import EqualizedConv, EqualizedDense
 from ssv_tf.models.projection import CompositeProjection, FreeProjection

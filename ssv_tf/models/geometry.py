@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
-from keras import ops
 
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Tensor
 
 

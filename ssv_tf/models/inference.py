@@ -2,16 +2,18 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from keras import ops
 
+from ssv_tf.base.array_ops import ops
 from ssv_tf.base.types import Tensor
 from ssv_tf.data.framing import to_network
 from ssv_tf.models import decoding
 from ssv_tf.models.decoding import UNCALIBRATED, Parameters, RawPrediction, Viewpoints
+
+if TYPE_CHECKING:
+    import keras
 
 _FUNCTIONS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -72,8 +74,10 @@ def compiled_for(network: Any, make: Callable[[Any], Callable]) -> Callable:
     return _FUNCTIONS[network]
 
 
-def compiled(function: Callable, variables: Iterable[keras.Variable]) -> Callable:
+def compiled(function: Callable, variables: Iterable["keras.Variable"]) -> Callable:
     """A function of arrays compiled as the backend does it; `variables` is all that it reads."""
+    from ssv_tf.base.backend import keras
+
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

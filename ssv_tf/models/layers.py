@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Shape, Tensor
 
 LEAKY_SLOPE = 0.2

@@ -12,10 +12,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.base.types import Tensor
 from ssv_tf.data import framing

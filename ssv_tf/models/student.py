@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
-from keras import ops
-
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import encoding, layers
 from ssv_tf.models.efficientnet import efficientnet_lite0

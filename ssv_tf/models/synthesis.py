@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-from keras import ops
-
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import layers
 from ssv_tf.models import projection as projection_layers

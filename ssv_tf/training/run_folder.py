@@ -4,6 +4,7 @@ runs/NAME/
   options.json  calibration.json  metrics.jsonl
   models/analysis.keras models/synthesis.keras   the last, S averaged
   models/best/...                                the newest of about the best health
+  models/analysis.tflite                         V for LiteRT, of the first prediction
   pictures/  checkpoints/  tensorboard/
 
 A student's (`ssv_tf.distill`) has distill.json, and a StudentNetwork as its analysis.keras.

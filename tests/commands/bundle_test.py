@@ -10,6 +10,7 @@ from in_process import run_command
 from ssv_tf import bundle, config
 from ssv_tf.evaluation import cards, metrics
 from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.export import quick
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -70,6 +71,13 @@ def test_a_packed_run_predicts_as_the_run_does(run):
         run_folder.load(packed).synthesis().count_params()
         == run_folder.load(run).synthesis().count_params()
     )
+
+
+def test_its_network_is_kept_for_litert_too(run, monkeypatch):
+    kept = []
+    monkeypatch.setattr(quick, "keep", lambda packed: kept.append(packed.path))
+    code, packed = _pack(run, *WORDS)
+    assert code == 0 and kept == [packed]
 
 
 def test_a_score_of_another_run_is_refused(run, capsys):

@@ -168,6 +168,30 @@ def test_many_files_are_read_a_few_at_a_time(tmp_path, monkeypatch):
     assert found == [(str(i), i) for i in range(10) if i != 3]
 
 
+def test_the_next_files_are_read_while_the_caller_works_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "_AT_ONCE", 2)
+    items = [inputs.Item(str(i), tmp_path / str(i)) for i in range(10)]
+    asked = []
+
+    def square(item):
+        asked.append(item.name)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    parts = inputs.read_squares(items, square, inputs.Ledger())
+    next(parts)
+    parts.close()
+    assert {"0", "1"} <= set(asked) <= {"0", "1", "2", "3"}
+
+
+def test_two_pictures_of_one_open_file_are_read_one_after_the_other(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as lazy:
+        items = [inputs.Item(str(i), lazy) for i in range(8)]
+        parts = list(inputs.read_squares(items, lambda i: inputs.read(i.source), inputs.Ledger()))
+    assert all(np.array_equal(image, noise) for _, images in parts for image in images)
+
+
 @pytest.mark.parametrize(
     "words, code, reason",
     [

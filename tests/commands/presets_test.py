@@ -13,7 +13,7 @@ from ssv_tf.models import inference
 from ssv_tf.training import run_folder
 
 PRESETS = presets.names()
-LARGEST = 20_000_000  # bytes of all files of a preset
+LARGEST = 26_000_000  # bytes of all files of a preset, its network twice
 
 
 def test_there_are_the_promised_presets():

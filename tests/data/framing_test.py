@@ -1,5 +1,6 @@
 """One place for squares and for [-1, 1]; `folder_test` holds what a square looks like."""
 
+import io
 import json
 import subprocess
 import sys
@@ -75,3 +76,13 @@ def test_framing_needs_neither_keras_nor_tensorflow():
     code = "import sys, ssv_tf.data.framing; print({'keras', 'tensorflow'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("framing", [Framing(8), Framing(8, "height", 2.4, "blur")])
+@pytest.mark.parametrize("size", [(20, 30), (90, 50), (400, 300)])
+def test_reading_is_fitting_what_was_read(framing, size):
+    content = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(content, "PNG")
+    fitted = framing.fit(noise)
+    np.testing.assert_array_equal(framing.read(content.getvalue()), fitted)
