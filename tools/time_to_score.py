@@ -123,7 +123,8 @@ class _Watched:
     """A training process whose scores are noted as they come."""
 
     def __init__(self, arm: Arm, interval: int) -> None:
-        self.arm, self.scores, self.seen = arm, [], 0
+        self.arm = arm
+        self.scores: list[dict[str, Any]] = []
         (arm.run_dir / "metrics.jsonl").unlink(missing_ok=True)
         environment = os.environ | _ONE_CORE | {"PYTHONPATH": str(arm.root)}
         with (arm.out / f"{arm.name}_{arm.seed}.log").open("w") as log:
