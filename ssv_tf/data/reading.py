@@ -263,10 +263,10 @@ def _reason(error: Exception) -> str:
 def _upright(image: Image.Image, in_place: bool = False) -> Image.Image:
     """The picture as its EXIF orientation says; a copy even where it says nothing, or `image`."""
     try:
-        if in_place:
-            ImageOps.exif_transpose(image, in_place=True)
-            return image
-        return ImageOps.exif_transpose(image)
+        if not in_place:
+            return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except Exception:  # unreadable EXIF says nothing about the pixels, which are fine
         return image
 

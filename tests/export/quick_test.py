@@ -114,6 +114,7 @@ def test_the_command_keeps_a_network_on_first_use(run, monkeypatch, tmp_path, ca
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow  # 10 to 14 s on a loaded machine
 @pytest.mark.parametrize("preset", ["cars_phone", "cars_photos"])
 def test_the_students_that_come_along_bring_their_file(preset, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
