@@ -19,7 +19,7 @@ _COMMONEST = 5
 _FURTHER = {
     CONFIDENCE: "probability that the azimuth is right, 0 to 1.",
     NOVELTY: "how little the picture looks like those of the calibration; above 1 it may well "
-    "show something else, and the confidence is low.",
+    "show something else, and the confidence falls to 0.",
 }
 # Settings that tell a reader how the run was trained.
 _SETTINGS = (

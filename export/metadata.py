@@ -47,7 +47,7 @@ _ANSWERS = {
     ),
     NOVELTY: (
         "How little the picture looks like those of the calibration, from 0. Above 1: it may well "
-        "show something else, and the confidence is low.",
+        "show something else, and the confidence falls to 0.",
         ([0.0], []),
     ),
 }

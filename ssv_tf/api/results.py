@@ -43,7 +43,7 @@ class Views:
         model's calibration cannot tell.
       novelty: float64 [n], from 0: how little a picture looks like those of the calibration. Above
         1, as about 2 % of pictures of the same kind are, it may well show something else, and its
-        confidence is low. None where the model's calibration cannot tell.
+        confidence falls to 0. None where the model's calibration cannot tell.
       skipped: (name, reason) of each picture that could not be used.
       calibrated: whether the angles are in the convention; if not, they are the network's own.
       paths: the file of each picture; None of one in memory.

@@ -25,8 +25,8 @@ _MISTAKES = {
 _EMBEDDED = "embedded cars"  # their splits share no car
 _NOVELTY = (
     "It answers for a picture of anything. One that looks unlike those it was calibrated on has a "
-    "novelty above 1 and a low confidence: plain areas and patterns do, most pictures of a very "
-    "different kind do, those of a similar object often do not."
+    "novelty above 1, where the confidence falls to 0: plain areas and patterns do, most pictures "
+    "of a very different kind do, those of a similar object often do not."
 )
 _NO_NOVELTY = "It answers for a picture of anything; it does not say that there is no object."
 # A mean error this close to the best constant's has learnt nothing that is worth having.

@@ -223,7 +223,9 @@ def table(result: dict[str, Any]) -> str:
         lines.append(_confidence_line(result["confidence"]))
     if "novelty" in result:
         share = result["novelty"]["above_1"]
-        lines.append(f"novelty: {100 * share:.1f} % of the pictures look like something else")
+        lines.append(
+            f"novelty: {100 * share:.1f} % of the pictures are above 1: they look like others"
+        )
     lines += [f"doubt: {doubt}" for doubt in result.get("doubts", [])]
     published = {k: v for k, v in result.get("protocol", {}).items() if k != "name"}
     return "\n".join([*lines, *protocols.lines(published)])
