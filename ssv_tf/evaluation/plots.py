@@ -52,7 +52,9 @@ def azimuth_ring(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
     lines = np.stack(ends, axis=1)  # [pictures, end, xy]
     alpha = float(np.clip(60 / max(len(lines), 1), 0.08, 0.7))
     for here, colour in ((right, GREEN), (~right, RED)):
-        axes.add_collection(LineCollection(list(lines[here]), colors=colour, alpha=alpha, linewidths=1.2))
+        axes.add_collection(
+            LineCollection(list(lines[here]), colors=colour, alpha=alpha, linewidths=1.2)
+        )
         axes.scatter(*lines[here, 0].T, s=8, color=colour, lw=0, alpha=min(1.0, 2 * alpha))
     turn = np.linspace(0, 360, 181)
     for radius in (_OUTER, _INNER):
