@@ -29,7 +29,7 @@ from ssv_tf.models.encoding import Encoding
 from ssv_tf.training.run_folder import Run
 
 FILE_NAME = "analysis.tflite"
-_VERSION = 1  # of what the network answers; files of another are made anew
+_VERSION = 2  # of what the network answers; files of another are made anew
 _ABOUT = "about.json"
 _INPUT, _SIGNATURE = "pictures", "serving_default"
 _WORTH = 1e-3  # largest difference from Keras's logits that rounding explains
