@@ -92,6 +92,25 @@ def test_degrees_are_those_of_predict(browser, url, car, tmp_path):
         assert not visit.errors
 
 
+@pytest.mark.parametrize("has_decoder", [True, False])
+def test_large_jpegs_are_decoded_small_or_averaged(browser, url, car, tmp_path, has_decoder):
+    """Where the browser decodes at a fraction, to Pillow's very pixels; else to a level of them."""
+    paths = [path for path in various(tmp_path, car) if path.suffix == ".jpg"]
+    paths = [path for path in paths if min(Image.open(path).size) >= 2 * 4 * 32]
+    _, squares = in_python(paths)
+    with Visit(browser, url) as visit:
+        if not has_decoder:
+            visit.replace_script("worker.js", "self.ImageDecoder = undefined;")
+        assert visit.open() == "ready"
+        apart = []
+        for path, square in zip(paths, squares, strict=True):
+            visit.predict(path)
+            apart.append(np.abs(visit.square().astype(int) - square).max())
+            visit.wait_for_width(Image.open(path).size[path.stem[-1] in "5678"])  # sharp in the end
+        assert not visit.errors
+    assert len(paths) == 11 and max(apart) == (0 if has_decoder else 1)
+
+
 @pytest.mark.slow
 def test_vectors_are_read_in_the_browser_as_in_python(browser, url, car, tmp_path):
     """The test vectors of an export, which any app may use: the same squares, or a refusal."""

@@ -124,6 +124,22 @@ class Visit:
             assert time.monotonic() < end, "no answer of the page"
             self.page.wait_for_timeout(20)
 
+    def replace_script(self, name, before):
+        """Puts code before a script of the page; call it before `open`."""
+
+        def answer(route):
+            response = route.fetch()
+            route.fulfill(response=response, body=before + response.text())
+
+        self.page.route(f"{self._url}/{name}", answer)
+
+    def wait_for_width(self, pixels):
+        """Waits until the picture shown has so many pixels across."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while self.page.get_attribute("#picture", "width") != str(pixels):
+            assert time.monotonic() < end, self.page.get_attribute("#picture", "width")
+            self.page.wait_for_timeout(20)
+
     def give(self, path):
         """Chooses a file in the page's dialog."""
         self.page.set_input_files("#file", path)

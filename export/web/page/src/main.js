@@ -2,7 +2,7 @@
 
 import { Camera } from "./camera.js";
 import {
-  byId, markSample, showAnswer, showDoubt, showError, showProgress, showSamples,
+  byId, markSample, showAnswer, showDoubt, showError, showProgress, showSamples, showSharper,
 } from "./view.js";
 import { HOW_TO_WRITE, Wording } from "./words.js";
 
@@ -77,6 +77,11 @@ class Page {
   }
 
   receive(data) {
+    if (data.kind === "sharper") {
+      if (data.id === this.asked) showSharper(data.shown);
+      data.shown.close();
+      return;
+    }
     const { resolve, reject } = this.waiting.get(data.id);
     this.waiting.delete(data.id);
     if (data.id !== this.asked) resolve(null);

@@ -44,11 +44,17 @@ export function showAnswer(answer, title, resolution, live) {
   byId("screen").scrollIntoView({ block: "nearest" }); // a phone's samples lie a page below
 }
 
-function showPicture({ shown, degrees }, title) {
+/** The same picture as is shown, with more pixels. */
+export function showSharper(shown) {
   const canvas = byId("picture");
   canvas.width = shown.width;
   canvas.height = shown.height;
   canvas.getContext("2d").drawImage(shown, 0, 0);
+}
+
+function showPicture({ shown, degrees }, title) {
+  const canvas = byId("picture");
+  showSharper(shown);
   canvas.setAttribute("aria-label", title);
   canvas.hidden = false;
   byId("empty").hidden = true;

@@ -2,7 +2,7 @@
 
 import { fitSquare, WORKING_MULTIPLE } from "./fit.js";
 import { ViewpointModel, startRuntime } from "./model.js";
-import { readPicture, rgbOf } from "./pixels.js";
+import { decode, readPicture, rgbOf } from "./pixels.js";
 import { Wording } from "./words.js";
 
 const SHOWN_PIXELS = 1280; // longest side of what goes back to be shown
@@ -32,8 +32,8 @@ async function start(given) {
 
 async function answer({ id, blob, bitmap: frame }) {
   const begun = performance.now();
-  const { bitmap, picture } = frame
-    ? { bitmap: frame, picture: rgbOf(frame) }
+  const { bitmap, small, picture } = frame
+    ? { bitmap: frame, small: false, picture: rgbOf(frame) }
     : await readPicture(blob, WORKING_MULTIPLE * settings.resolution);
   const decoded = performance.now();
   const square = fitSquare(picture, settings);
@@ -45,6 +45,17 @@ async function answer({ id, blob, bitmap: frame }) {
   const told = { degrees, confidence, novelty, milliseconds };
   const message = { kind: "answer", id, ...told, shown, square: square.data };
   self.postMessage(message, [shown, square.data.buffer]);
+  if (small) await showSharper(id, blob);
+}
+
+/** The answer came from a smaller decoding: sends what the screen can show after it. */
+async function showSharper(id, blob) {
+  try {
+    const shown = await forShow(await decode(blob));
+    self.postMessage({ kind: "sharper", id, shown }, [shown]);
+  } catch (error) {
+    console.warn(error); // the small one stays
+  }
 }
 
 async function forShow(bitmap) {
