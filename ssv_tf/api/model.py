@@ -324,6 +324,8 @@ class ViewpointModel:
     def redraw(self, pictures: np.ndarray) -> np.ndarray:
         """What the synthesis network draws from the styles and viewpoints it reads in pictures.
 
+            drawn = model.redraw(squares)    # beside `squares` it shows what the model sees
+
         Args:
           pictures: uint8 [n, R, R, 3], framed as the model sees them.
 

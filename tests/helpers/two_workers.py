@@ -39,7 +39,7 @@ method.METHODS[method.COMPOSITE] = dataclasses.replace(OPTIONS.method, dropout=0
 networks.R1_INTERVAL = 2
 loop.load_training_pictures, networks.make_optimizers = pictures, optimizers
 loop._Session._score = loop._Session._check_health = lambda *_: None  # costs more than the rest
-loop.turntable.turntable = lambda *_: np.zeros((1, 1, 32, 32, 3))
+loop.turntable.turntable = lambda *_: np.zeros((1, 1, 32, 32, 3), np.uint8)
 loop.turntable.tile = lambda *_: np.zeros((32, 32, 3), np.uint8)
 tf.config.run_functions_eagerly(True)
 assert loop.train(OPTIONS, quiet=True) == 0
