@@ -317,9 +317,9 @@ def test_tfds_pictures_that_cannot_be_read_are_skipped_or_stop(tfds_home, monkey
         calls.append(len(content))
         if len(calls) == 2:
             raise sources.BadPicture("broken")
-        return np.zeros((4, 4, 3), np.uint8)
+        return Image.new("RGB", (4, 4))
 
-    monkeypatch.setattr(framing, "read_picture", read)
+    monkeypatch.setattr(framing, "read_rgb", read)
     pictures = sources.load_collection("tfds:tiny_greys", resolution=8)
     assert pictures.skipped == [("train/00001", "broken")] and len(pictures) == 2
     calls.clear()
