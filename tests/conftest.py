@@ -13,12 +13,19 @@ import pytest
 matplotlib.use("Agg")
 
 
+_STATES = {}  # of the RANDOM of each test module, as it is when its first test begins
+
+
 @pytest.fixture(autouse=True)
-def _same_random_numbers():
-    """Weights and samples a test draws from Keras are the same in any order of tests."""
+def _same_random_numbers(request):
+    """What a test draws from Keras or its module's RANDOM is the same in any order of tests."""
     import keras
 
     keras.utils.set_random_seed(0)
+    generator = getattr(request.module, "RANDOM", None)
+    if generator is not None:
+        first = _STATES.setdefault(request.module.__name__, generator.bit_generator.state)
+        generator.bit_generator.state = first
 
 
 @pytest.fixture(autouse=True)
