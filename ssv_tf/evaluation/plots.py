@@ -69,13 +69,10 @@ def azimuth_ring(predicted_deg: np.ndarray, true_deg: np.ndarray) -> bytes:
 
 
 def _on_ring(degrees: np.ndarray, radius: float) -> np.ndarray:
-    """Where the camera stands, [n, xy], around an object whose front looks down the page.
-
-    At 90 degrees the nose points to image left: the camera sees the object's own left side, which
-    from above is at the page's right.
-    """
-    radians = np.radians(degrees)
-    return radius * np.stack([np.sin(radians), -np.cos(radians)], axis=-1)
+    """Where the camera stands, [n, xy], around an object whose front looks down the page."""
+    angles_deg = np.stack([degrees, 0 * degrees, 0 * degrees], axis=-1)
+    towards = viewpoint.rotation_matrix(np.radians(angles_deg))[:, :, 2]  # camera, to the object
+    return radius * towards[:, [0, 2]] * (1, -1)  # the object's left is right, its front down
 
 
 def error_histograms(errors_deg: np.ndarray) -> bytes:
