@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if views.skipped:
         counted = f"{len(views.skipped)} skipped, {len(views)} predicted"
         print(f"{counted} ({read_policy.counts(views.skipped)})", file=sys.stderr)
-    if quick.find(model.run) is None:
+    if model.quick_network is None:
         quick.keep(model.run)
 
 
@@ -96,16 +97,15 @@ def _sheet_path(draw_dir: Path, overwrite: bool) -> Path:
 
 def _draw(model: ViewpointModel, views: Views, drawings: dict[Path, Path], sheet: Path) -> None:
     """Writes each picture with its axes, and one sheet of them all by azimuth."""
-    wanted = set(drawing.on_sheet(views.azimuth_deg).tolist())
-    cells = {}
+    order = drawing.on_sheet(views.azimuth_deg).tolist()
+    cells: dict[int, Any] = dict.fromkeys(order)
     for i, (path, angles_deg) in enumerate(zip(views.paths, views.angles_deg, strict=True)):
         assert path is not None  # the command takes files
         drawn = model.draw(path, angles_deg)
         files.write_atomically(drawings[path], png(drawn))
-        if i in wanted:
+        if i in cells:
             cells[i] = drawn
-    shown = (cells[i] for i in drawing.on_sheet(views.azimuth_deg))
-    files.write_atomically(sheet, png(drawing.contact_sheet(shown)))
+    files.write_atomically(sheet, png(drawing.contact_sheet(cells.values())))
 
 
 def _write(views: Views, out: str) -> None:

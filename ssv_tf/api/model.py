@@ -28,6 +28,8 @@ from ssv_tf.training import run_folder
 if TYPE_CHECKING:
     from ssv_tf.evaluation import protocols
     from ssv_tf.export.formats import Exported
+    from ssv_tf.export.quick import QuickNetwork
+    from ssv_tf.models.decoding import RawPrediction
     from ssv_tf.training.student_run import Source
 
 
@@ -458,12 +460,15 @@ class ViewpointModel:
         return labelled.predictor(self.run.analysis())
 
     @functools.cached_property
-    def _quick(self) -> labelled.Predict:
-        """The same by LiteRT where the run has such a file, which loads no TensorFlow."""
+    def quick_network(self) -> "QuickNetwork | None":
+        """The network by LiteRT, which loads no TensorFlow; None where the run has no such file."""
         from ssv_tf.export import quick
 
-        network = quick.find(self.run)
-        return self._raw if network is None else network.predict
+        return quick.find(self.run)
+
+    def _quick(self, images: np.ndarray) -> "RawPrediction":
+        """As `_raw`, by LiteRT where it can be."""
+        return (self.quick_network.predict if self.quick_network else self._raw)(images)
 
     @functools.cached_property
     def _reader(self) -> PictureReader:
