@@ -107,7 +107,9 @@ def _scored(run: run_folder.Run, given: str, own_limits: tuple[str, ...], comple
     score = _score(path, needed=bool(given))
     health = _json(run.models_dir / "health.json") or {}
     try:
-        automatic_limits = [] if complete else _limits(run, score)
+        automatic_limits = (
+            [] if complete else cards.limits_found(run.options, score, run.tells_novelty)
+        )
         limits = (*automatic_limits, *own_limits)
         if score is None:
             return {"limits": limits}
@@ -118,12 +120,6 @@ def _scored(run: run_folder.Run, given: str, own_limits: tuple[str, ...], comple
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is no score of ssv_tf.evaluate: {error!r}") from error
-
-
-def _limits(run: run_folder.Run, score: dict[str, Any] | None) -> list[str]:
-    calibration = run.calibration()
-    tells_novelty = calibration is not None and calibration.novelty is not None
-    return cards.limits_found(run.options, score, tells_novelty)
 
 
 def _version(run: run_folder.Run) -> str:

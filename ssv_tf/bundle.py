@@ -133,8 +133,7 @@ def _card(
     licence: str,
     limits: str,
 ) -> str:
-    calibration = run.calibration()
-    tells_novelty = calibration is not None and calibration.novelty is not None
+    tells_novelty = run.tells_novelty
     try:
         return cards.markdown(
             name, run.options, score, health, data, licence, limits, run.student, tells_novelty

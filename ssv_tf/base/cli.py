@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-from ssv_tf.base.command import _guarded, _parse, run, with_flags
+from ssv_tf.base.command import run, with_flags
 from ssv_tf.base.errors import UserError
 
 try:
@@ -13,4 +13,4 @@ except UserError as error:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(error.exit_code) from None
 
-__all__ = ["_guarded", "_parse", "run", "with_flags"]
+__all__ = ["run", "with_flags"]

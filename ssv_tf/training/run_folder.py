@@ -96,6 +96,12 @@ class Run:
         return path.is_file() and not self.student and not self.options.pictures.supervised
 
     @property
+    def tells_novelty(self) -> bool:
+        """Whether its calibration tells pictures of something else."""
+        calibration = self.calibration()
+        return calibration is not None and calibration.novelty is not None
+
+    @property
     def networks(self) -> str:
         """A hash of the analysis network, by which a calibration knows what it was fitted to.
 

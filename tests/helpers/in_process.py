@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from ssv_tf.base import cli
+from ssv_tf.base import command
 
 
 def run_command(module, *words):
@@ -10,7 +10,7 @@ def run_command(module, *words):
     kept = set(flags.FLAGS)
     module.define_flags()
     try:
-        cli._guarded(module.main)(cli._parse(["command", *map(str, words)]))
+        command._guarded(module.main)(command._parse(["command", *map(str, words)]))
         return 0
     except SystemExit as end:
         return end.code
