@@ -15,7 +15,7 @@ accumulate analysis_rate analysis_width azimuth_range_deg bad_pictures bad_rows 
 canvas_heights checkpoint_interval crop data data_service deterministic devices elevation_max_deg
 elevation_min_deg evaluation_interval front_share gradient_penalty_weight image_weight init_from
 labels limit log_interval mirror_data objective padding perceptual picture_reach precision
-prior_rate pseudo_label_weight resolution run_dir score_data score_labels seed shape_ramp steps
+prior_rate resolution run_dir score_data score_labels seed shape_ramp steps
 stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt_range_deg
 viewpoint_weight volume_height volume_size volume_width where
 """

@@ -11,9 +11,12 @@ from typing import Any
 
 from ssv_tf.config import method
 
-_RENAMED = {"teacher_weight": "pseudo_label_weight", "picture_interval": "evaluation_interval"}
+_RENAMED = {"picture_interval": "evaluation_interval"}
 # How often or how much was written, and where a file lay: nothing a network learnt from.
-_FORGOTTEN = {"score_interval", "score_count", "score_where", "keep", "perceptual_weights", "xla"}
+_FORGOTTEN = {
+    "score_interval", "score_count", "score_where", "keep", "perceptual_weights", "xla",
+    "teacher_from", "teacher_confidence",  # of pseudo-labels, which no run has now
+}  # fmt: skip
 _OF_METHOD = {
     "analysis_trunk": "trunk",
     "dropout": "dropout",
@@ -30,6 +33,8 @@ _CONSTANT = {
     "adversarial_weight": 1.0,
     "synthesis_adversarial_weight": 1.0,
     "quadrant_weight": 0.0,
+    "teacher_weight": 0.0,
+    "pseudo_label_weight": 0.0,
     "beta_1": method.ADAM_BETAS[0],
     "beta_2": method.ADAM_BETAS[1],
     "ema_decay": method.EMA_DECAY,
@@ -38,7 +43,7 @@ _CONSTANT = {
 }
 _CONDITIONAL = {
     "adversarial", "projection", "r1_interval", "drift_weight", "volume_features",
-    "symmetric_volume", "camera_distance", "symmetry_weight", "teacher_from", "teacher_confidence",
+    "symmetric_volume", "camera_distance", "symmetry_weight",
 }  # fmt: skip
 _TABLES = ("where_table", "train_labels")
 # What the settings' defaults were while options.json had the settings above.
@@ -103,9 +108,6 @@ def _always(settings: Mapping[str, Any]) -> dict[str, Any]:
             "symmetric_volume": mirrored,
             "camera_distance": objective.camera_distance,
         }
-    if settings.get("pseudo_label_weight"):
-        always["teacher_from"] = 0.0 if settings.get("init_from") else method.PSEUDO_LABELS_FROM
-        always["teacher_confidence"] = method.PSEUDO_LABEL_CONFIDENCE
     return always
 
 

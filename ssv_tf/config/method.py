@@ -72,8 +72,3 @@ DRIFT_WEIGHT = 0.001  # of squared real scores, with WGAN-GP
 ADAM_BETAS = (0.0, 0.99)
 DECAY_SHARE = 0.3  # of the steps, at their end, over which all rates fall to 0 as a cosine
 EMA_DECAY = 0.999  # of the averaged weights of V and S, per step
-PSEUDO_LABEL_CONFIDENCE = 0.8  # probability above which the answer of V's average counts
-# Share of the steps after which V's average gives pseudo-labels: earlier it does not know front
-# from rear and would make V confident in its mistakes. A run that starts from another's networks
-# (`init_from`) has them from its first step.
-PSEUDO_LABELS_FROM = 0.4

@@ -256,12 +256,6 @@ class Losses(Part):
     viewpoint_weight: float = setting(0.8, "V: viewpoint consistency.", low=0.0)
     synthesis_viewpoint_weight: float = setting(0.3, "S: viewpoint consistency.", low=0.0)
     image_weight: float = setting(0.4, "V: image consistency through S.", low=0.0)
-    pseudo_label_weight: float = setting(
-        0.0,
-        "V: azimuth's quadrant as V's average tells it of real pictures, where it is confident; "
-        "for refinement (--init_from).",
-        low=0.0,
-    )
     perceptual: str = setting(
         "gabor",
         "Frozen features of the image consistency; Keras downloads those of vgg16 and "

@@ -152,8 +152,3 @@ def mirror_prediction(magnitude_logits: Tensor, quadrant_logits: Tensor) -> tupl
         for i, order in enumerate(_MIRRORED_QUADRANTS)
     ]
     return magnitude_logits, ops.stack(mirrored, axis=1)
-
-
-def mirror_azimuth_quadrants(quadrants: Tensor) -> Tensor:
-    """Azimuth's quadrant probabilities [batch, 4] as they are for the mirrored picture."""
-    return ops.take(quadrants, _FLIPPED, axis=-1)

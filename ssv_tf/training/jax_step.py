@@ -88,7 +88,7 @@ class Trainer:
         self._take_state()
         compiled = functools.partial(jax.jit, donate_argnums=0, out_shardings=self._everywhere)
         self._halves = {
-            "analysis": compiled(self.train_analysis, static_argnums=(4, 5)),
+            "analysis": compiled(self.train_analysis, static_argnums=(4,)),
             "synthesis": compiled(self.train_synthesis),
         }
 
@@ -99,13 +99,11 @@ class Trainer:
         run, mirror = self.options.run, self.options.pictures.mirror_data
         return training_batches(images, run.batch_size, run.seed, first, mirror)
 
-    def step(
-        self, real: Tensor, number: Tensor, penalise: bool, pseudo_labels: bool = False
-    ) -> dict[str, Tensor]:
+    def step(self, real: Tensor, number: Tensor, penalise: bool) -> dict[str, Tensor]:
         """One training step, as the TensorFlow engine's: dict of scalars."""
         number = np.uint32(number)
         real = jax.device_put(real, self._by_row)
-        parts = self._train("analysis", real, number, penalise, pseudo_labels)
+        parts = self._train("analysis", real, number, penalise)
         change = parts.pop("prior_change", None)
         return parts | self._train("synthesis", number, change)
 
@@ -119,7 +117,7 @@ class Trainer:
         real, number = jax.device_put(real, self._by_row), np.uint32(1)
         return {
             "step": lambda: self.step(real, number, False),
-            "analysis": lambda: self._train("analysis", real, number, False, False),
+            "analysis": lambda: self._train("analysis", real, number, False),
             "synthesis": lambda: self._train("synthesis", number, None),
         }
 
@@ -183,7 +181,6 @@ class Trainer:
         real: Tensor,
         number: Tensor,
         penalise: bool,
-        pseudo_labels: bool = False,
     ) -> tuple[_Values, dict[str, Tensor]]:
         """V's half of a step: (values, parts)."""
         draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), number, 0)
@@ -191,7 +188,7 @@ class Trainer:
         def micro(dropout: list[Tensor], rows: tuple[Tensor, dict[str, Tensor]]) -> tuple:
             own = values | {"dropout": dropout}
             gradients, parts, dropout = self.analysis_gradients(
-                own, fixed, rows[0], rows[1], penalise, pseudo_labels
+                own, fixed, rows[0], rows[1], penalise
             )
             return dropout, (gradients, parts)
 
@@ -239,7 +236,6 @@ class Trainer:
         real: Tensor,
         draws: dict[str, Tensor],
         penalise: bool,
-        pseudo_labels: bool = False,
     ) -> tuple[list[Tensor], dict[str, Tensor], list[Tensor]]:
         """Gradients of V's loss for V's weights, its parts, and the dropout's next seeds."""
         draws = self._with_prior(draws, values)
@@ -247,9 +243,7 @@ class Trainer:
         def loss_of(weights: list[Tensor]) -> tuple:
             with self._scope(values | {"analysis": weights}, fixed) as scope:
                 fake = self.objective.draw_fakes(draws)
-                loss, parts = self.objective.analysis_loss(
-                    real, fake, draws, penalise, pseudo_labels
-                )
+                loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
                 seeds = self._variables()["dropout"]
                 return loss, (parts, [scope.get_current_value(seed) for seed in seeds])
 
@@ -275,7 +269,7 @@ class Trainer:
         """Keras computes with `values` inside."""
         variables = self._variables()
         pairs = list(zip(self.objective.features.variables, fixed, strict=True))
-        for name in ("analysis", "dropout", "drawing", "mapping", "analysis_average"):
+        for name in ("analysis", "dropout", "drawing", "mapping"):
             pairs += zip(variables[name], values[name], strict=True)
         return keras.StatelessScope(state_mapping=pairs)
 

@@ -357,8 +357,7 @@ class _Session:
     def _step(self, batch: Tensor, number: int) -> None:
         interval = networks.penalty_interval(self.options)
         penalise = interval > 0 and number % interval == 0
-        pseudo_labels = networks.has_pseudo_labels(self.options, number)
-        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise, pseudo_labels)
+        parts = self.trainer.step(batch, np.asarray(number, np.int64), penalise)
         values = {name: float(value) for name, value in parts.items()}
         bad = sorted(name for name, value in values.items() if not math.isfinite(value))
         if bad:

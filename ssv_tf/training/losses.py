@@ -134,22 +134,6 @@ def image_consistency(features: Tensor, drawn_features: Tensor) -> Tensor:
     return -ops.mean(likeness(features, drawn_features))
 
 
-def quadrant_by_pseudo_label(
-    prediction: Prediction, teacher_probabilities: Tensor, confidence: float
-) -> Tensor:
-    """Self-training of azimuth's quadrant on real pictures (FixMatch, Sohn et al. 2020, eq. 4).
-
-    Args:
-      prediction: V's, of an augmented picture.
-      teacher_probabilities: quadrants of the plain picture by V's average, [batch, 4].
-      confidence: where the best of them is not above this, a picture does not count.
-    """
-    counts = ops.cast(ops.max(teacher_probabilities, axis=-1) > confidence, "float32")
-    target = ops.one_hot(ops.argmax(teacher_probabilities, axis=-1), 4)
-    surprise = _divergence(target, prediction["quadrant_logits"][:, 0])
-    return ops.mean(counts * surprise)
-
-
 def synthesis_symmetry(picture: Tensor, mirrored_viewpoint_picture: Tensor) -> Tensor:
     """SSV section 3.2, symmetry: S(z, mirror(v)) looks like mirror(S(z, v)), held fixed.
 

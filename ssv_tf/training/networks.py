@@ -17,7 +17,6 @@ from ssv_tf.config.method import (
     ADAM_BETAS,
     DECAY_SHARE,
     EMA_DECAY,
-    PSEUDO_LABELS_FROM,
     R1_INTERVAL,
 )
 from ssv_tf.models import perceptual
@@ -111,7 +110,6 @@ class Networks:
             viewpoints=o.viewpoints,
             method=o.method,
             mirror_data=o.pictures.mirror_data,
-            teacher=self.analysis_ema,
         )
         self.log_prior = keras.Variable(
             prior.start(o.viewpoints.front_share),
@@ -155,13 +153,6 @@ def split_synthesis(
     mapping = synthesis.mapping.trainable_weights
     known = {id(weight) for weight in mapping}
     return [w for w in synthesis.trainable_weights if id(w) not in known], mapping
-
-
-def has_pseudo_labels(options: config.Options, step: int) -> bool:
-    """Whether V's average gives pseudo-labels in a step, 0 for the first."""
-    if not options.losses.pseudo_label_weight:
-        return False
-    return bool(options.run.init_from) or step >= PSEUDO_LABELS_FROM * options.run.steps
 
 
 def style_width(ramp_steps: float, code_size: int, step: Tensor) -> Tensor:

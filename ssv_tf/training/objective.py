@@ -12,7 +12,7 @@ from keras import ops
 
 from ssv_tf.base.types import Tensor
 from ssv_tf.config import parts
-from ssv_tf.config.method import DRIFT_WEIGHT, PSEUDO_LABEL_CONFIDENCE, R1_INTERVAL, Method
+from ssv_tf.config.method import DRIFT_WEIGHT, R1_INTERVAL, Method
 from ssv_tf.models import encoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -30,7 +30,6 @@ class Objective:
       viewpoints: what S draws.
       method: what is the same in every run of this objective.
       mirror_data: whether a mirrored picture shows such an object too.
-      teacher: V's average, for pseudo-labels.
     """
 
     def __init__(
@@ -44,9 +43,8 @@ class Objective:
         viewpoints: parts.ViewpointRange,
         method: Method,
         mirror_data: bool = True,
-        teacher: Any = None,
     ) -> None:
-        self.analysis, self.synthesis, self.teacher = analysis, synthesis, teacher
+        self.analysis, self.synthesis = analysis, synthesis
         self.features, self.realness_gradient = features, realness_gradient
         self.weights, self.method, self.mirror_data = losses, method, mirror_data
         self.learns_prior = viewpoints.prior_rate > 0
@@ -116,7 +114,6 @@ class Objective:
         fake: Tensor,
         draws: Mapping[str, Tensor],
         penalise: bool,
-        pseudo_labels: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """V's loss with S frozen.
 
@@ -124,7 +121,6 @@ class Objective:
           real: [b, r, r, 3]. fake: `draw_fakes(draws)`.
           draws: as `analysis_draws`.
           penalise: whether this step carries the lazy R1 penalty.
-          pseudo_labels: whether V's average gives some in this step.
 
         Returns:
           (loss, parts by name, unweighted).
@@ -155,9 +151,6 @@ class Objective:
             parts["prior_change"] = prior.change(
                 self._shares(angles), on_fake["realness"], draws["prior"], self.mirror_data
             )
-        if pseudo_labels:
-            parts |= self._pseudo_label_parts(real, on_real, on_mirrored)
-            loss += weights.pseudo_label_weight * parts["v_pseudo_label"]
         # 4. Image consistency through the frozen S, on half of the batch (the same expectation).
         if weights.image_weight:
             half = real.shape[0] // 2
@@ -192,31 +185,6 @@ class Objective:
         parts["v_penalty"] = losses.r1_penalty(gradient)
         lazy = weight * R1_INTERVAL
         return parts["v_adversarial"] + lazy * parts["v_penalty"]
-
-    def _pseudo_label_parts(
-        self, real: Tensor, on_real: losses.Prediction, on_mirrored: losses.Prediction
-    ) -> dict[str, Tensor]:
-        """The loss of azimuth's quadrant by pseudo-labels, and the share of pictures with one."""
-        probabilities = self._pseudo_labels(real)
-        mirrored_probabilities = encoding.mirror_azimuth_quadrants(probabilities)
-        loss = losses.quadrant_by_pseudo_label
-        confident = ops.max(probabilities, axis=-1) > PSEUDO_LABEL_CONFIDENCE
-        return {
-            "v_pseudo_label": 0.5
-            * (
-                loss(on_real, probabilities, PSEUDO_LABEL_CONFIDENCE)
-                + loss(on_mirrored, mirrored_probabilities, PSEUDO_LABEL_CONFIDENCE)
-            ),
-            "pseudo_labelled": ops.mean(ops.cast(confident, "float32")),
-        }
-
-    def _pseudo_labels(self, real: Tensor) -> Tensor:
-        """Azimuth's quadrant of real pictures as V's average sees them and their mirror images."""
-        both = ops.concatenate([real, losses.mirror_pictures(real)], axis=0)
-        seen = _split(self.teacher.viewpoint(both), 2)
-        straight, mirrored = (ops.softmax(one["quadrant_logits"][:, 0], axis=-1) for one in seen)
-        mirrored = encoding.mirror_azimuth_quadrants(mirrored)
-        return ops.stop_gradient(0.5 * (straight + mirrored))
 
     def _image_consistency(self, real: Tensor, on_real: losses.Prediction) -> Tensor:
         angles = self.analysis.angles_rad(on_real)

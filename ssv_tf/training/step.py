@@ -136,22 +136,19 @@ class Trainer(networks.Networks):
         }
         return {name: tf.function(f, autograph=False) for name, f in functions.items()}
 
-    def _step(
-        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool = False
-    ) -> dict[str, Tensor]:
+    def _step(self, real: Tensor, step: Tensor, penalise: bool) -> dict[str, Tensor]:
         """One training step.
 
         Args:
           real: [b, r, r, 3] in [-1, 1], this replica's part.
           step: int64 scalar, 0 for the first.
           penalise: Python bool, whether V's lazy R1 penalty is due.
-          pseudo_labels: Python bool, whether V's average gives some.
 
         Returns:
           dict of scalars: each loss unweighted, averaged over devices and micro-batches, and the
           two gradient norms.
         """
-        parts = self.strategy.run(self._replica_step, args=(real, step, penalise, pseudo_labels))
+        parts = self.strategy.run(self._replica_step, args=(real, step, penalise))
         if rate := self.options.viewpoints.prior_rate:
             change = parts.pop("prior_change")
             change = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, change, axis=None)
@@ -162,20 +159,16 @@ class Trainer(networks.Networks):
             for name, value in parts.items()
         }
 
-    def _replica_step(
-        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool
-    ) -> dict[str, Tensor]:
-        parts = self.train_analysis(real, step, penalise, pseudo_labels)
+    def _replica_step(self, real: Tensor, step: Tensor, penalise: bool) -> dict[str, Tensor]:
+        parts = self.train_analysis(real, step, penalise)
         return parts | self.train_synthesis(step)
 
-    def train_analysis(
-        self, real: Tensor, step: Tensor, penalise: bool, pseudo_labels: bool = False
-    ) -> dict[str, Tensor]:
+    def train_analysis(self, real: Tensor, step: Tensor, penalise: bool) -> dict[str, Tensor]:
         """V's half of a step, in replica context."""
         micro = tf.split(real, self.options.run.accumulate)
         draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), step, 0)
         pairs = [
-            self._analysis_gradients(x, draw, penalise, pseudo_labels)
+            self._analysis_gradients(x, draw, penalise)
             for x, draw in zip(micro, draws, strict=True)
         ]
         gradients, parts = _averaged(pairs)
@@ -194,13 +187,13 @@ class Trainer(networks.Networks):
         return parts
 
     def _analysis_gradients(
-        self, real: Tensor, draws: dict[str, Tensor], penalise: bool, pseudo_labels: bool
+        self, real: Tensor, draws: dict[str, Tensor], penalise: bool
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         fake = self.objective.draw_fakes(draws)
         weights = self.analysis.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
-            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise, pseudo_labels)
+            loss, parts = self.objective.analysis_loss(real, fake, draws, penalise)
         return _gradients(tape, loss, weights), parts
 
     def _synthesis_gradients(

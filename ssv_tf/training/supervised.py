@@ -74,7 +74,6 @@ class Trainer(engine.Trainer):
         real: tuple[Tensor, Tensor],
         draws: dict[str, Tensor],
         penalise: bool = False,
-        pseudo_labels: bool = False,
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         pictures, angles_rad = real
         weights = self.analysis.trainable_weights

@@ -33,7 +33,7 @@ def _in_the_repository(monkeypatch):
 
 
 def test_there_are_the_rows_of_both_questions():
-    assert {"paper_objective", "only_symmetry", "no_mirror", "pseudo_labels"} <= set(ROWS)
+    assert {"paper_objective", "only_symmetry", "no_mirror"} <= set(ROWS)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -12,13 +12,13 @@ from places import HELPERS, ROOT
 
 from ssv_tf import config
 from ssv_tf.models import inference
-from ssv_tf.training import checkpoints, loop, objective, run_folder, step
+from ssv_tf.training import checkpoints, loop, run_folder, step
 
 pytest.importorskip("jax")
 
 OPTIONS = config.Options.of(**tiny.NETWORKS, prior_rate=0.0)
 CASES = {
-    "composite": {"prior_rate": 0.01, "pseudo_label_weight": 0.3},
+    "composite": {"prior_rate": 0.01},
     "paper": {"objective": "paper"},
 }
 
@@ -52,9 +52,8 @@ GRADIENTS = """
 import sys
 import jax, numpy as np, pytest, tiny
 from ssv_tf import config
-from ssv_tf.training import jax_step, objective
+from ssv_tf.training import jax_step
 tiny.without_chance(pytest.MonkeyPatch())
-objective.PSEUDO_LABEL_CONFIDENCE = 0.25
 
 def gradients(folder):
     options = config.from_json(open(folder + "/options.json").read())
@@ -63,8 +62,8 @@ def gradients(folder):
     trainer = jax_step.make_trainer(options)
     trainer.restore(part("state/"))
     values, fixed = trainer._values, trainer._fixed
-    of_v, v_parts, _ = jax.jit(trainer.analysis_gradients, static_argnums=(4, 5))(
-        values, fixed, given["real"], part("v_draw/"), True, options.losses.pseudo_label_weight > 0)
+    of_v, v_parts, _ = jax.jit(trainer.analysis_gradients, static_argnums=(4,))(
+        values, fixed, given["real"], part("v_draw/"), True)
     of_s, s_parts = jax.jit(trainer.synthesis_gradients)(values, fixed, part("s_draw/"))
     leaves = {"v": of_v, "s": [*of_s[0], *of_s[1]]}
     arrays = {f"{n}/{i:03d}": g for n, gs in leaves.items() for i, g in enumerate(gs)}
@@ -114,9 +113,7 @@ def tensorflow_numbers(folder, options):
     np.savez(folder / "given.npz", **given)
     (folder / "options.json").write_text(options.to_json())
     extra = {"prior": np.asarray(trainer.log_prior)} if options.viewpoints.prior_rate else {}
-    of_v, v_parts = trainer._analysis_gradients(
-        real, v_draws | extra, True, options.losses.pseudo_label_weight > 0
-    )
+    of_v, v_parts = trainer._analysis_gradients(real, v_draws | extra, True)
     of_s, s_parts = trainer._synthesis_gradients(s_draws | extra)
     wanted = {f"v/{i:03d}": np.asarray(g) for i, g in enumerate(of_v)}
     wanted |= {f"s/{i:03d}": np.asarray(g) for i, g in enumerate(of_s)}
@@ -127,7 +124,6 @@ def tensorflow_numbers(folder, options):
 @pytest.mark.timeout(900)
 def test_losses_and_gradients_are_tensorflows(tmp_path, environment, monkeypatch):
     tiny.without_chance(monkeypatch)
-    monkeypatch.setattr(objective, "PSEUDO_LABEL_CONFIDENCE", 0.25)
     wanted = {
         name: tensorflow_numbers(tmp_path / name, OPTIONS.replace(**changes))
         for name, changes in CASES.items()

@@ -265,20 +265,7 @@ def test_mirror_pictures_swaps_left_and_right_alone():
     np.testing.assert_array_equal(losses.mirror_pictures(picture), picture[:, :, ::-1])
 
 
-# --- Pseudo-labels ---------------------------------------------------------------------------
-
-
-def test_a_pseudo_label_counts_where_it_is_confident_and_only_its_best_quadrant():
-    prediction = _prediction()
-    told = np.full((BATCH, 4), 0.1, np.float32)
-    told[:, 2] = 0.7
-    told[0] = [0.5, 0.3, 0.1, 0.1]  # not confident
-    log_share = np.log(_softmax(prediction["quadrant_logits"])[:, 0, 2])
-    expected = -np.sum(log_share[1:]) / BATCH
-    np.testing.assert_allclose(
-        losses.quadrant_by_pseudo_label(prediction, tf.constant(told), 0.6), expected, rtol=1e-5
-    )
-    assert float(losses.quadrant_by_pseudo_label(prediction, tf.constant(told), 0.7)) == 0.0
+# --- Confidence ------------------------------------------------------------------------------
 
 
 def test_a_confidence_is_asked_whether_the_azimuth_is_near_on_the_circle():

@@ -67,7 +67,7 @@ def _objective(networks, features=_features, **changes):
         analysis=analysis, synthesis=synthesis, features=features,
         realness_gradient=_realness_gradient, losses=options.losses,
         viewpoints=options.viewpoints, method=dataclasses.replace(METHOD, **changes),
-        mirror_data=options.pictures.mirror_data, teacher=analysis,
+        mirror_data=options.pictures.mirror_data,
     )  # fmt: skip
 
 
@@ -86,11 +86,9 @@ def _drawn(shapes, seed=2):
     }
 
 
-def _analysis_loss(objective, real, penalise=False, pseudo_labels=False, **changed):
+def _analysis_loss(objective, real, penalise=False, **changed):
     draws = _drawn(objective.analysis_draws(BATCH)) | changed
-    return objective.analysis_loss(
-        real, objective.draw_fakes(draws), draws, penalise, pseudo_labels
-    )
+    return objective.analysis_loss(real, objective.draw_fakes(draws), draws, penalise)
 
 
 def _analysis_gradients(objective, real, sources, penalise=False):
@@ -337,41 +335,3 @@ def test_dropout_of_the_frozen_analysis_network_is_off(objective):
     made.analysis.build()
     draws = _drawn(made.synthesis_draws(8))
     assert float(made.synthesis_loss(draws)[0]) == float(made.synthesis_loss(draws)[0])
-
-
-# --- Pseudo-labels ---------------------------------------------------------------------------
-
-
-class _Teacher:
-    """Certain: bright pictures show quadrant 0, dark ones quadrant 3; the left half decides."""
-
-    def viewpoint(self, pictures):
-        light = tf.reduce_mean(pictures[:, :, :16], axis=(1, 2, 3))
-        logits = 20.0 * tf.where(light[:, None] > 0, [1.0, 0, 0, 0], [0, 0, 0, 1.0])
-        return {"quadrant_logits": tf.stack([logits] * 3, axis=1)}
-
-
-def test_teacher_answers_for_the_picture_and_its_mirror_image(objective):
-    made = objective()
-    made.teacher = _Teacher()
-    pictures = np.ones((BATCH, 32, 32, 3), np.float32)
-    pictures[1] = -1.0
-    pictures[2, :, 16:] = -1.0  # its mirror image is dark on the left
-    told = np.asarray(made._pseudo_labels(tf.constant(pictures)))
-    # Mirroring swaps the classes 0 and 2, and 1 and 3.
-    np.testing.assert_allclose(told[0], [0.5, 0, 0.5, 0], atol=1e-6)
-    np.testing.assert_allclose(told[1], [0, 0.5, 0, 0.5], atol=1e-6)
-    np.testing.assert_allclose(told[2], [0.5, 0.5, 0, 0], atol=1e-6)
-
-
-def test_pseudo_labels_train_both_views_and_are_counted(objective, real, monkeypatch):
-    without, _ = _analysis_loss(objective(), real)
-    made = objective(pseudo_label_weight=2.0)
-    monkeypatch.setattr(objective_module, "PSEUDO_LABEL_CONFIDENCE", 0.25)
-    loss, parts = _analysis_loss(made, real, pseudo_labels=True)
-    assert float(parts["pseudo_labelled"]) == 1.0 and float(parts["v_pseudo_label"]) > 0
-    np.testing.assert_allclose(loss, without + 2.0 * parts["v_pseudo_label"], rtol=1e-5)
-    np.testing.assert_allclose(_analysis_loss(made, real)[0], without, rtol=1e-6)
-    monkeypatch.setattr(objective_module, "PSEUDO_LABEL_CONFIDENCE", 1.0)
-    _, none = _analysis_loss(made, real, pseudo_labels=True)
-    assert float(none["pseudo_labelled"]) == 0.0 and float(none["v_pseudo_label"]) == 0.0

@@ -183,7 +183,7 @@ def test_training_lowers_the_consistency_losses(tmp_path, monkeypatch):
     {"objective": "paper"},
     {"accumulate": 2, "batch_size": 16},
     {"precision": "mixed_bfloat16"},
-    {"mirror_data": False, "pseudo_label_weight": 0.5},
+    {"mirror_data": False},
 ])  # fmt: skip
 def test_every_choice_trains(tmp_path, changes, request):
     if not set(changes) & {"objective", "precision"}:  # the graph holds no other operations
@@ -192,8 +192,8 @@ def test_every_choice_trains(tmp_path, changes, request):
     trainer = step.Trainer(options, step.make_strategy())
     real = tf.random.stateless_normal([options.run.batch_size, 32, 32, 3], [1, 2])
     before = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
-    first, labels = tf.constant(0, tf.int64), options.losses.pseudo_label_weight > 0
-    parts = {k: float(v) for k, v in trainer.step(real, first, True, labels).items()}
+    first = tf.constant(0, tf.int64)
+    parts = {k: float(v) for k, v in trainer.step(real, first, True).items()}
     assert all(np.isfinite(value) for value in parts.values()), parts
     assert parts["v_gradient"] > 0 and parts["s_gradient"] > 0
     after = [w.numpy() for w in trainer.analysis.weights + trainer.synthesis.weights]
@@ -389,14 +389,6 @@ def test_the_engine_draws_styles_as_wide_as_the_ramp_says():
     np.testing.assert_allclose(ramped[:, :size], 0.75 * full[:, :size], rtol=1e-6)
     np.testing.assert_array_equal(ramped[:, size:], full[:, size:])
     assert not np.any(drawn(0)["style_second"][:, :size])
-
-
-def test_pseudo_labels_come_late_but_for_a_run_that_starts_from_another():
-    options = config.Options.of(steps=100, pseudo_label_weight=0.5)
-    given = [networks.has_pseudo_labels(options, n) for n in (0, 39, 40, 99)]
-    assert given == [False, False, True, True]
-    assert networks.has_pseudo_labels(options.replace(init_from="cars"), 0)
-    assert not networks.has_pseudo_labels(options.replace(pseudo_label_weight=0.0), 99)
 
 
 def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
