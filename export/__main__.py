@@ -1,9 +1,11 @@
 """Exports a run: `python -m ssv_tf.export --run=RUN --out=DIR`, or `--preset=NAME`."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -24,12 +26,6 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "Folder to write to.")
     flags.DEFINE_list("formats", list(default.formats), f"What to write, of {', '.join(FORMATS)}.")
     flags.DEFINE_integer(
-        "representative",
-        default.representative,
-        "Pictures that set the ranges of int8.",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer(
         "parity_pictures",
         default.parity_pictures,
         "Pictures each file is compared with Keras on.",
@@ -38,8 +34,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Folder of pictures for both; empty: what the run was trained on or, where that is not "
-        "here, what its S draws.",
+        "Folder of pictures that set the ranges of int8 and are compared on; empty: what the run "
+        "was trained on or, where that is not here, what its S draws.",
     )
     read_policy.define_flags(rows=False)
     flags.DEFINE_enum(
@@ -56,9 +52,6 @@ def define_flags() -> None:
     )
     flags.DEFINE_string(
         "serving_name", default.serving_name, "What clients of TF Serving call the model."
-    )
-    flags.DEFINE_integer(
-        "serving_version", default.serving_version, "Its version for TF Serving.", lower_bound=1
     )
     flags.DEFINE_integer("seed", default.seed, "Seed of which pictures are drawn.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, "Replace what an earlier export wrote to --out.")
@@ -93,8 +86,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _settings(values: flags.FlagValues) -> Settings:
-    names = [field.name for field in dataclasses.fields(Settings)]
-    return Settings.of(**{name: values[name].value for name in names})
+    names = {field.name for field in dataclasses.fields(Settings)} & set(values)
+    given: dict[str, Any] = {name: values[name].value for name in names}
+    if re.fullmatch("[1-9][0-9]*", values.version):
+        given["serving_version"] = int(values.version)
+    return Settings.of(**given)
 
 
 def _to_stderr(line: str) -> None:

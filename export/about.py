@@ -16,7 +16,7 @@ from ssv_tf.data.framing import Framing
 from ssv_tf.evaluation import cards
 from ssv_tf.training import run_folder
 
-FLAGS = ("model_name", "model_version", "author", "licence", "data", "limits", "score")
+FLAGS = ("name", "version", "author", "licence", "data", "limits", "score")
 _NOT_STATED = "Not stated by whoever exported the model."
 _NOT_CALIBRATED = (
     "Not calibrated: the angles are V's own; which way round they count and where they start "
@@ -61,9 +61,12 @@ UNKNOWN = About()
 
 def define_flags() -> None:
     """Registers what the exporter may say of the model."""
-    flags.DEFINE_string("model_name", "", "Name in metadata and card; empty: the run's.")
+    flags.DEFINE_string("name", "", "Name in metadata and card; empty: the run's.")
     flags.DEFINE_string(
-        "model_version", "", "Version in metadata and card; empty: this package's and a hash."
+        "version",
+        "",
+        "Version in metadata and card, and of TF Serving's folder where it is a whole number; "
+        "empty: this package's and a hash, and 1.",
     )
     flags.DEFINE_string("author", "", "Author, for metadata and card.")
     flags.DEFINE_string("licence", "", "Licence of weights and data: a sentence for them.")
@@ -88,8 +91,8 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
     card = _text(run.path / "README.md") if run.preset else ""
     own_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [given["limits"]]))
     return About(
-        name=given["model_name"] or run.preset or run.path.resolve().name,
-        version=given["model_version"] or _version(run),
+        name=given["name"] or run.preset or run.path.resolve().name,
+        version=given["version"] or _version(run),
         author=given["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
         licence=given["licence"] or markdown.section(card, "Licence") or _NOT_STATED,
         introduction=cards.introduction(run.options, run.student),

@@ -37,24 +37,19 @@ def define_flags() -> None:
         "calls", 50, "Pictures timed in each, after six unmeasured.", lower_bound=1
     )
     flags.DEFINE_string("json", "", "File for the figures as JSON.")
-    flags.DEFINE_string("markdown", "", "File for the tables.")
-    flags.DEFINE_bool("overwrite", False, "Replace --json and --markdown if they exist.")
+    flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measures, prints the tables, and writes them where asked."""
+    """Measures, prints the tables as Markdown, and writes the figures where asked."""
     values = flags.FLAGS
     threads = _threads(values.threads)
-    outputs = [path for path in (values.json, values.markdown) if path]
-    for path in outputs:
-        files.refuse_existing(path, values.overwrite)
+    if values.json:
+        files.refuse_existing(values.json, values.overwrite)
     rows = benchmark(found(argv[1:]), threads, values.rounds, values.calls)
-    text = to_markdown(rows)
-    print(text, end="")
+    print(to_markdown(rows), end="")
     if values.json:
         print(files.write_atomically(values.json, to_json(rows)), file=sys.stderr)
-    if values.markdown:
-        print(files.write_atomically(values.markdown, text), file=sys.stderr)
 
 
 def _threads(words: list[str]) -> list[int]:

@@ -1,7 +1,7 @@
 """Asks a model server for the viewpoint of pictures: a CSV or JSON table.
 
   python -m ssv_tf.export.client --host=127.0.0.1:8500 --grpc photos/ extra.jpg "more/*.png"
-  python -m ssv_tf.export.client --host=127.0.0.1:8501 --rest photos/ --out=angles.csv
+  python -m ssv_tf.export.client --host=127.0.0.1:8501 photos/ --out=angles.csv
 
 The server is TensorFlow's, with what `ssv_tf.export --formats=serving` wrote. Pictures that cannot
 be used are named on stderr, skipped and counted, as in ssv_tf.predict.
@@ -42,15 +42,11 @@ Found = tuple[list[float], dict[str, float]]  # degrees [3], confidence and nove
 def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_string("host", "", "HOST or HOST:PORT of the server (8500 gRPC, 8501 REST).")
-    flags.DEFINE_bool("grpc", False, "Speak gRPC.")
-    flags.DEFINE_bool("rest", False, "Speak REST.")
+    flags.DEFINE_bool("grpc", False, "Speak gRPC instead of REST.")
     flags.DEFINE_bool("tls", False, "The server speaks TLS.")
     flags.DEFINE_string("model", DEFAULT_MODEL, "What the server calls the model.")
     flags.DEFINE_float(
         "deadline_s", 10.0, "Seconds for one picture, retries included.", lower_bound=0.01
-    )
-    flags.DEFINE_integer(
-        "retries", 4, "Further tries while the server is busy or away.", lower_bound=0
     )
     flags.DEFINE_integer("concurrency", 4, "Pictures asked for at a time.", 1, 256)
     flags.DEFINE_string("out", "", "Table to write, .csv or .json; empty: CSV on stdout.")
@@ -74,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     caller = (calls.GrpcCaller if protocol == "grpc" else calls.RestCaller)(
         host, values.model, values.tls
     )
-    patience = calls.Patience(values.deadline_s, values.retries)
+    patience = calls.Patience(values.deadline_s)
     rows = []
     for path, found in ask(paths, caller, patience, host, values.concurrency):
         if isinstance(found, str):
@@ -179,8 +175,6 @@ def _is_large(content: bytes) -> bool:
 
 
 def _checked_server(values: flags.FlagValues) -> tuple[str, str]:
-    if values.grpc == values.rest:
-        raise FlagError("give either --grpc or --rest")
     if not values.host:
         raise FlagError("--host=HOST:PORT is missing")
     protocol = "grpc" if values.grpc else "rest"

@@ -18,7 +18,7 @@ _PREFIX = "tflite_"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a run is exported; flags of the same names.
+    """How a run is exported.
 
     Attributes:
       formats: of FORMATS, in their order.

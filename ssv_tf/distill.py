@@ -75,11 +75,6 @@ def define_flags() -> None:
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)
-    flags.DEFINE_float(
-        "drawn_share", None,
-        f"Pictures S draws, as a share of the real ones; {default.drawn_share}.",
-        lower_bound=0.0, upper_bound=4.0,
-    )  # fmt: skip
     flags.DEFINE_integer("seed", default.seed, "Seed of everything random.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, "Remove what --out holds and start anew.")
     flags.DEFINE_bool("quiet", False, "No progress bar.")
@@ -120,7 +115,7 @@ def _settings(values: Any) -> dict[str, Any]:
     kind = imagenet_student.Settings if from_imagenet else student_run.Settings
     names = {field.name for field in dataclasses.fields(kind)}
     asked: dict[str, Any] = {"resolution": int(values.resolution)}
-    for name in ("steps", "batch_size", "seed", "width", "drawn_share", "front_share"):
+    for name in ("steps", "batch_size", "seed", "width", "front_share"):
         value = values[name].value
         if value is None:
             continue

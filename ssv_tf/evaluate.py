@@ -3,7 +3,7 @@
   python -m ssv_tf.evaluate --run=RUN --data_dir=DIR --labels=CSV --calibrate_on=100 \
       --json=score.json --report=report.html
 
-  python -m ssv_tf.evaluate --run=RUN --protocol=aflw2000    # biwi, pascal3d: see --help
+  python -m ssv_tf.evaluate --run=RUN --protocol=aflw2000    # biwi, pascal3d/bus, ...: see --help
 
 The calibration pictures are drawn by --seed and left out of the score. Without --data_dir a run
 on the embedded cars is calibrated and scored on their own splits, which no training sees.
@@ -42,11 +42,8 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "protocol",
         None,
-        list(protocols.PROTOCOLS),
+        list(protocols.SETS),
         "Published test whose measures are added, on its TFDS set or on --data_dir.",
-    )
-    flags.DEFINE_string(
-        "protocol_config", "", "aligned (aflw2000); bus or train (pascal3d); empty: crop, car."
     )
     flags.DEFINE_string("json", "", "JSON file to write the score to.")
     flags.DEFINE_string("report", "", "HTML report to write.")
@@ -78,7 +75,9 @@ def main(argv: Sequence[str]) -> None:
     if truth is not None:
         result["protocol"] = {
             "name": values.protocol,
-            **model.score_protocol(values.protocol, truth, split, values.mirror_average),
+            **model.score_protocol(
+                protocols.of_set(values.protocol), truth, split, values.mirror_average
+            ),
         }
     outcome = dataclasses.replace(outcome, result=result)
     print(cli.with_flags(str(result)))
@@ -97,14 +96,14 @@ def _pictures(
 ) -> tuple[labelled.Split, protocols.Truth | None]:
     """The pictures the flags name and, with --protocol, their truth."""
     if values.protocol and not values.data_dir:
-        pictures, truth = protocols.load_set(options, values.protocol, values.protocol_config)
-        source = protocols.set_name(values.protocol, values.protocol_config)
+        pictures, truth = protocols.load_set(options, values.protocol)
+        source = protocols.SETS[values.protocol]
         return labelled.split_pictures(pictures, values.calibrate_on, values.seed, source), truth
     split = labelled.load_split(options, values)
     if not values.protocol:
         return split, None
     parts = [part for part in (split.calibration, split.test) if part is not None]
-    return split, protocols.truth_of_labels(values.protocol, parts)
+    return split, protocols.truth_of_labels(protocols.of_set(values.protocol), parts)
 
 
 def _asked(values: flags.FlagValues) -> dict[str, Any]:

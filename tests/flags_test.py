@@ -22,12 +22,10 @@ viewpoint_weight volume_height volume_size volume_width where
 OTHERS = """
 author azimuth backbone background backgrounds batch beam_options boxes boxes_kind calibrate_on
 calls class_names classes columns concurrency convention count data_dir deadline_s draw_dir
-drawn_share formats frames gaze grpc host input json keep_truncated label_tolerance_deg licence
-light limits markdown max_overlap min_confidence min_side mirror_average model model_name
-model_version name objects out overwrite parity_pictures preset protocol protocol_config quiet
-recipe report report_pictures representative rest retries retry_skipped rounds run runner samples
-scenes score serving_name serving_version shards size split surroundings threads tls width
-workers
+formats frames gaze grpc host input json keep_truncated label_tolerance_deg licence light limits
+max_overlap min_side mirror_average model name objects out overwrite parity_pictures preset
+protocol quiet recipe report report_pictures rounds run samples scenes score serving_name shards
+split surroundings threads tls version width workers
 """
 TOOLS = """
 against against_recipe bad_share baselines clients configs draws eager grpc_port interval kill_seed

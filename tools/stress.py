@@ -1,7 +1,7 @@
 """Many clients at once, some with broken pictures: are the answers right and does memory stay?
 
   python -m tools.stress --serving=OUT/serving --grpc
-  python -m tools.stress --host=127.0.0.1:8501 --rest
+  python -m tools.stress --host=127.0.0.1:8501
 
 The first starts the local server for the time of the test and tells its memory; the second asks a
 server that runs already, such as TensorFlow's own.
@@ -38,8 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_string("serving", "", "Folder that export wrote; the local server serves it.")
     flags.DEFINE_string("host", "", "HOST:PORT of a running server instead.")
     flags.DEFINE_string("model", DEFAULT_MODEL, "What the server calls the model.")
-    flags.DEFINE_bool("grpc", False, "Speak gRPC.")
-    flags.DEFINE_bool("rest", False, "Speak REST.")
+    flags.DEFINE_bool("grpc", False, "Speak gRPC instead of REST.")
     flags.DEFINE_integer("requests", 10_000, "All clients together.", lower_bound=1)
     flags.DEFINE_integer("clients", 32, "Requests under way at a time.", 1, 256)
     flags.DEFINE_float("bad_share", 0.2, "Share of broken pictures.", 0.0, 1.0)
@@ -52,8 +51,8 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     if argv[1:]:
         raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")
-    if bool(values.serving) == bool(values.host) or values.grpc == values.rest:
-        raise FlagError("give either --serving or --host, and either --grpc or --rest")
+    if bool(values.serving) == bool(values.host):
+        raise FlagError("give either --serving or --host")
     if values.json:
         files.refuse_existing(values.json, values.overwrite)
     protocol = "grpc" if values.grpc else "rest"

@@ -379,8 +379,8 @@ class ViewpointModel:
             are compared on. None: what the run was trained on or, where that is not at hand,
             pictures that its synthesis network draws (a student has none: rendered cars).
           overwrite: replace what an earlier export wrote.
-          details: author, licence, data, limits, model_name, model_version: sentences for metadata
-            and card.
+          details: author, licence, data, limits, name, version: sentences for metadata and
+            card.
           settings: of `ssv_tf.export.exporter.Settings`: representative and parity_pictures
             (numbers of pictures), input ("uint8" or "float"), batch, serving_name, ...
 

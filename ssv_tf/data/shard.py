@@ -2,10 +2,10 @@ r"""Turns a folder or bucket of pictures into sharded TFRecord files to train fr
 
 python -m ssv_tf.data.shard photos records --shards=64 --resolution=64
 python -m ssv_tf.data.shard gs://bucket/photos gs://bucket/records --shards=10000 \
-    --runner=DataflowRunner --beam_options='--project=p --region=r --temp_location=gs://bucket/tmp'
+    --beam_options='--runner=DataflowRunner --project=p --region=r --temp_location=gs://bucket/tmp'
 
-Without --runner the pictures of a local folder are read by this process's threads; every runner
-of Apache Beam (extra `beam`) writes the same bytes. Bad pictures are named in skipped.csv.
+Without --beam_options the pictures of a local folder are read by this process's threads; every
+runner of Apache Beam (extra `beam`) writes the same bytes. Bad pictures are named in skipped.csv.
 """
 
 import csv
@@ -38,8 +38,11 @@ def define_flags() -> None:
     flags.DEFINE_enum("crop", "height", folder.CROPS, "As in training.")
     flags.DEFINE_float("canvas_heights", 2.4, "As in training.")
     flags.DEFINE_enum("padding", "blur", folder.PADDINGS, "As in training.")
-    flags.DEFINE_string("runner", "", "Runner of Apache Beam: DirectRunner, DataflowRunner, ...")
-    flags.DEFINE_string("beam_options", "", "Further options of the runner, as on a command line.")
+    flags.DEFINE_string(
+        "beam_options",
+        "",
+        "Shard by Apache Beam with these options, as on its command line: --runner=DirectRunner.",
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -51,9 +54,8 @@ def main(argv: Sequence[str]) -> None:
     framing = Framing.from_dict({name: given[name].value for name in names})
     job = Job(argv[1].rstrip("/"), argv[2].rstrip("/"), given.shards, framing)
     began = time.monotonic()
-    counts, skipped = (
-        job.run_beam(given.runner, shlex.split(given.beam_options)) if given.runner else job.run()
-    )
+    words = shlex.split(given.beam_options)
+    counts, skipped = job.run_beam(words) if words else job.run()
     seconds, total = time.monotonic() - began, sum(counts.values())
     for name, reason in skipped[:_NAMED_SKIPS]:
         print(f"skipped {name}: {reason}", file=sys.stderr)
@@ -140,22 +142,20 @@ class Job:
             files.write_atomically(f"{self.out}/{records.INDEX}", self.index(counts, skipped))
         return counts, skipped
 
-    def run_beam(
-        self, runner: str, words: list[str]
-    ) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    def run_beam(self, words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         """By Apache Beam, on machines that need neither TensorFlow nor Keras."""
         try:
             from ssv_tf.data import shard_beam
         except ImportError as error:
             raise UserError(
-                f"--runner={runner} needs Apache Beam ({error}): pip install 'ssv-tf[beam]', in a "
+                f"--beam_options needs Apache Beam ({error}): pip install 'ssv-tf[beam]', in a "
                 "virtual environment of its own"
             ) from error
         if "://" not in self.source:
             folder.find_pictures(self.source)  # says what is wrong with it
         if "://" not in self.out:
             self._check_empty()
-        return shard_beam.run(self, runner, words)
+        return shard_beam.run(self, words)
 
     def _check_empty(self):
         from pathlib import Path

@@ -14,17 +14,14 @@ from ssv_tf.data.folder import BadPicture
 _BAD = "bad"
 
 
-def run(
-    job: "shard.Job", runner: str, words: list[str]
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def run(job: "shard.Job", words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Runs the pipeline to its end: (pictures by file name, skipped).
 
     Args:
       job: what to shard.
-      runner: a runner's name.
-      words: further options, as on a command line.
+      words: options of Beam, its runner among them, as on a command line.
     """
-    options = PipelineOptions([f"--runner={runner}", *words], save_main_session=False)
+    options = PipelineOptions(words, save_main_session=False)
     if "://" not in job.out:
         os.makedirs(job.out, exist_ok=True)
     with beam.Pipeline(options=options) as pipeline:

@@ -54,13 +54,11 @@ class Protocol:
     """A published test.
 
     Attributes:
-      dataset: name of the TFDS set.
-      configs: its configurations, the usual one first; empty: it has none.
+      sets: what --protocol calls its TFDS sets, and their names; the usual one first.
       readings: each is scored.
     """
 
-    dataset: str
-    configs: tuple[str, ...]
+    sets: Mapping[str, str]
     readings: tuple[Reading, ...]
 
 
@@ -113,12 +111,23 @@ _PASCAL3D = Reading(
 )
 
 PROTOCOLS = {
-    "biwi": Protocol("biwi_kinect_head_pose", (), (_head_pose("fsanet", "fsanet_"), _AXIS_ANGLE)),
-    "aflw2000": Protocol(
-        "aflw2000_3d", ("crop", "aligned"), (_head_pose("aflw2000", largest_deg=99.0),)
+    "biwi": Protocol(
+        {"biwi": "biwi_kinect_head_pose"}, (_head_pose("fsanet", "fsanet_"), _AXIS_ANGLE)
     ),
-    "pascal3d": Protocol("pascal3d_plus", ("car", "bus", "train"), (_PASCAL3D,)),
+    "aflw2000": Protocol(
+        {"aflw2000": "aflw2000_3d/crop", "aflw2000/aligned": "aflw2000_3d/aligned"},
+        (_head_pose("aflw2000", largest_deg=99.0),),
+    ),
+    "pascal3d": Protocol(
+        {
+            "pascal3d": "pascal3d_plus/car",
+            "pascal3d/bus": "pascal3d_plus/bus",
+            "pascal3d/train": "pascal3d_plus/train",
+        },
+        (_PASCAL3D,),
+    ),
 }
+SETS = {chosen: name for protocol in PROTOCOLS.values() for chosen, name in protocol.sets.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,33 +151,24 @@ class Truth:
         return np.array([self.rotation_deg.get(name, 0.0) for name in names])
 
 
-def set_name(name: str, chosen: str = "") -> str:
-    """TFDS name of a protocol's set.
+def of_set(chosen: str) -> str:
+    """The protocol of a set: "pascal3d" of "pascal3d/bus"."""
+    return chosen.partition("/")[0]
+
+
+def load_set(options: config.Options, chosen: str) -> tuple[PictureSet, Truth]:
+    """The test pictures of a protocol's TFDS set, cropped as the run's, and their truth.
 
     Args:
-      name: of `PROTOCOLS`.
-      chosen: configuration; empty: the usual one.
-
-    Raises:
-      SettingError: the set has no such configuration.
-    """
-    protocol = PROTOCOLS[name]
-    if chosen and chosen not in protocol.configs:
-        offered = ", ".join(protocol.configs) or "no configurations"
-        raise SettingError(f"protocol {name} has {offered}, not {chosen!r}")
-    selected = chosen or next(iter(protocol.configs), "")
-    return f"{protocol.dataset}/{selected}" if selected else protocol.dataset
-
-
-def load_set(options: config.Options, name: str, chosen: str) -> tuple[PictureSet, Truth]:
-    """The test pictures of a protocol's TFDS set, cropped as the run's, and their truth.
+      options: of the run.
+      chosen: of `SETS`.
 
     Raises:
       UserError: the set cannot be prepared; says what to download.
     """
-    spec = sources.TFDS_PREFIX + set_name(name, chosen)
+    spec = sources.TFDS_PREFIX + SETS[chosen]
     pictures = labelled.set_pictures(options, spec, "test")
-    readings = PROTOCOLS[name].readings
+    readings = PROTOCOLS[of_set(chosen)].readings
     features = {feature for reading in readings for feature in reading.features}
     numbers = sources.read_numbers(spec, "test", (*sorted(features), _ROTATION))
     angles = {

@@ -302,7 +302,7 @@ def test_train_stops_by_flag_before_it_makes_a_folder(corpus, tmp_path):
 @pytest.mark.slow
 def test_export_draws_its_pictures_from_the_corpus(trained, corpus, tmp_path):
     words = (f"--run={trained[1]}", f"--data_dir={corpus[0]}", "--formats=fp32")
-    everything = ("--representative=600", "--parity_pictures=100")
+    everything = ("--parity_pictures=700",)
     done = _real("export", *words, *everything, f"--out={tmp_path / 'e'}")
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "e" / "model_fp32.tflite").is_file()

@@ -124,7 +124,10 @@ def test_the_command_aligns_and_says_what_it_skipped(photos, tmp_path, capsys):
         "filename,azimuth_deg,elevation_deg,tilt_deg\n"
         "a.png,10,1,2\nb.jpg,20,2,25\nsub/c.png,350,3,-30\nblank.png,1,1,1\n"
     )
-    assert run_command(command, photos, out, "--size=64", "--workers=1", f"--labels={table}") == 0
+    assert (
+        run_command(command, photos, out, "--resolution=64", "--workers=1", f"--labels={table}")
+        == 0
+    )
     assert "4 faces aligned, 3 pictures skipped" in capsys.readouterr().out
     faces = _table(out / "faces.csv")
     assert {n: round(float(r["rotation_deg"])) for n, r in faces.items()} == {
@@ -173,7 +176,8 @@ def test_a_stopped_command_goes_on(photos, tmp_path, monkeypatch):
     for name in ("faces.csv", "skipped.csv", "a.png", "sub/c.png"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     seen.clear()
-    assert run_command(command, photos, out, "--workers=1", "--retry_skipped") == 0
+    (out / "skipped.csv").unlink()
+    assert run_command(command, photos, out, "--workers=1") == 0
     assert sorted(seen) == ["blank.png", "broken.png", "doubtful.png"]
 
 
@@ -208,7 +212,7 @@ def test_a_name_that_is_not_utf8_is_skipped_by_name(photos, tmp_path):
         (["{in}", "{in}/out"], 2, "must not lie in IN"),
         (["/no/such", "{out}"], 1, "missing"),
         (["{in}", "{other}"], 2, "holds something else"),
-        (["{in}", "{out}", "--size=4"], 2, "size"),
+        (["{in}", "{out}", "--resolution=4"], 2, "resolution"),
         (["{in}", "{out}", "--labels=/no/such.csv"], 1, "/no/such.csv"),
     ],
 )
@@ -221,8 +225,8 @@ def test_mistakes_are_one_line_and_a_code(photos, tmp_path, capsys, words, code,
 
 
 def test_other_settings_want_another_folder(photos, tmp_path, capsys):
-    assert run_command(command, photos, tmp_path / "out", "--workers=1", "--size=64") == 0
-    assert run_command(command, photos, tmp_path / "out", "--workers=1", "--size=32") == 2
+    assert run_command(command, photos, tmp_path / "out", "--workers=1", "--resolution=64") == 0
+    assert run_command(command, photos, tmp_path / "out", "--workers=1", "--resolution=32") == 2
     assert "was begun with" in capsys.readouterr().err
 
 

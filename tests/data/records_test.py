@@ -201,7 +201,13 @@ def test_flags_that_do_not_go_together(changes, said):
 def test_beam_writes_the_same_bytes(written, pictures, tmp_path):
     pytest.importorskip("apache_beam")
     out = tmp_path / "beam"
-    words = [pictures, out, "--shards=20", f"--resolution={SIDE}", "--runner=DirectRunner"]
+    words = [
+        pictures,
+        out,
+        "--shards=20",
+        f"--resolution={SIDE}",
+        "--beam_options=--runner=DirectRunner",
+    ]
     assert in_process.run_command(shard, *words) == 0
     names = sorted(path.name for path in written.iterdir())
     assert sorted(path.name for path in out.iterdir()) == names

@@ -137,13 +137,12 @@ def test_pictures_that_were_turned_upright_are_turned_back():
 
 
 def test_sets_and_configurations_by_name():
-    assert protocols.set_name("biwi") == "biwi_kinect_head_pose"
-    assert protocols.set_name("pascal3d") == "pascal3d_plus/car"
-    assert protocols.set_name("pascal3d", "bus") == "pascal3d_plus/bus"
-    with pytest.raises(UserError, match="not 'boat'"):
-        protocols.set_name("pascal3d", "boat")
-    for protocol in protocols.PROTOCOLS.values():
-        assert protocol.dataset in sources.PUBLISHED
+    assert protocols.SETS["biwi"] == "biwi_kinect_head_pose"
+    assert protocols.SETS["pascal3d"] == "pascal3d_plus/car"
+    assert protocols.SETS["pascal3d/bus"] == "pascal3d_plus/bus"
+    for chosen, name in protocols.SETS.items():
+        assert chosen in protocols.PROTOCOLS[protocols.of_set(chosen)].sets
+        assert name.partition("/")[0] in sources.PUBLISHED
 
 
 class FakeRun:
@@ -234,7 +233,7 @@ def test_evaluate_pascal3d_on_a_folder(run, tmp_path):
     "words, code, reason",
     [
         (["--protocol=lsp"], 2, "protocol"),
-        (["--protocol=biwi", "--protocol_config=bus"], 2, "no configurations"),
+        (["--protocol=biwi/bus"], 2, "protocol"),
     ],
 )
 def test_wrong_protocols_are_one_line(run, capsys, words, code, reason):

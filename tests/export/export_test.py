@@ -424,7 +424,7 @@ def test_the_command_writes_everything_once(run_folder, tmp_path):
         (["--out=OUT"], 2, "--run"),
         (["--run=RUN"], 2, "--out"),
         (["--run=RUN", "--out=OUT", "--formats=fp32,onnx"], 2, "onnx"),
-        (["--run=RUN", "--out=OUT", "--representative=0"], 2, "representative"),
+        (["--run=RUN", "--out=OUT", "--parity_pictures=0"], 2, "parity_pictures"),
         (["--run=RUN", "--out=RUN/options.json"], 2, "is a file"),
         (["--run=RUN", "--out=OUT", "stray"], 2, "stray"),
         (["--run=MISSING", "--out=OUT"], 1, "MISSING"),

@@ -226,7 +226,7 @@ def test_a_run_tells_its_name_figures_and_nothing_private(run):
 def test_flags_come_before_what_the_run_tells(run, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps(_score()))
     found = about.of_run(run, _Values(
-        model_name="Buses", model_version="3", author="Ada", licence="MIT.", data="Buses.",
+        name="Buses", version="3", author="Ada", licence="MIT.", data="Buses.",
         limits="Red ones.", score=str(tmp_path / "other.json"),
     ))  # fmt: skip
     assert (found.name, found.version, found.author) == ("Buses", "3", "Ada")

@@ -283,7 +283,7 @@ def run_folder(tmp_path_factory):
 
 def test_the_command_writes_the_folder(run_folder, tmp_path, capsys):
     flags = [f"--run={run_folder}", f"--out={tmp_path / 'out'}", "--formats=serving"]
-    flags += ["--serving_name=cars", "--serving_version=3"]
+    flags += ["--serving_name=cars", "--version=3"]
     assert run_command(command, *flags) == 0
     assert str(tmp_path / "out" / "serving" / "cars" / "3") in capsys.readouterr().out
     names = {p.name for p in (tmp_path / "out").iterdir()}
@@ -301,7 +301,6 @@ def test_the_command_writes_the_folder(run_folder, tmp_path, capsys):
         (["--run=/no/such/run"], 1, "no such run"),
         (["--run=RUN/pictures"], 1, "is not a run"),
         (["--run=RUN", "--serving_name=No Name"], 2, "--serving_name"),
-        (["--run=RUN", "--serving_version=0"], 2, "serving_version"),
         (["--run=RUN", "--out=/proc/out"], 1, "cannot write"),
     ],
 )

@@ -251,7 +251,7 @@ def test_mistakes_cost_one_line(teacher_run, student_folder, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("keep")
     for out, words, said in (
-        (tmp_path / "a", ["--drawn_share=9"], "drawn_share"),
+        (tmp_path / "a", ["--width=9"], "width"),
         (tmp_path / "other", [], "exists and is no student"),
         (tmp_path / "other", ["--overwrite"], "exists and is no student"),
         (student_folder, [], "holds a student"),

@@ -1,12 +1,13 @@
 """Finds, straightens and crops the faces of a folder of pictures.
 
-  python -m ssv_tf.data.align_faces photos/ aligned/ --size=128 --workers=4
+  python -m ssv_tf.data.align_faces photos/ aligned/ --resolution=128 --workers=4
 
 The largest face of each picture is turned upright and cropped (similarity transform to 256 px, its
-middle 192, then --size) into OUT under the picture's own name. OUT/faces.csv says how far each was
-turned, OUT/skipped.csv what was left out and why. With --labels, OUT/labels.csv holds the labels of
-the aligned faces: their tilt is the old one plus the rotation. The same command goes on where it
-was stopped. Needs the package mtcnn (pip install 'ssv-tf[faces]').
+middle 192, then --resolution) into OUT under the picture's own name. OUT/faces.csv says how far
+each was turned, OUT/skipped.csv what was left out and why. With --labels, OUT/labels.csv holds the
+labels of the aligned faces: their tilt is the old one plus the rotation. The same command goes on
+where it was stopped; without skipped.csv it tries again what was left out. Needs the package mtcnn
+(pip install 'ssv-tf[faces]').
 """
 
 import os
@@ -28,20 +29,12 @@ from ssv_tf.data.names import examples, match_names
 def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_integer(
-        "size", 128, "Side of the aligned faces in pixels.", lower_bound=8, upper_bound=1024
-    )
-    flags.DEFINE_float(
-        "min_confidence",
-        0.9,
-        "Faces the detector is less sure of are left out.",
-        lower_bound=0.0,
-        upper_bound=1.0,
+        "resolution", 128, "Side of the aligned faces in pixels.", lower_bound=8, upper_bound=1024
     )
     flags.DEFINE_string("labels", "", "CSV of IN's angles, carried over to OUT/labels.csv.")
     flags.DEFINE_integer(
         "workers", 0, "Processes, each of about 1 GB; 0: one a core.", lower_bound=0
     )
-    flags.DEFINE_bool("retry_skipped", False, "Tries again what an earlier command skipped.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,9 +47,9 @@ def main(argv: Sequence[str]) -> None:
     detector.check()
     angles = labels.read_labels(values.labels) if values.labels else None
     jobs, unnameable = find_jobs(source, target)
-    settings = worker.Settings(values.size, values.min_confidence)
+    settings = worker.Settings(values.resolution)
     begun.begin(target, {"size": settings.size, "min_confidence": settings.min_confidence})
-    book = tables.Tables(target, values.retry_skipped)
+    book = tables.Tables(target)
     try:
         for done in unnameable:
             book.add(done)

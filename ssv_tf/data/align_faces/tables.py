@@ -35,15 +35,13 @@ class Tables:
       UserError: a table cannot be read or written.
     """
 
-    def __init__(self, folder: Path, retry_skipped: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: dict[str, dict[str, list[str]]] = {
             name: _read(folder / name, columns) for name, columns in _COLUMNS.items()
         }
         faces = self.rows[FACES]
         self.rows[FACES] = {n: row for n, row in faces.items() if (folder / n).is_file()}
-        if retry_skipped:
-            self.rows[SKIPPED] = {}
         self.sort()
         try:
             self._streams = {name: (folder / name).open("a", encoding="utf-8") for name in _COLUMNS}

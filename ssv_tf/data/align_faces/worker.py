@@ -60,7 +60,7 @@ class Settings:
     """
 
     size: int
-    min_confidence: float
+    min_confidence: float = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
