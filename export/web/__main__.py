@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         raise FlagError(f"unexpected argument {argv[1]!r}; every option is a --flag")
     out = _checked_out(values.out, values.overwrite)
 
-    from ssv_tf.export import saved_model
+    from ssv_tf.export import about, saved_model
     from ssv_tf.export.web import site
     from ssv_tf.training import run_folder
 
@@ -51,7 +51,8 @@ def main(argv: Sequence[str]) -> None:
     samples = site.own_samples(Path(values.samples)) if values.samples else site.rendered_cars()
     with saved_model.staged_folder(out) as stage:
         doubt = _write_model(run, values.model, stage / site.MODEL)
-        site.write(stage, out.name, name, run.options, doubt, samples)
+        limits = about.of_run(run).limits
+        site.write(stage, out.name, name, run.options, doubt, limits, samples)
     _print_result(out, doubt)
 
 

@@ -9,6 +9,7 @@ model.tflite model.json samples/                 what a run adds
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ def write(
     name: str,
     options: config.Options,
     doubt: str,
+    limits: Sequence[str],
     samples: list[Sample],
 ) -> None:
     """Writes everything but the model into the folder `stage`.
@@ -68,6 +70,7 @@ def write(
       name: of the model.
       options: of the run: how a picture becomes the network's square.
       doubt: what a visitor must know about the model's angles; may be empty.
+      limits: what the model cannot do, the sentences of its card.
       samples: pictures to try.
 
     Raises:
@@ -84,7 +87,7 @@ def write(
         file = f"{SAMPLES}/{number}.jpg"
         (stage / file).write_bytes(sample.jpeg)
         listed.append({"file": file, "title": sample.title})
-    settings = page_settings(name, options, doubt) | {"samples": listed}
+    settings = page_settings(name, options, doubt) | {"limits": list(limits), "samples": listed}
     files.write_atomically(stage / SETTINGS, json.dumps(settings, indent=1) + "\n")
     (stage / "README.md").write_text(_README.format(name=name, folder=out_name), encoding="utf-8")
 

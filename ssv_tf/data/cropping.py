@@ -240,7 +240,7 @@ class _Book:
             ((name, picture, o.box.class_name, *(o.pixels or ())) for name, picture, o in rows),
         )
         known = [
-            (name, *("" if math.isnan(a) else f"{a:.3f}" for a in o.box.angles_deg))
+            (name, *_angles_written(o.box))
             for name, _, o in rows
             if not all(map(math.isnan, o.box.angles_deg))
         ]
@@ -256,6 +256,12 @@ class _Book:
             hint = "; `keep_truncated` keeps what the border cuts off" * ("border" in said)
             raise UserError(f"not one crop: {said} ({target / LEFT_OUT_TABLE}){hint}")
         return crops
+
+
+def _angles_written(box: Box) -> list[str]:
+    """A class of azimuths stays one: its word tells how far the true azimuth may lie from it."""
+    numbers = ["" if math.isnan(angle) else f"{angle:.3f}" for angle in box.angles_deg]
+    return [box.azimuth_class or numbers[0], *numbers[1:]]
 
 
 def _names(classes: Sequence[str]) -> tuple[str, ...]:

@@ -240,6 +240,23 @@ def test_angles_are_carried_into_the_packages_own_table(photos, tmp_path):
     assert set(read) == {"0-1.png", "1-1.png"}
 
 
+def test_a_class_of_azimuths_stays_a_class(photos, tmp_path):
+    file = coco(tmp_path / "b.json", [
+        ("0.png", BOX, {"azimuth_deg": "Front left"}),
+        ("1.png", BOX, {"azimuth_deg": "rear", "elevation_deg": 5}),
+        ("2.png", BOX, {"azimuth_deg": "upside down"}),
+    ])  # fmt: skip
+    done = cut(photos, file)
+    assert list(rows(done.labels)[0].values()) == ["0-1.png", "Front left", "", ""]
+    read = labels.read_table(done.labels)
+    np.testing.assert_allclose(read.angles_deg["0-1.png"], [45, np.nan, np.nan])
+    np.testing.assert_allclose(read.angles_deg["1-1.png"], [180, 5, np.nan])
+    assert read.tolerance_deg > 0
+    assert [left.reason for left in done.left_out] == [
+        "azimuth_deg holds 'upside down', no finite number"
+    ]
+
+
 def test_angles_added_by_hand_are_not_lost(photos, tmp_path):
     file = coco(tmp_path / "b.json", [("0.png", BOX, {"azimuth_deg": 10})])
     table = cut(photos, file).labels

@@ -62,6 +62,7 @@ def test_a_page_is_written_whole(written_run, tmp_path, capsys):
     settings = json.loads((out / "model.json").read_text())
     assert (settings["crop"], settings["padding"], settings["resolution"]) == ("height", "blur", 32)
     assert "not calibrated" in settings["doubt"]
+    assert any("another" in limit or "azimuth" in limit for limit in settings["limits"])
     assert [sample["file"] for sample in settings["samples"]] == sorted(
         name for name in own if name.startswith("samples/")
     )

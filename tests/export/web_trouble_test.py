@@ -87,6 +87,17 @@ def test_what_makes_the_angles_doubtful_is_shown(browser, url):
         assert visit.page.is_visible("#doubt")
 
 
+def test_what_the_model_cannot_do_is_told(browser, url):
+    limits = ["Tilt was not learnt.", "Vans were rare <b>here</b>."]
+    with Visit(browser, url, {"limits": limits}) as visit:
+        visit.open()
+        visit.page.click("#limits summary")
+        assert visit.page.locator("#limit-list li").all_inner_texts() == limits
+    with Visit(browser, url, {"limits": []}) as visit:
+        visit.open()
+        assert visit.page.is_hidden("#limits")
+
+
 def broken_page(root, tmp_path, name, content):
     """A copy of the page with one file replaced, or missing where `content` is None."""
     copy = tmp_path / "broken"

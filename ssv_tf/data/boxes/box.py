@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ssv_tf.data import labels
+from ssv_tf.data import conventions, labels
 from ssv_tf.data.boxes.masks import Mask
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
@@ -23,7 +23,8 @@ class Box:
         None: those of the mask.
       in_shares: the edges are shares of the picture's sides instead of pixels.
       class_name: what the object is.
-      angles_deg: azimuth, elevation, tilt; NaN where not known.
+      angles_deg: azimuth, elevation, tilt; NaN where not known. Of a class of azimuths its middle.
+      azimuth_class: the azimuth as the file gives it, where that is a class such as front_left.
       mask: which pixels are the object's, where that is known.
       is_crowd, is_truncated: what the file says.
       picture_size: width and height of the picture, as the file says; None: it does not.
@@ -35,6 +36,7 @@ class Box:
     in_shares: bool = False
     class_name: str = ""
     angles_deg: tuple[float, ...] = UNKNOWN_DEG
+    azimuth_class: str = ""
     mask: Mask | None = None
     is_crowd: bool = False
     is_truncated: bool = False
@@ -70,12 +72,19 @@ def sized(left: Any, top: Any, width: Any, height: Any) -> Edges:
     return x, y, x + number(width), y + number(height)
 
 
-def angles_of(cells: Mapping[str, Any]) -> tuple[float, ...]:
-    """The angles under the names of `labels.ANGLE_COLUMNS`, NaN where there is none.
+def angles_of(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """What a box's file says of its viewpoint, under the names of `labels.ANGLE_COLUMNS`.
+
+    Returns:
+      angles_deg and azimuth_class of a Box.
 
     Raises:
-      ValueError: a cell that is no angle.
+      ValueError: a cell that is no angle, nor in azimuth's place a class.
     """
     given = (cells.get(column) for column in labels.ANGLE_COLUMNS)
-    texts = ("" if v is None else v if isinstance(v, str) else shown(v) for v in given)
-    return tuple(map(labels.parse_angle, texts, labels.ANGLE_COLUMNS))
+    texts = ["" if v is None else v if isinstance(v, str) else shown(v) for v in given]
+    found = conventions.Convention().of_class(texts[0].strip())
+    if found is None:
+        return {"angles_deg": tuple(map(labels.parse_angle, texts, labels.ANGLE_COLUMNS))}
+    others = map(labels.parse_angle, texts[1:], labels.ANGLE_COLUMNS[1:])
+    return {"angles_deg": (found[0], *others), "azimuth_class": texts[0].strip()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
-from ssv_tf.data.boxes.box import UNKNOWN_DEG, Box, angles_of, number, shown, sized
+from ssv_tf.data.boxes.box import Box, angles_of, number, shown, sized
 from ssv_tf.data.boxes.masks import CocoMask
 from ssv_tf.data.boxes.names import PictureNames
 
@@ -73,7 +73,7 @@ def _box(annotation: dict, pictures: dict, classes: dict, names: PictureNames) -
     name, problem = names.find(image.get("file_name"))
     category = _key(annotation.get("category_id"))
     about = _about(annotation)
-    edges, angles = None, UNKNOWN_DEG
+    edges, angles = None, {}
     try:
         box = annotation.get("bbox")
         if not isinstance(box, list) or len(box) != 4:
@@ -91,8 +91,8 @@ def _box(annotation: dict, pictures: dict, classes: dict, names: PictureNames) -
         is_crowd=annotation.get("iscrowd") in (1, True),
         is_truncated=about.get("truncated") in (1, True, "1", "true", "True"),
         picture_size=_size(image),
-        angles_deg=angles,
         problem=problem,
+        **angles,
     )
 
 

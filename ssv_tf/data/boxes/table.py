@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import labels
-from ssv_tf.data.boxes.box import UNKNOWN_DEG, Box, angles_of, number, sized
+from ssv_tf.data.boxes.box import Box, angles_of, number, sized
 from ssv_tf.data.boxes.names import PictureNames
 
 _FILE = ("file", "filename", "image", "path")
@@ -18,7 +18,7 @@ def read(path: Path, names: PictureNames) -> Iterator[Box]:
     """The boxes of a table, in pixels.
 
     Columns: file; x, y, width, height or left, top, right, bottom; and where known class,
-    azimuth_deg, elevation_deg, tilt_deg.
+    azimuth_deg (a number or a class such as front_left), elevation_deg, tilt_deg.
 
     Raises:
       UserError: a table that cannot be read, or lacks a column.
@@ -52,7 +52,7 @@ class _Columns:
 
     def box(self, cells: dict, names: PictureNames) -> Box:
         name, problem = names.find(cells[self.file])
-        edges, angles = None, UNKNOWN_DEG
+        edges, angles = None, {}
         try:
             given = [cells[column].strip() for column in self._shape]
             if self._shape == _SIZED:
@@ -64,4 +64,4 @@ class _Columns:
         except ValueError as error:
             problem = problem or str(error)
         class_name = cells.get(self._class, "").strip()
-        return Box(name, edges, class_name=class_name, angles_deg=angles, problem=problem)
+        return Box(name, edges, class_name=class_name, problem=problem, **angles)

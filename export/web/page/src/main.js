@@ -2,7 +2,8 @@
 
 import { Camera } from "./camera.js";
 import {
-  byId, markSample, showAnswer, showDoubt, showError, showProgress, showSamples, showSharper,
+  byId, markSample, showAnswer, showDoubt, showError, showLimits, showProgress, showSamples,
+  showSharper,
 } from "./view.js";
 import { HOW_TO_WRITE, Wording } from "./words.js";
 
@@ -29,6 +30,7 @@ class Page {
       byId("about").textContent = this.settings.about;
       document.title = `Viewpoint · ${this.settings.name}`;
       showDoubt(this.settings.doubt);
+      showLimits(this.settings.limits ?? []);
       showProgress("Loading the model …");
       await this.startWorker();
       this.becomeReady();

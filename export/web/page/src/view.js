@@ -29,6 +29,17 @@ export function showDoubt(text) {
   byId("doubt").hidden = !text;
 }
 
+/** What the model cannot do, as its card says. */
+export function showLimits(limits) {
+  const items = limits.map((limit) => {
+    const item = document.createElement("li");
+    item.textContent = limit;
+    return item;
+  });
+  byId("limit-list").replaceChildren(...items);
+  byId("limits").hidden = !items.length;
+}
+
 /** Draws an answer of the worker; `title` names the picture, `live` is one of many frames. */
 export function showAnswer(answer, title, resolution, live) {
   showPicture(answer, title);
