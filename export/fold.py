@@ -8,7 +8,7 @@ import tensorflow as tf
 from ssv_tf import viewpoint
 from ssv_tf.data import framing
 from ssv_tf.evaluation.calibration import Calibration
-from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT
+from ssv_tf.export.names import INPUT, OUTPUT, OUTPUTS
 from ssv_tf.models import decoding
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.decoding import RawPrediction
@@ -47,8 +47,7 @@ class FoldedViewpoint(tf.Module):
         # A plain function hides the network, whose other heads a SavedModel would else keep.
         self._answers = _answers_function(analysis, calibration)
         traced = self.trace(tf.float32, batch=None)
-        names = (OUTPUT, CONFIDENCE, NOVELTY)
-        self.outputs = tuple(name for name in names if name in traced.structured_outputs)
+        self.outputs = tuple(name for name in OUTPUTS if name in traced.structured_outputs)
         self.weights = list(traced.graph.variables)
 
     @property
@@ -91,12 +90,8 @@ def _answers_function(
         raw = RawPrediction.of(analysis, analysis.answers(images))
         with tf.name_scope(DECODING):
             views = decoding.decode(raw, calibration)
-            named = {OUTPUT: views.degrees}  # [batch, 3]
-            if views.confidence is not None:
-                named[CONFIDENCE] = views.confidence[:, None]
-            if views.novelty is not None:
-                named[NOVELTY] = views.novelty[:, None]
-            return named
+            further = {name: values[:, None] for name, values in views.further.items()}
+            return {OUTPUT: views.degrees} | further  # [batch, 3], [batch, 1]
 
     return answers
 

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ssv_tf.base import stderr
 from ssv_tf.base.errors import UserError
-from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
+from ssv_tf.export.names import INPUT, OUTPUT, OUTPUTS, SIGNATURE
 
 _IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every TFLite file
 
@@ -91,7 +91,7 @@ def check_file(path: str | os.PathLike) -> None:
 def _check_signatures(name: str, signatures: dict[str, dict[str, list[str]]]) -> None:
     signature = signatures.get(SIGNATURE, {"inputs": [], "outputs": []})
     outputs = set(signature["outputs"])
-    if signature["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= {OUTPUT, CONFIDENCE, NOVELTY}:
+    if signature["inputs"] != [INPUT] or not {OUTPUT} <= outputs <= set(OUTPUTS):
         has = "; ".join(
             f"{key}: {', '.join(ends['inputs'])} -> {', '.join(ends['outputs'])}"
             for key, ends in signatures.items()

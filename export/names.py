@@ -8,6 +8,8 @@ CONFIDENCE = "confidence"
 # Where network and calibration have it: above 1, a picture does not look like such an object,
 # [batch, 1].
 NOVELTY = "novelty"
+FURTHER = (CONFIDENCE, NOVELTY)  # outputs of models that have them, as `decoding.FURTHER`
+OUTPUTS = (OUTPUT, *FURTHER)
 # Of an encoded picture: a few bytes may claim to be one that fills the server's memory; 48 MP took
 # 1.4 GB.
 MAX_PIXELS = 50_000_000

@@ -11,7 +11,7 @@ import numpy as np
 from ssv_tf import viewpoint
 from ssv_tf.base.errors import UserError
 from ssv_tf.export import from_files, tables
-from ssv_tf.export.names import CONFIDENCE, NOVELTY, OUTPUT
+from ssv_tf.export.names import FURTHER, NOVELTY, OUTPUT
 from ssv_tf.models.decoding import Viewpoints
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -73,9 +73,7 @@ def _row(name: str, path: Path, views: Viewpoints, pictures: np.ndarray) -> dict
             "p95_deg": float(np.percentile(error_deg[:, i], 95)),
             "max_deg": float(error_deg[:, i].max()),
         }
-    for key, known in ((CONFIDENCE, views.confidence), (NOVELTY, views.novelty)):
-        if known is not None:
-            row[key] = _differences(answers[key][:, 0], known)
+    row |= {key: _differences(answers[key][:, 0], known) for key, known in views.further.items()}
     return row
 
 
@@ -140,7 +138,7 @@ def to_json(rows: list[dict]) -> str:
 def to_markdown(rows: list[dict]) -> str:
     """The rows as a table, its columns aligned; reads as plain text too."""
     head = ["format", "kB", "ms", *(f"{a} median / p95 / max" for a in viewpoint.ANGLES)]
-    head += [f"{name} p95" for name in (CONFIDENCE, NOVELTY) if name in rows[0]]
+    head += [f"{name} p95" for name in FURTHER if name in rows[0]]
     return tables.markdown([head, *(_cells(row) for row in rows)])
 
 
@@ -161,7 +159,7 @@ def page(rows: list[dict], mark: str = "", ways: Mapping[str, Any] | None = None
 
 def _cells(row: dict) -> list[str]:
     angles = (row[angle] for angle in viewpoint.ANGLES)
-    further = [f"{row[name]['p95']:.3f}" for name in (CONFIDENCE, NOVELTY) if name in row]
+    further = [f"{row[name]['p95']:.3f}" for name in FURTHER if name in row]
     return [
         row["format"],
         f"{row['bytes'] / 1000:.0f}",

@@ -25,7 +25,7 @@ from ssv_tf.export.about import UNKNOWN, About
 from ssv_tf.export.fold import DECODING, FoldedViewpoint
 from ssv_tf.export.litert import ExportError, Predictor, custom_operations
 from ssv_tf.export.litert import operations as operations
-from ssv_tf.export.names import CONFIDENCE, INPUT, NOVELTY, OUTPUT, SIGNATURE
+from ssv_tf.export.names import FURTHER, INPUT, OUTPUT, SIGNATURE
 from ssv_tf.models.layers import STATISTICS
 
 KINDS = ("fp32", "fp16", "dynamic", "int8", "int8_full")
@@ -167,7 +167,7 @@ def check(content: bytes, kind: str, folded: FoldedViewpoint) -> None:
     answers = Predictor(content).outputs(grey)
     shapes = {name: answer.shape for name, answer in answers.items()}
     finite = all(np.isfinite(answer).all() for answer in answers.values())
-    known = {(OUTPUT, (1, 3)), (CONFIDENCE, (1, 1)), (NOVELTY, (1, 1))}
+    known = {(OUTPUT, (1, 3)), *((name, (1, 1)) for name in FURTHER)}
     if not finite or shapes.items() - known:
         raise ExportError(f"the {kind} file answers {answers} for a grey picture")
 

@@ -21,7 +21,6 @@ from ssv_tf.base import files
 from ssv_tf.data.framing import Framing
 from ssv_tf.export import kinds
 from ssv_tf.export.from_files import enlarged
-from ssv_tf.export.names import CONFIDENCE, NOVELTY
 from ssv_tf.models.decoding import Viewpoints
 
 FOLDER = "vectors"
@@ -75,13 +74,12 @@ def write(
     ]
     given = np.stack([row.pop("pixels") for row in rows])
     views = answer(given)
-    further = {CONFIDENCE: views.confidence, NOVELTY: views.novelty}
     for i, row in enumerate(rows):
         row |= {
             f"{angle}_deg": round(float(views.degrees[i, axis]), 3)
             for axis, angle in enumerate(viewpoint.ANGLES)
         }
-        row |= {k: round(float(known[i]), 4) for k, known in further.items() if known is not None}
+        row |= {k: round(float(known[i]), 4) for k, known in views.further.items()}
     table = {
         "model": name,
         "framing": framing.to_dict(),

@@ -14,6 +14,7 @@ import numpy as np
 from ssv_tf import viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
+from ssv_tf.models import decoding
 
 if TYPE_CHECKING:
     import pandas
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ANGLE_COLUMNS = tuple(f"{angle}_deg" for angle in viewpoint.ANGLES)
 COLUMNS = ("filename", *ANGLE_COLUMNS)
-CONFIDENCE, NOVELTY = "confidence", "novelty"
 
 _SHOWN = 10  # rows of a table that print() shows
 
@@ -90,8 +90,7 @@ class Views:
 
     def _known(self) -> dict[str, np.ndarray]:
         """What stands in the columns behind the angles, by their names."""
-        columns = {CONFIDENCE: self.confidence, NOVELTY: self.novelty}
-        return {name: values for name, values in columns.items() if values is not None}
+        return decoding.known_of(self)
 
     def to_csv(self, path: str | os.PathLike | None = None) -> str:
         """The table as CSV with a header; written to `path`, which is replaced, if that is given.

@@ -69,6 +69,15 @@ class RawPrediction:
         )
 
 
+FURTHER = ("confidence", "novelty")  # what an answer may tell beside its angles
+
+
+def known_of(answer: Any) -> dict[str, Any]:
+    """Those of `FURTHER` that an answer with such attributes knows, by name."""
+    found = {name: getattr(answer, name) for name in FURTHER}
+    return {name: values for name, values in found.items() if values is not None}
+
+
 @dataclasses.dataclass(frozen=True)
 class Viewpoints:
     """Decoded answers of n pictures; arrays or tensors.
@@ -86,6 +95,11 @@ class Viewpoints:
 
     def __len__(self) -> int:
         return len(self.degrees)
+
+    @property
+    def further(self) -> dict[str, Tensor]:
+        """What is known beside the angles, [n] each: "confidence", "novelty"."""
+        return known_of(self)
 
     @property
     def azimuth_deg(self) -> Tensor:
