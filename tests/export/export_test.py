@@ -189,6 +189,14 @@ def test_int8_computes_convolutions_in_int8_and_decodes_in_float(exported):
         assert (np.float32 in outputs["RSQRT"]) == (kind == "int8")
 
 
+@pytest.mark.parametrize("kind", tflite.KINDS)
+def test_the_gpu_delegate_takes_every_file(exported, kind, capsys):
+    content = exported[kind].read_bytes()
+    tf.lite.experimental.Analyzer.analyze(model_content=content, gpu_compatibility=True)
+    said = capsys.readouterr().out
+    assert "Your model looks compatible with GPU delegate" in said, said[-2000:]
+
+
 def test_float_input_and_open_batch(folded, reference):
     from ai_edge_litert.interpreter import Interpreter
 
