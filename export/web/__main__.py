@@ -29,7 +29,10 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("name", None, "What the page calls the model; empty: the run's name.")
     flags.DEFINE_string(
-        "samples", None, "Folder of pictures to offer, for all to see; empty: rendered cars."
+        "samples",
+        None,
+        "Folder of pictures to offer, for all to see; empty: rendered cars, unless they are new "
+        "to the model.",
     )
     flags.DEFINE_bool("overwrite", False, "Replace a page that this command wrote to --out.")
 
@@ -48,12 +51,35 @@ def main(argv: Sequence[str]) -> None:
     run = run_folder.load(values.run, preset=values.preset)
     run_folder.say_if_supervised(run.options)
     name = values.name or run.preset or run.path.resolve().name
-    samples = site.own_samples(Path(values.samples)) if values.samples else site.rendered_cars()
+    samples = site.own_samples(Path(values.samples)) if values.samples else None
     with saved_model.staged_folder(out) as stage:
         doubt = _write_model(run, values.model, stage / site.MODEL)
+        if samples is None:
+            samples = _familiar(site.rendered_cars(), run, stage / site.MODEL)
         limits = about.of_run(run).limits
         site.write(stage, out.name, name, run.options, doubt, limits, samples)
     _print_result(out, doubt)
+
+
+def _familiar(samples: list[Any], run: Any, model: Path) -> list[Any]:
+    """The samples that the model does not find new: of others it would warn, whatever they show."""
+    import numpy as np
+
+    from ssv_tf.export import tflite
+    from ssv_tf.export.names import NOVELTY
+
+    squares = np.stack([run.options.framing.read(sample.jpeg) for sample in samples])
+    novelty = tflite.Predictor(model).outputs(squares).get(NOVELTY)
+    if novelty is None:
+        return samples
+    kept = [sample for sample, value in zip(samples, novelty[:, 0], strict=True) if value <= 1]
+    if len(kept) < len(samples):
+        print(
+            f"{len(kept)} of {len(samples)} rendered cars look like this model's pictures and are "
+            "offered as samples; --samples=FOLDER offers pictures of yours",
+            file=sys.stderr,
+        )
+    return kept
 
 
 def _checked_out(out: str | None, overwrite: bool) -> Path:

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 
+import exported
 import numpy as np
 import pytest
+import tensorflow as tf
 from in_process import run_command
 from PIL import Image
 
@@ -70,6 +72,21 @@ def test_a_page_is_written_whole(written_run, tmp_path, capsys):
     assert "somebody" not in written and str(tmp_path) not in written
     degrees = tflite.Predictor(out / "model.tflite")(np.zeros((1, SIZE, SIZE, 3), np.uint8))
     assert degrees.shape == (1, 3)
+
+
+def test_rendered_cars_that_are_new_to_the_model_are_no_samples(written_run, tmp_path, capsys):
+    def bright_is_new(picture):
+        mean = tf.reduce_mean(picture, axis=(1, 2, 3))[:, None]  # [1, 1], 0 to 255
+        return {"viewpoint_deg": tf.concat([mean] * 3, axis=1), "novelty": mean / 90.0}
+
+    shapes = {"picture": (1, SIZE, SIZE, 3)}
+    given = tmp_path / "new.tflite"
+    given.write_bytes(exported.converted(bright_is_new, tmp_path / "saved", **shapes))
+    words = [f"--run={written_run}", f"--model={given}", f"--out={tmp_path / 'page'}"]
+    assert run_command(command, *words) == 0
+    shown = json.loads((tmp_path / "page" / "model.json").read_text())["samples"]
+    assert 0 < len(shown) < 6
+    assert f"{len(shown)} of 6 rendered cars look like" in capsys.readouterr().err
 
 
 def test_an_exported_file_and_own_samples_are_taken(written_run, model, tmp_path):
