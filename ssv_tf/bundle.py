@@ -27,7 +27,7 @@ from ssv_tf.training import run_folder
 
 # Settings that name folders and files of whoever trained.
 _PRIVATE = ("run_dir", "labels", "score_data", "score_labels")
-_OWN_DATA = "photos"
+_DATA_PLACEHOLDER = "photos"
 
 
 def define_flags() -> None:
@@ -118,7 +118,7 @@ def public_options(options: config.Options) -> config.Options:
     """The settings without the names of folders and files."""
     hidden = {name: config.SETTINGS[name].rule.default for name in _PRIVATE}
     if options.pictures.data != sources.EMBEDDED:
-        hidden["data"] = _OWN_DATA
+        hidden["data"] = _DATA_PLACEHOLDER
     if options.run.init_from not in presets.names():
         hidden["init_from"] = ""
     return options.replace(**hidden)

@@ -125,11 +125,11 @@ class _Reader:
         """The cell, or NaN where it is a class, whose azimuth is put into `azimuths`."""
         if not isinstance(cell, str):
             return np.nan if cell is None else cell
-        found = self.form.convention.of_class(cell.strip())
-        if found is None:
+        azimuth_class = self.form.convention.of_class(cell.strip())
+        if azimuth_class is None:
             return cell.strip() or np.nan
-        azimuths[i] = found[0]
-        self.widths_deg.add(found[1])
+        azimuths[i] = azimuth_class[0]
+        self.widths_deg.add(azimuth_class[1])
         return np.nan
 
 
@@ -146,13 +146,13 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _of_table(table: Any, there: list, names: Sequence[str], reader: _Reader) -> np.ndarray:
     form = reader.form
-    found = {role: form.column(role) for role in ANGLE_COLUMNS if form.column(role) in there}
-    if not found:
+    column_names = {role: form.column(role) for role in ANGLE_COLUMNS if form.column(role) in there}
+    if not column_names:
         raise UserError(
             f"the table has no column {' or '.join(form.angle_columns)}; it has "
             f"{', '.join(map(str, there))}"
         )
-    columns = {role: list(table[name]) for role, name in found.items()}
+    columns = {role: list(table[name]) for role, name in column_names.items()}
     rows = reader.columns(columns, len(next(iter(columns.values()))))
     filename = form.column(FILENAME)
     if filename not in there:

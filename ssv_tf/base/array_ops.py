@@ -23,7 +23,7 @@ class _Ops:
     def __getattr__(self, name: str) -> Callable:
         def operation(*arguments: Any, **named: Any) -> Any:
             if all(map(_is_plain, (*arguments, *named.values()))):
-                return (_OWN.get(name) or getattr(np, name))(*arguments, **named)
+                return (_NUMPY_OPERATIONS.get(name) or getattr(np, name))(*arguments, **named)
             from ssv_tf.base.backend import ops as of_backend
 
             return getattr(of_backend, name)(*arguments, **named)
@@ -75,7 +75,7 @@ def _one_hot(classes: np.ndarray, count: int, dtype: Any = np.float32) -> np.nda
 
 
 # What NumPy has not, or has otherwise; all else goes by the same name.
-_OWN: dict[str, Callable] = {
+_NUMPY_OPERATIONS: dict[str, Callable] = {
     "cast": _cast,
     "convert_to_numpy": np.asarray,
     "convert_to_tensor": _convert_to_tensor,

@@ -34,9 +34,9 @@ def run(main: Callable[[Sequence[str]], None], define_flags: Callable[[], None])
             stream.reconfigure(errors="backslashreplace")
     before = set(flags.FLAGS)
     define_flags()
-    own = sorted(set(flags.FLAGS) - before)
+    command_flags = sorted(set(flags.FLAGS) - before)
     if _HELP.intersection(sys.argv[1:]):
-        print(help_text(sys.modules[main.__module__].__doc__ or "", own))
+        print(help_text(sys.modules[main.__module__].__doc__ or "", command_flags))
         raise SystemExit(0)
     app.run(_guarded(main), flags_parser=_parse)
 

@@ -40,9 +40,9 @@ def find(path: str | os.PathLike) -> Path:
     """
     if os.path.isfile(path):
         return Path(path)
-    place, name = os.path.split(path)
+    folder, name = os.path.split(path)
     packaged = FOLDER / (name if name.endswith(SUFFIX) else name + SUFFIX)
-    if place in ("", "configs") and packaged.stem in names():
+    if folder in ("", "configs") and packaged.stem in names():
         return packaged
     raise FlagError(f"no such file: {os.fspath(path)}")
 

@@ -92,7 +92,9 @@ def _always(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a run with these settings now always has, by the earlier name."""
     objective = method.METHODS.get(settings.get("objective", ""), method.METHODS[method.COMPOSITE])
     mirrored = settings.get("mirror_data", True)
-    always = _CONSTANT | {name: getattr(objective, own) for name, own in _OF_METHOD.items()}
+    always = _CONSTANT | {
+        name: getattr(objective, attribute) for name, attribute in _OF_METHOD.items()
+    }
     always |= {
         "adversarial": "wgan_gp" if objective.wasserstein else "logistic",
         "projection": objective.projection,

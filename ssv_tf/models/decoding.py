@@ -74,8 +74,8 @@ FURTHER = ("confidence", "novelty")  # what an answer may tell beside its angles
 
 def known_of(answer: Any) -> dict[str, Any]:
     """Those of `FURTHER` that an answer with such attributes knows, by name."""
-    found = {name: getattr(answer, name) for name in FURTHER}
-    return {name: values for name, values in found.items() if values is not None}
+    further = {name: getattr(answer, name) for name in FURTHER}
+    return {name: values for name, values in further.items() if values is not None}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,8 +102,8 @@ def box_samples(
     piece = ops.stop_gradient(ops.maximum(leave - enter, 0.0) / samples)  # [batch, hits]
     enter = ops.stop_gradient(ops.minimum(enter, half))
     steps = np.arange(samples, dtype="float32")[None, :, None] + 0.5
-    place = enter[:, None] + steps * piece[:, None]  # [batch, samples, hits]
-    points = start[:, None] + place[..., None] * direction[:, None]
+    distance = enter[:, None] + steps * piece[:, None]  # [batch, samples, hits]
+    points = start[:, None] + distance[..., None] * direction[:, None]
     return ops.reshape(points, (-1, samples * rays[2].shape[0], 3)), piece
 
 
