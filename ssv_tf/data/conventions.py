@@ -280,9 +280,9 @@ def _about(axis: int, angle_rad: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _to_axis(place: np.ndarray) -> np.ndarray:
-    """Smallest rotations [..., 3, 3] that bring places [..., 3] onto the z axis."""
-    x, y, z = np.moveaxis(place / np.linalg.norm(place, axis=-1, keepdims=True), -1, 0)
+def _to_axis(positions: np.ndarray) -> np.ndarray:
+    """Smallest rotations [..., 3, 3] that bring positions [..., 3] onto the z axis."""
+    x, y, z = np.moveaxis(positions / np.linalg.norm(positions, axis=-1, keepdims=True), -1, 0)
     if np.any(z <= 0):
         raise ValueError("a head's centre lies behind the camera")
     share = 1.0 / (1.0 + z)

@@ -137,14 +137,14 @@ def crop(
     paths, unnamed = folder.named(folder.find_pictures(source), source)
     if not paths:
         raise UserError(f"no picture below {source}")
-    kind, place = _kind_and_place(boxes_kind, Path(boxes or source), source)
-    _refuse_nested(target, (source, place, background))
-    found = list(kinds.read(kind, place, paths, Path(class_names) if class_names else None))
-    if not found:
-        raise UserError(f"no box in {place}")
+    kind, path = _kind_and_path(boxes_kind, Path(boxes or source), source)
+    _refuse_nested(target, (source, path, background))
+    all_boxes = list(kinds.read(kind, path, paths, Path(class_names) if class_names else None))
+    if not all_boxes:
+        raise UserError(f"no box in {path}")
     if how.background != cutting.KEEP:
-        masks.check_installed(box.mask for box in found)
-    tasks, left_out = planned(found, paths, target)
+        masks.check_installed(box.mask for box in all_boxes)
+    tasks, left_out = planned(all_boxes, paths, target)
     left_out += [LeftOut(name, None, reason, is_picture=True) for name, reason in unnamed]
     begun.begin(target, _settings(how))
     with files.held(target, "writes to"):
@@ -167,10 +167,10 @@ def _cut(
     return book
 
 
-def _kind_and_place(kind: str, place: Path, pictures: Path) -> tuple[str, Path]:
+def _kind_and_path(kind: str, path: Path, pictures: Path) -> tuple[str, Path]:
     if kind not in kinds.KINDS:
         raise SettingError(f"`boxes_kind={kind}` is none of {', '.join(kinds.KINDS)}")
-    return kinds.recognised(place, pictures) if kind == kinds.AUTO else (kind, place)
+    return kinds.recognised(path, pictures) if kind == kinds.AUTO else (kind, path)
 
 
 def planned(
@@ -302,10 +302,10 @@ def _backgrounds(background: str | os.PathLike) -> tuple[Path, ...]:
         raise SettingError(
             f"`background={os.fspath(background)}` is neither keep, black, mean nor a folder"
         )
-    found = tuple(folder.find_pictures(background))
-    if not found:
+    paths = tuple(folder.find_pictures(background))
+    if not paths:
         raise UserError(f"no picture below {os.fspath(background)}")
-    return found
+    return paths
 
 
 def _refuse_nested(target: Path, sources: Iterable[str | os.PathLike]) -> None:

@@ -72,11 +72,11 @@ def layer(source: str | os.PathLike | np.ndarray, side: int) -> np.ndarray:
     height, width = (max(1, round(scale * length)) for length in picture.shape[:2])
     square = np.zeros((side, side, 4), np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    place = square[top : top + height, left : left + width]
+    inner = square[top : top + height, left : left + width]
     parts: tuple[tuple[slice | int, np.ndarray], ...] = ((slice(3), picture), (3, opacity))
     for channels, values in parts:
         small = Image.fromarray(values).resize((width, height), Image.Resampling.BOX)
-        place[..., channels] = np.asarray(small)
+        inner[..., channels] = np.asarray(small)
     return square
 
 

@@ -53,9 +53,9 @@ def find_pictures(folder: str | os.PathLike) -> list[Path]:
     if not os.path.isdir(folder):
         there = "a file" if os.path.exists(folder) else "missing"
         raise UserError(f"{folder} is {there}, not a folder")
-    found = list(walk(folder))
-    _tell_unread([path.relative_to(folder) for path in found])
-    paths = _without_drawings([path for path in found if is_picture_name(path.name)])
+    all_paths = list(walk(folder))
+    _tell_unread([path.relative_to(folder) for path in all_paths])
+    paths = _without_drawings([path for path in all_paths if is_picture_name(path.name)])
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -99,11 +99,13 @@ def _is_written_by_a_run(path: Path) -> bool:
     return (path / "options.json").is_file() and (path / "models").is_dir()
 
 
-def _is_searched(place: str, name: str) -> bool:
+def _is_searched(directory: str, name: str) -> bool:
     if name.startswith(".") or name in _THUMBNAILS:
         return False
-    if _is_written_by_a_run(Path(place, name)):
-        logging.info("%s is the folder of a run and is left out", files.one_line(f"{place}/{name}"))
+    if _is_written_by_a_run(Path(directory, name)):
+        logging.info(
+            "%s is the folder of a run and is left out", files.one_line(f"{directory}/{name}")
+        )
         return False
     return True
 
@@ -111,9 +113,9 @@ def _is_searched(place: str, name: str) -> bool:
 def walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder, each folder once however links lead there; no hidden ones."""
     visited = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
+    for directory, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
         try:
-            status = os.stat(place)
+            status = os.stat(directory)
         except OSError as error:  # gone since its name was read
             _warn_unreadable(error)
             folders.clear()
@@ -122,13 +124,13 @@ def walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if _is_searched(place, name))
-        yield from (Path(place, name) for name in names if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if _is_searched(directory, name))
+        yield from (Path(directory, name) for name in names if not name.startswith("."))
 
 
 def _warn_unreadable(error: OSError) -> None:
-    place = files.one_line(str(error.filename))
-    logging.warning("cannot look into %s: %s", place, error.strerror)
+    directory = files.one_line(str(error.filename))
+    logging.warning("cannot look into %s: %s", directory, error.strerror)
 
 
 def load_folder(

@@ -31,9 +31,9 @@ _ANGLE_ENDING = r"[ _-]?[(\[]?(deg|degrees?|rad|radians?|\u00b0)?[)\]]?"
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One line of the table; `place` names it in errors."""
+    """One line of the table; `location` names it in errors."""
 
-    place: str
+    location: str
     filename: str
     cells: dict[str, str]
 
@@ -96,8 +96,8 @@ def read_table(
                 left_out += 1
                 continue
             labels[row.filename] = _angles(row, form)
-            found = form.convention.of_class(_cell(row, form, ANGLE_COLUMNS[0]))
-            widths |= {found[1]} if found else set()
+            azimuth_class = form.convention.of_class(_cell(row, form, ANGLE_COLUMNS[0]))
+            widths |= {azimuth_class[1]} if azimuth_class else set()
     mistakes.report()
     if left_out:
         logging.info("%s: left out %d rows, suspect or without an angle", path, left_out)
@@ -141,7 +141,7 @@ class _Mistakes:
     def __init__(self, path: str | os.PathLike, policy: str) -> None:
         read_policy.check_policy(policy)
         self._path, self._policy = path, policy
-        self._found: list[str] = []
+        self._messages: list[str] = []
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
@@ -150,13 +150,13 @@ class _Mistakes:
         except UserError as error:
             if self._policy == read_policy.STOP:
                 raise
-            self._found.append(str(error))
+            self._messages.append(str(error))
 
     def report(self) -> None:
-        for mistake in self._found:
+        for mistake in self._messages:
             logging.warning("skipped %s", files.one_line(mistake))
-        if self._found:
-            logging.warning("%s: skipped %d rows with mistakes", self._path, len(self._found))
+        if self._messages:
+            logging.warning("%s: skipped %d rows with mistakes", self._path, len(self._messages))
 
 
 def _chosen_rows(
@@ -170,10 +170,10 @@ def _chosen_rows(
     condition = parse_condition(where) if where else None
     name = form.column(FILENAME)
     needed = (name, *((condition.column,) if condition else ()))
-    places: dict[str, str] = {}
-    for place, cells in lines(Path(path), needed, any_of, form=form):
+    locations: dict[str, str] = {}
+    for location, cells in lines(Path(path), needed, any_of, form=form):
         with mistakes.caught():
-            row = _row(place, cells, places, name)
+            row = _row(location, cells, locations, name)
             if condition is None or _holds(condition, row):
                 yield row
 
@@ -185,7 +185,7 @@ def lines(
     what: str = "labels",
     form: Form = PLAIN,
 ) -> Iterator[tuple[str, dict]]:
-    """(place, cell by column) of each line below the header; surplus cells under None.
+    """(location, cell by column) of each line below the header; surplus cells under None.
 
     Args:
       path: CSV in UTF-8.
@@ -249,13 +249,13 @@ def _misspelt(column: str, header: list[str]) -> bool:
     )
 
 
-def _row(place: str, cells: dict, places: dict[str, str], name: str) -> _Row:
+def _row(location: str, cells: dict, locations: dict[str, str], name: str) -> _Row:
     if None in cells:
-        raise UserError(f"{place}: more cells than the {len(cells) - 1} columns of line 1")
-    row = _Row(place, _filename(cells[name], place, name), cells)
-    if row.filename in places:
-        raise UserError(f"{place}: {row.filename} is there twice, see {places[row.filename]}")
-    places[row.filename] = place
+        raise UserError(f"{location}: more cells than the {len(cells) - 1} columns of line 1")
+    row = _Row(location, _filename(cells[name], location, name), cells)
+    if row.filename in locations:
+        raise UserError(f"{location}: {row.filename} is there twice, see {locations[row.filename]}")
+    locations[row.filename] = location
     return row
 
 
@@ -274,9 +274,9 @@ def _text(path: Path, what: str) -> str:
         raise UserError(f"{path} line {line}: not UTF-8; save the table as UTF-8") from None
 
 
-def _filename(cell: str, place: str, column: str) -> str:
+def _filename(cell: str, location: str, column: str) -> str:
     if not cell.strip():
-        raise UserError(f"{place}: column {column} is empty")
+        raise UserError(f"{location}: column {column} is empty")
     return PurePosixPath(cell.strip().replace("\\", "/")).as_posix()
 
 
@@ -286,14 +286,14 @@ def _holds(condition: Condition, row: _Row) -> bool:
         return condition.holds(cell)
     except ValueError:
         raise UserError(
-            f"{row.place}: column {condition.column} holds {cell[:80]!r}, no whole number"
+            f"{row.location}: column {condition.column} holds {cell[:80]!r}, no whole number"
         ) from None
 
 
 def _is_suspect(row: _Row) -> bool:
     cell = row.cells.get("suspect", "").strip()
     if cell not in ("", "0", "1"):
-        raise UserError(f"{row.place}: column suspect holds {cell[:80]!r}, not 0 or 1")
+        raise UserError(f"{row.location}: column suspect holds {cell[:80]!r}, not 0 or 1")
     return cell == "1"
 
 
@@ -344,7 +344,7 @@ def _angle(row: _Row, form: Form, role: str) -> float:
     if math.isnan(value):
         other = ", nor a class such as front_left" if role == ANGLE_COLUMNS[0] else ""
         raise UserError(
-            f"{row.place}: column {column} holds {cell[:80]!r}, no finite number{other}"
+            f"{row.location}: column {column} holds {cell[:80]!r}, no finite number{other}"
         )
     value = float(form.convention.degrees(value))
     low, high = form.convention.range_deg(role, _LARGEST_DEG[role])
@@ -352,7 +352,7 @@ def _angle(row: _Row, form: Form, role: str) -> float:
     if not low * slack <= value <= high * slack:
         read = f" ({value:g} degrees, as radians)" if form.convention.in_radians else ""
         raise UserError(
-            f"{row.place}: column {column} holds {cell[:80]}{read}, "
+            f"{row.location}: column {column} holds {cell[:80]}{read}, "
             f"outside {low:g} to {high:g} degrees"
         )
     return min(max(value, low), high)

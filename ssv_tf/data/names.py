@@ -13,8 +13,8 @@ from ssv_tf.base.errors import UserError
 
 _DRIVE = re.compile(r"^[a-z]:(?=/)")
 _SHOWN = 3
-_Place = tuple[str, str, str]  # a picture's name, its whole path, that as `_plain` makes it
-_Places = dict[str, list[_Place]]  # by the file's name as `_plain` makes it
+_PicturePath = tuple[str, str, str]  # a picture's name, its whole path, that as `_plain` makes it
+_PathsByName = dict[str, list[_PicturePath]]  # by the file's name as `_plain` makes it
 _ABSENT = "in the table, but no such picture"
 
 
@@ -48,10 +48,10 @@ def match_names(
       UserError: a filename fits two pictures or, by the file's name, two filenames fit one.
     """
     keys, left = list(keys), [] if left is None else left
-    places = _places(names, folder)
-    matched, missing = _by_path(set(names), keys, places, left)
+    paths = _paths_by_name(names, folder)
+    matched, missing = _by_path(set(names), keys, paths, left)
     if missing and not matched:
-        matched, missing = _by_file_name(missing, places)
+        matched, missing = _by_file_name(missing, paths)
     left += [(key, _ABSENT) for key in missing]
     return matched
 
@@ -59,8 +59,8 @@ def match_names(
 def warn_of_file_names(matched: Mapping[str, str], folder: str | os.PathLike | None = None) -> None:
     """Logs that `match_names` had to go by the files' names alone, where it did."""
     name, key = next(iter(matched.items()), ("", ""))
-    [places] = _places([name], folder).values()
-    if name != key and not _ends_about_alike(key, places[0]):
+    [paths] = _paths_by_name([name], folder).values()
+    if name != key and not _ends_about_alike(key, paths[0]):
         logging.warning(
             "no path of the table fits; matched %d by the file's name alone, as %s to %s",
             len(matched), files.one_line(key), files.one_line(name),
@@ -75,7 +75,7 @@ def examples(names: Iterable[str]) -> str:
 
 
 def _by_path(
-    known: set[str], keys: list[str], places: _Places, left: list[tuple[str, str]]
+    known: set[str], keys: list[str], paths: _PathsByName, left: list[tuple[str, str]]
 ) -> tuple[dict[str, str], list[str]]:
     """({picture: filename}, the filenames that fit no path).
 
@@ -86,8 +86,8 @@ def _by_path(
     for fits in (_ends_alike, _ends_about_alike):
         pending, missing = missing, []
         for key in pending:
-            there = places.get(_last(_plain(key)), [])
-            fitting = [place[0] for place in there if fits(key, place)]
+            there = paths.get(_last(_plain(key)), [])
+            fitting = [path[0] for path in there if fits(key, path)]
             if len(fitting) > 1:
                 raise _ambiguous(key, fitting)
             if not fitting:
@@ -97,45 +97,45 @@ def _by_path(
     return matched, missing
 
 
-def _ends_alike(key: str, place: _Place) -> bool:
+def _ends_alike(key: str, path: _PicturePath) -> bool:
     """Whether a picture's path ends with a filename, letter by letter."""
-    return f"/{place[1]}".endswith(f"/{key.lstrip('/')}")
+    return f"/{path[1]}".endswith(f"/{key.lstrip('/')}")
 
 
-def _ends_about_alike(key: str, place: _Place) -> bool:
+def _ends_about_alike(key: str, path: _PicturePath) -> bool:
     """The same but for case, slashes and composed letters."""
-    return f"/{place[2]}".endswith(f"/{_plain(key).lstrip('/')}")
+    return f"/{path[2]}".endswith(f"/{_plain(key).lstrip('/')}")
 
 
-def _by_file_name(keys: list[str], places: _Places) -> tuple[dict[str, str], list[str]]:
+def _by_file_name(keys: list[str], paths: _PathsByName) -> tuple[dict[str, str], list[str]]:
     """({picture: filename}, the filenames whose last part is no picture's)."""
-    found: dict[str, tuple[int, list[str]]] = {}
+    chosen: dict[str, tuple[int, list[str]]] = {}
     missing = []
     for key in keys:
         plain = _plain(key)
-        there = places.get(_last(plain), [])
+        there = paths.get(_last(plain), [])
         if not there:
             missing.append(key)
             continue
         shared = [_shared_parts(plain, whole) for _, _, whole in there]
-        fitting = [spot[0] for spot, n in zip(there, shared, strict=True) if n == max(shared)]
+        fitting = [path[0] for path, n in zip(there, shared, strict=True) if n == max(shared)]
         if len(fitting) > 1:
             raise _ambiguous(key, fitting)
-        most, rivals = found.get(fitting[0], (0, []))
+        most, rivals = chosen.get(fitting[0], (0, []))
         if max(shared) > most:
             missing += rivals
-            found[fitting[0]] = max(shared), [key]
+            chosen[fitting[0]] = max(shared), [key]
         elif max(shared) == most:
             rivals.append(key)
         else:
             missing.append(key)
-    for name, (_, rivals) in found.items():
+    for name, (_, rivals) in chosen.items():
         if len(rivals) > 1:
             raise UserError(
                 f"no path of the table fits, and the file's name of {rivals[0]} and of {rivals[1]} "
                 f"is that of {name}; give the folder that holds both"
             )
-    return {name: rivals[0] for name, (_, rivals) in found.items()}, missing
+    return {name: rivals[0] for name, (_, rivals) in chosen.items()}, missing
 
 
 def _ambiguous(key: str, fitting: list[str]) -> UserError:
@@ -144,13 +144,13 @@ def _ambiguous(key: str, fitting: list[str]) -> UserError:
     )
 
 
-def _places(names: Sequence[str], folder: str | os.PathLike | None) -> _Places:
+def _paths_by_name(names: Sequence[str], folder: str | os.PathLike | None) -> _PathsByName:
     start = "" if folder is None else f"{os.path.abspath(os.fspath(folder))}/"
-    places: _Places = {}
+    paths: _PathsByName = {}
     for name in names:
         plain = _plain(start + name)
-        places.setdefault(_last(plain), []).append((name, start + name, plain))
-    return places
+        paths.setdefault(_last(plain), []).append((name, start + name, plain))
+    return paths
 
 
 def _plain(path: str) -> str:

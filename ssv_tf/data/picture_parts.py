@@ -43,41 +43,41 @@ def _too_many(parts: Iterator[int], most: int, kind: str) -> str:
 
 def _jpeg_segments(content: bytes) -> Iterator[int]:
     """Where each segment before the first scan begins, and every hundredth byte between them."""
-    place = 2
-    while place < len(content) - 3 and content[place : place + 2] != b"\xff\xda":
-        yield place
-        if content[place] != 0xFF:
-            following = content.find(b"\xff", place, place + 100)
-            place = following if following >= 0 else place + 100
-        elif content[place + 1] == 0xFF:  # fill
-            place += 1
-        elif content[place + 1] <= 0x01 or 0xD0 <= content[place + 1] <= 0xD9:  # has no length
-            place += 2
+    offset = 2
+    while offset < len(content) - 3 and content[offset : offset + 2] != b"\xff\xda":
+        yield offset
+        if content[offset] != 0xFF:
+            following = content.find(b"\xff", offset, offset + 100)
+            offset = following if following >= 0 else offset + 100
+        elif content[offset + 1] == 0xFF:  # fill
+            offset += 1
+        elif content[offset + 1] <= 0x01 or 0xD0 <= content[offset + 1] <= 0xD9:  # has no length
+            offset += 2
         else:
-            place += 2 + int.from_bytes(content[place + 2 : place + 4])
+            offset += 2 + int.from_bytes(content[offset + 2 : offset + 4])
 
 
 def _png_chunks(content: bytes) -> Iterator[int]:
-    place = 8
-    while place + 12 <= len(content):
-        yield place
-        place += 12 + int.from_bytes(content[place : place + 4])
+    offset = 8
+    while offset + 12 <= len(content):
+        yield offset
+        offset += 12 + int.from_bytes(content[offset : offset + 4])
 
 
 def _gif_blocks(content: bytes) -> Iterator[int]:
     """Where each block before the first frame begins; foreign bytes between them count too."""
     flags = content[10] if len(content) > 10 else 0
-    place = 13 + (3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0)
-    while place < len(content) and content[place] not in b",;":
-        yield place
-        if content[place] != ord("!"):
-            place += 1
+    offset = 13 + (3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0)
+    while offset < len(content) and content[offset] not in b",;":
+        yield offset
+        if content[offset] != ord("!"):
+            offset += 1
             continue
-        place += 2
-        while place < len(content) and content[place]:
-            yield place
-            place += 1 + content[place]
-        place += 1
+        offset += 2
+        while offset < len(content) and content[offset]:
+            yield offset
+            offset += 1 + content[offset]
+        offset += 1
 
 
 def _tiff_trouble(content: bytes) -> str:
@@ -95,8 +95,8 @@ def _tiff_trouble(content: bytes) -> str:
         return f"too many entries (more than {_MAX_ENTRIES})"
     if directory + 2 + 12 * count > len(content):
         return "truncated"
-    places = range(directory + 2, directory + 2 + 12 * count, 12)
-    entries = {tag: rest for tag, *rest in (_entry(content, place, order) for place in places)}
+    offsets = range(directory + 2, directory + 2 + 12 * count, 12)
+    entries = {tag: rest for tag, *rest in (_entry(content, offset, order) for offset in offsets)}
     if content[8:10] == b"CR" or _DNG_VERSION in entries or _first(entries, _SUBFILE) & 1:
         return "a camera's raw file (its first picture is a thumbnail)"
     if sum(size * number for size, number, _ in entries.values()) > len(content):
@@ -107,12 +107,12 @@ def _tiff_trouble(content: bytes) -> str:
     return f"too large tiles ({tile} pixels)" if tile > _MAX_TILE_PIXELS else ""
 
 
-def _entry(content: bytes, place: int, order: str) -> tuple[int, int, int, int]:
+def _entry(content: bytes, offset: int, order: str) -> tuple[int, int, int, int]:
     """(tag, bytes of a value, number of values, the first value where it stands in the entry)."""
-    tag, kind, number = struct.unpack_from(f"{order}HHI", content, place)
+    tag, kind, number = struct.unpack_from(f"{order}HHI", content, offset)
     shape = "H" if kind == 3 else "I"
     return tag, _TIFF_SIZES.get(kind, 8), number, struct.unpack_from(order + shape, content,
-                                                                     place + 8)[0]  # fmt: skip
+                                                                     offset + 8)[0]  # fmt: skip
 
 
 def _first(entries: dict[int, list[int]], tag: int) -> int:

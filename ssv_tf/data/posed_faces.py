@@ -66,6 +66,6 @@ def example(
         square = published.face_square(landmarks_px)
         image = published.crop_square(picture, *square, published.FACE_SIDE_PX)
     pitch, yaw, roll = pitch_yaw_roll.astype(np.float32)
-    own = {"pitch_deg": pitch, "yaw_deg": yaw, "roll_deg": roll}
+    pose_angles = {"pitch_deg": pitch, "yaw_deg": yaw, "roll_deg": roll}
     named = {"image": image, "filename": filename, "rotation_deg": np.float32(rotation_deg)}
-    return named | published.angles(viewpoint_deg) | own
+    return named | published.angles(viewpoint_deg) | pose_angles

@@ -33,7 +33,15 @@ _LARGE_PIXELS = 16_000_000
 _STRIP_PIXELS = 2_000_000
 _large_picture = threading.Lock()
 
-_OWN_KINDS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_KNOWN_SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF",
+    b"BM",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+)
 # Beginnings of what often lies among pictures: (offset, bytes, what to call it).
 _OTHER_KINDS = (
     (0, b"%PDF", "PDF"),
@@ -244,7 +252,7 @@ def _unidentified(content: bytes) -> str:
         kind = "SVG or XML"
     elif text.startswith((b"<!doctype html", b"<html")):
         kind = "HTML"
-    elif content.startswith(_OWN_KINDS):
+    elif content.startswith(_KNOWN_SIGNATURES):
         return "damaged (its header cannot be read)"
     return f"not a {_NAMES} picture" + (f" but {kind}" if kind else "")
 

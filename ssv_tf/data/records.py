@@ -132,8 +132,8 @@ class Stream:
                 f"{len(self.files)} files of records cannot be shared by {count} workers; write "
                 f"at least {count} with `shards`"
             )
-        own = slice(index, None, count)
-        return dataclasses.replace(self, files=self.files[own], counts=self.counts[own])
+        selected = slice(index, None, count)
+        return dataclasses.replace(self, files=self.files[selected], counts=self.counts[selected])
 
 
 def is_records(spec: str) -> bool:
@@ -281,7 +281,7 @@ def stream_dataset(
     from ssv_tf.data import pipeline
 
     side = stream.resolution
-    block, skipped = _place(stream, first * batch_size, seed)
+    block, skipped = _block_of(stream, first * batch_size, seed)
 
     def pictures_of(number):
         contents = tf.data.TFRecordDataset(_block_files(tf, stream, number, seed))
@@ -324,19 +324,19 @@ def _blocks(stream: Stream) -> int:
 def _block_files(tf, stream, number, seed):
     """The files of block `number` of the run; may be given as a tensor."""
     blocks, count = _blocks(stream), len(stream.files)
-    epoch, place = number // blocks, number % blocks
-    places = tf.range(place * _BLOCK, tf.minimum((place + 1) * _BLOCK, count), dtype=tf.int64)
+    epoch, block = number // blocks, number % blocks
+    positions = tf.range(block * _BLOCK, tf.minimum((block + 1) * _BLOCK, count), dtype=tf.int64)
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64), tf.zeros([], tf.int64)])
     shuffled = tf.map_fn(
         lambda p: tf.raw_ops.RandomIndexShuffle(
             index=p, seed=key, max_index=tf.constant(count - 1, tf.int64), rounds=4
         ),
-        places,
+        positions,
     )
     return tf.gather(tf.constant(list(stream.files)), shuffled)
 
 
-def _place(stream: Stream, position: int, seed: int) -> tuple[int, int]:
+def _block_of(stream: Stream, position: int, seed: int) -> tuple[int, int]:
     """The block of the run that holds picture number `position`, and how many come before in it."""
     tf = _tensorflow()
     epoch, rest = divmod(position, len(stream))

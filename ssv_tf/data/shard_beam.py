@@ -28,7 +28,7 @@ def run(job: "shard.Job", words: list[str]) -> tuple[dict[str, int], list[tuple[
         read = (
             pipeline
             | fileio.MatchFiles(f"{job.source}/**")
-            | beam.Filter(lambda found: _is_picture(job.source, found.path))
+            | beam.Filter(lambda metadata: _is_picture(job.source, metadata.path))
             | beam.Reshuffle()
             | fileio.ReadMatches()
             | beam.FlatMap(_encode, job).with_outputs(_BAD, main="good")
@@ -47,11 +47,11 @@ def _is_picture(source, path):
     return not any(part.startswith(".") for part in below) and folder.is_picture_name(below[-1])
 
 
-def _encode(found, job):
+def _encode(readable_file, job):
     """(file number, (name, PNG)) of a picture, or (name, reason) tagged as bad."""
-    name = found.metadata.path[len(job.source) :].lstrip("/")
+    name = readable_file.metadata.path[len(job.source) :].lstrip("/")
     try:
-        yield job.shard_of(name), (name, job.encoded(found.read()))
+        yield job.shard_of(name), (name, job.encoded(readable_file.read()))
     except BadPicture as error:
         yield beam.pvalue.TaggedOutput(_BAD, (name, str(error)))
     except OSError as error:

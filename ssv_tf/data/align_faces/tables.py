@@ -56,8 +56,13 @@ class Tables:
         if done.alignment is None:
             self._append(SKIPPED, [done.name, done.reason])
             return
-        place = done.alignment
-        numbers = (place.rotation_deg, place.centre_x_px, place.centre_y_px, place.side_px)
+        alignment = done.alignment
+        numbers = (
+            alignment.rotation_deg,
+            alignment.centre_x_px,
+            alignment.centre_y_px,
+            alignment.side_px,
+        )
         cells = [*(f"{number:.3f}" for number in numbers), f"{done.confidence:.4f}"]
         self._append(FACES, [done.name, *cells, str(done.faces)])
 

@@ -140,14 +140,14 @@ def _in_processes(executor: Executor, jobs: Iterator[Job], at_once: int) -> Iter
             yield future.result()
 
 
-_OWN: dict[str, Any] = {}  # of a worker: its settings and detector
+_STATE: dict[str, Any] = {}  # of a worker: its settings and detector
 
 
 def _start_worker(settings: Settings, load: Callable[..., detector.Detector]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # many processes would each take the GPU's memory
-    _OWN.update(settings=settings, detect=load(threads=1))
+    _STATE.update(settings=settings, detect=load(threads=1))
 
 
 def _end_with_parent() -> None:
@@ -159,7 +159,7 @@ def _end_with_parent() -> None:
 
 
 def _work(job: Job) -> Done:
-    return align_picture(job, _OWN["settings"], _OWN["detect"])
+    return align_picture(job, _STATE["settings"], _STATE["detect"])
 
 
 def _chosen(faces: list[detector.Face], min_confidence: float) -> detector.Face:

@@ -38,7 +38,7 @@ _CITATION = """
 }
 """
 
-_OWN_ANGLES = [
+_PROTOCOL_ANGLES = [
     f"{protocol}_{angle}_deg"
     for protocol in ("fsanet", "axis_angle")
     for angle in ("pitch", "yaw", "roll")
@@ -87,7 +87,7 @@ class BiwiKinectHeadPose(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         angle = tfds.features.Scalar(np.float32)
-        more = {name: angle for name in _OWN_ANGLES}
+        more = {name: angle for name in _PROTOCOL_ANGLES}
         return self.dataset_info_from_configs(
             description=_DESCRIPTION,
             citation=_CITATION,
@@ -100,7 +100,7 @@ class BiwiKinectHeadPose(tfds.core.GeneratorBasedBuilder):
         return {"test": self._generate_examples(dl_manager.manual_dir / "hpdb")}
 
     def _generate_examples(self, path: epath.Path) -> Any:
-        calibrations = sorted(str(found) for found in path.glob("*/rgb.cal"))
+        calibrations = sorted(str(calibration) for calibration in path.glob("*/rgb.cal"))
         if not calibrations:
             raise FileNotFoundError(f"no rgb.cal in {path}/*: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         return published.each(calibrations, _sequence)
@@ -141,17 +141,19 @@ def example(
       centre_mm: [3], the head's centre before the depth camera.
       camera: of the sequence.
     """
-    place = camera.rotation @ centre_mm + camera.translation_mm
-    x, y, depth = camera.intrinsic @ place
+    position_mm = camera.rotation @ centre_mm + camera.translation_mm
+    x, y, depth = camera.intrinsic @ position_mm
     if depth <= 0:
         raise folder.BadPicture("its head lies behind the camera")
     side = camera.intrinsic[0, 0] * _HEAD_MM / depth
     image = published.crop_square(picture, (x / depth, y / depth), side, published.FACE_SIDE_PX)
-    own = np.concatenate([conventions.biwi_fsanet(head), conventions.biwi_axis_angle(head)])
+    protocol_angles = np.concatenate(
+        [conventions.biwi_fsanet(head), conventions.biwi_axis_angle(head)]
+    )
     named = {"image": image, "filename": name, "sequence": name.split("/")[0]}
-    viewpoint_deg = conventions.from_biwi(head, camera.rotation, place)
+    viewpoint_deg = conventions.from_biwi(head, camera.rotation, position_mm)
     return (
         named
         | published.angles(viewpoint_deg)
-        | dict(zip(_OWN_ANGLES, own.astype(np.float32), strict=True))
+        | dict(zip(_PROTOCOL_ANGLES, protocol_angles.astype(np.float32), strict=True))
     )

@@ -52,9 +52,9 @@ def number(value: Any) -> float:
     """
     try:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            found = float(value)
-            if math.isfinite(found):
-                return found
+            parsed = float(value)
+            if math.isfinite(parsed):
+                return parsed
     except (ValueError, OverflowError):
         pass
     raise ValueError(f"no finite number ({shown(value)})")
@@ -83,8 +83,8 @@ def angles_of(cells: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = (cells.get(column) for column in labels.ANGLE_COLUMNS)
     texts = ["" if v is None else v if isinstance(v, str) else shown(v) for v in given]
-    found = conventions.Convention().of_class(texts[0].strip())
-    if found is None:
+    class_deg = conventions.Convention().of_class(texts[0].strip())
+    if class_deg is None:
         return {"angles_deg": tuple(map(labels.parse_angle, texts, labels.ANGLE_COLUMNS))}
     others = map(labels.parse_angle, texts[1:], labels.ANGLE_COLUMNS[1:])
-    return {"angles_deg": (found[0], *others), "azimuth_class": texts[0].strip()}
+    return {"angles_deg": (class_deg[0], *others), "azimuth_class": texts[0].strip()}

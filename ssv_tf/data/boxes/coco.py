@@ -52,8 +52,12 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _objects(content: dict[str, Any], name: str) -> Iterator[dict]:
-    found = content.get(name)
-    return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
+    entries = content.get(name)
+    return (
+        (entry for entry in entries if isinstance(entry, dict))
+        if isinstance(entries, list)
+        else iter(())
+    )
 
 
 def _key(value: Any) -> int | str | None:

@@ -35,20 +35,20 @@ def recognised(path: Path, pictures: Path) -> tuple[str, Path]:
             there = "is missing" if not path.exists() else "is no .json, .xml, .txt or .csv file"
             raise UserError(f"the boxes {path}: it {there}")
         return kind, path
-    found: dict[str, Path] = {}
+    by_kind: dict[str, Path] = {}
     for file in itertools.islice(folder.walk(path), _LOOKED_AT):
         kind = _BY_SUFFIX.get(file.suffix.lower())
         if kind and file.name not in _NOT_BOXES:
-            if kind in ("coco", "csv") and kind in found:
+            if kind in ("coco", "csv") and kind in by_kind:
                 raise SettingError(f"{path} holds several {file.suffix} files; name one as `boxes`")
-            found[kind] = file if kind in ("coco", "csv") else path
-    if len(found) > 1:
+            by_kind[kind] = file if kind in ("coco", "csv") else path
+    if len(by_kind) > 1:
         raise SettingError(
-            f"{path} holds boxes of several kinds ({', '.join(sorted(found))}); give `boxes_kind`, "
-            "or one file as `boxes`"
+            f"{path} holds boxes of several kinds ({', '.join(sorted(by_kind))}); give "
+            "`boxes_kind`, or one file as `boxes`"
         )
-    if found:
-        return found.popitem()
+    if by_kind:
+        return by_kind.popitem()
     return ("alpha" if path.resolve() == pictures.resolve() else "masks"), path
 
 

@@ -30,12 +30,12 @@ class PictureNames:
     def find_stem(self, name: str) -> tuple[str, str]:
         """As `find`, by a name whose suffix is another's: `labels/a.txt` means `images/a.jpg`."""
         path = _path(name).with_suffix("")
-        found = self._stems.find(path, name)
-        if found[1] and "labels" in path.parts:
+        match = self._stems.find(path, name)
+        if match[1] and "labels" in path.parts:
             parts = ["images" if part == "labels" else part for part in path.parts]
             again = self._stems.find(PurePosixPath(*parts), name)
-            return again if not again[1] else found
-        return found
+            return again if not again[1] else match
+        return match
 
 
 class _Ends:

@@ -24,10 +24,10 @@ def read(path: Path, names: PictureNames) -> Iterator[Box]:
       UserError: a table that cannot be read, or lacks a column.
     """
     columns: _Columns | None = None
-    for place, cells in labels.lines(path, what="boxes"):
+    for location, cells in labels.lines(path, what="boxes"):
         columns = columns or _Columns(path, cells)
         if None in cells:
-            yield Box(cells[columns.file], None, problem=f"more cells than columns ({place})")
+            yield Box(cells[columns.file], None, problem=f"more cells than columns ({location})")
         else:
             yield columns.box(cells, names)
 

@@ -36,8 +36,8 @@ def read(path: Path, names: PictureNames) -> Iterator[Box]:
         if problem:
             by_stem = names.find_stem(file.relative_to(top).as_posix())
             name, problem = by_stem if not by_stem[1] else (name, problem)
-        for found in root.findall("object"):
-            yield _box(name, found, _size(root), problem)
+        for element in root.findall("object"):
+            yield _box(name, element, _size(root), problem)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -62,10 +62,10 @@ def _root(path: Path) -> ElementTree.Element:
     return root
 
 
-def _box(name: str, found: ElementTree.Element, size: tuple | None, problem: str) -> Box:
+def _box(name: str, element: ElementTree.Element, size: tuple | None, problem: str) -> Box:
     edges = None
     try:
-        texts = (found.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))
+        texts = (element.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))
         left, top, right, bottom = map(number, texts)
         edges = (left - 1, top - 1, right, bottom)
     except ValueError as error:
@@ -73,8 +73,8 @@ def _box(name: str, found: ElementTree.Element, size: tuple | None, problem: str
     return Box(
         name,
         edges,
-        class_name=(found.findtext("name") or "").strip(),
-        is_truncated=(found.findtext("truncated") or "").strip() == "1",
+        class_name=(element.findtext("name") or "").strip(),
+        is_truncated=(element.findtext("truncated") or "").strip() == "1",
         picture_size=size,
         problem=problem,
     )

@@ -46,8 +46,8 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _class_names(path: Path | None, top: Path) -> list[str]:
-    places = [place / name for place in (top, top.parent) for name in NAMES_FILES]
-    path = path or next((place for place in places if place.is_file()), None)
+    candidates = [parent / name for parent in (top, top.parent) for name in NAMES_FILES]
+    path = path or next((candidate for candidate in candidates if candidate.is_file()), None)
     return [line.strip() for line in _text(path).strip().splitlines()] if path else []
 
 

@@ -76,15 +76,19 @@ class OpenImagesCrops(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = dl_manager.manual_dir / "open_images"
         tables = {split: _table(root, split) for split in ("train", "validation", "test")}
-        found = {split: table for split, table in tables.items() if table is not None}
-        if not found:
+        existing = {split: table for split, table in tables.items() if table is not None}
+        if not existing:
             raise FileNotFoundError(f"no table in {root}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-        return {split: self._generate_examples(root, split, path) for split, path in found.items()}
+        return {
+            split: self._generate_examples(root, split, path) for split, path in existing.items()
+        }
 
     def _generate_examples(self, root: epath.Path, split: str, table: epath.Path) -> Any:
         with table.open() as stream:
             boxes = chosen_boxes(csv.DictReader(stream), self.builder_config.label)
-        jobs = [(str(root / split / f"{name}.jpg"), found) for name, found in boxes.items()]
+        jobs = [
+            (str(root / split / f"{name}.jpg"), image_boxes) for name, image_boxes in boxes.items()
+        ]
         return published.each(jobs, _crops)
 
 

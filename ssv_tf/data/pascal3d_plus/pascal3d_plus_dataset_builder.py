@@ -158,9 +158,9 @@ def _is_set(flag: Any) -> bool:
 
 def _example(key: str, picture: np.ndarray, annotated: Any) -> dict[str, Any]:
     x1, y1, x2, y2 = np.asarray(annotated.bbox, float)
-    place = annotated.viewpoint
+    pose = annotated.viewpoint
     viewpoint_deg = conventions.from_pascal3d(
-        float(place.azimuth), float(place.elevation), float(place.theta)
+        float(pose.azimuth), float(pose.elevation), float(pose.theta)
     )
     image = published.crop_box(picture, (x1 - 1, y1 - 1, x2, y2))  # pixels count from 1
     return {"image": image, "filename": key} | published.angles(viewpoint_deg)

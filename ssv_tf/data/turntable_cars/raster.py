@@ -59,8 +59,8 @@ def _boxes(low, spans):
     counts = spans[:, 0] * spans[:, 1]
     owner = np.repeat(np.arange(len(counts)), counts)
     start = np.cumsum(counts) - counts
-    place = np.arange(len(owner)) - start[owner]
-    row, column = np.divmod(place, spans[owner, 0])
+    index = np.arange(len(owner)) - start[owner]
+    row, column = np.divmod(index, spans[owner, 0])
     return owner, column + low[owner, 0], row + low[owner, 1]
 
 

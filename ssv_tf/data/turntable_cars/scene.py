@@ -163,7 +163,9 @@ def _linear(picture):
 def _floor(scene, x, z, reach):
     x = -x if scene.mirrored else x
     spots = scene.backdrop[:, ::-1] if scene.mirrored else scene.backdrop
-    row, column = (np.floor(8 * place).astype(np.int64) % _BLURRED_SIZE for place in (z, x))
+    row, column = (
+        np.floor(8 * coordinate).astype(np.int64) % _BLURRED_SIZE for coordinate in (z, x)
+    )
     near = 0.75 * scene.ground + 0.25 * _linear(spots)[row, column]
     haze = 1 - np.exp(-reach / 60.0)[..., None]
     return near * (1 - haze) + (0.6 * scene.ground + 0.4 * scene.sky) * haze

@@ -88,9 +88,9 @@ def draw_look(rng: np.random.Generator) -> Look:
 
 
 def _draw_skin(rng):
-    place = rng.uniform(0, len(_SKINS) - 1)
+    tone = rng.uniform(0, len(_SKINS) - 1)
     steps = np.arange(len(_SKINS))
-    colour = np.array([np.interp(place, steps, channel) for channel in _SKINS.T])
+    colour = np.array([np.interp(tone, steps, channel) for channel in _SKINS.T])
     return colour * rng.uniform(0.9, 1.1) * rng.uniform(0.95, 1.05, 3)
 
 
