@@ -89,7 +89,7 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
     """
     given = {name: getattr(values, name, None) or "" for name in FLAGS}
     card = _text(run.path / "README.md") if run.preset else ""
-    own_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [given["limits"]]))
+    stated_limits = (*_bullets(markdown.section(card, "Limits")), *filter(None, [given["limits"]]))
     return About(
         name=given["name"] or run.preset or run.path.resolve().name,
         version=given["version"] or _version(run),
@@ -100,20 +100,22 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
         framing=run.options.framing,
         calibration=_calibration(run),
         data=_data(run.options, given["data"], markdown.section(card, "Training data")),
-        **_scored(run, given["score"], own_limits, bool(card)),
+        **_scored(run, given["score"], stated_limits, bool(card)),
     )
 
 
-def _scored(run: run_folder.Run, given: str, own_limits: tuple[str, ...], complete: bool) -> dict:
-    """The score and what follows from it; `complete`: own_limits has the latter already."""
+def _scored(
+    run: run_folder.Run, given: str, stated_limits: tuple[str, ...], complete: bool
+) -> dict:
+    """The score and what follows from it; `complete`: stated_limits has the latter already."""
     path = Path(given or run.path / "score.json")
     score = _score(path, needed=bool(given))
     health = _json(run.models_dir / "health.json") or {}
     try:
         automatic_limits = (
-            [] if complete else cards.limits_found(run.options, score, run.tells_novelty)
+            [] if complete else cards.automatic_limits(run.options, score, run.tells_novelty)
         )
-        limits = (*automatic_limits, *own_limits)
+        limits = (*automatic_limits, *stated_limits)
         if score is None:
             return {"limits": limits}
         return {

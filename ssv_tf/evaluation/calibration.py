@@ -305,8 +305,11 @@ def frontness(raw: RawPrediction | RawAngles, fitted: Calibration) -> np.ndarray
         return None
     logits = raw_angles.quadrant_logits + np.asarray(fitted.quadrant_bias)
     unbiased = dataclasses.replace(fitted, quadrant_bias=NO_BIAS)
-    places = viewpoint.in_quadrant_deg(raw_angles.degrees[:, :1], np.arange(4)).T
-    azimuths = [calibrated(raw_angles.with_azimuth(place), unbiased)[:, 0] for place in places]
+    candidates_deg = viewpoint.in_quadrant_deg(raw_angles.degrees[:, :1], np.arange(4)).T
+    azimuths = [
+        calibrated(raw_angles.with_azimuth(candidate_deg), unbiased)[:, 0]
+        for candidate_deg in candidates_deg
+    ]
     front = np.abs(np.stack(azimuths, axis=1)) < 90.0
     sides = [np.where(side, logits, _NEVER) for side in (front, ~front)]
     return np.subtract(*(np.logaddexp.reduce(side, axis=-1) for side in sides))
@@ -456,16 +459,16 @@ def doubts(
       calibration: what `fit` returned for the same pictures.
       raw, true_deg: as `fit` takes them.
     """
-    own_angles, true_deg = _checked(raw, true_deg)
-    known, predicted_deg = viewpoint.known(true_deg), calibrated(own_angles, calibration)
+    raw_angles, true_deg = _checked(raw, true_deg)
+    known, predicted_deg = viewpoint.known(true_deg), calibrated(raw_angles, calibration)
     counts = known.sum(axis=0)
     sentences = []
-    fewest = counts[0] if counts[0] >= _FEWEST else len(own_angles)
+    fewest = counts[0] if counts[0] >= _FEWEST else len(raw_angles)
     if fewest < _FEW:
         sentences.append(f"only {fewest} pictures: about 100 settle the offset")
     if counts[0] >= _FEWEST:
         rows = known[:, 0]
-        raw_deg = own_angles[rows].decided(calibration.quadrant_bias)
+        raw_deg = raw_angles[rows].decided(calibration.quadrant_bias)
         sentences += _sign_doubt(calibration, raw_deg, true_deg[rows])
         sentences += _convention_doubts(calibration, raw_deg[:, 0], true_deg[rows, 0])
         sentences += ends.doubts(predicted_deg[rows, 0], true_deg[rows, 0])
@@ -573,8 +576,8 @@ def _quadrant_shares(sign: float, true_deg: np.ndarray, tolerance_deg: float) ->
     The class left, from 45 to 135 degrees, is half a front and half a rear.
     """
     band = tolerance_deg * _BAND if tolerance_deg else np.zeros(1)
-    places = viewpoint.quadrant_of_deg(sign * (true_deg[:, None] + band))
-    return np.eye(4)[places].mean(axis=1)
+    quadrants = viewpoint.quadrant_of_deg(sign * (true_deg[:, None] + band))
+    return np.eye(4)[quadrants].mean(axis=1)
 
 
 def _shift_bias(logits: np.ndarray, shares: np.ndarray, symmetric: bool) -> tuple:

@@ -82,7 +82,7 @@ def markdown(
         "",
         "## Limits",
         "",
-        *(f"- {line}" for line in limits_found(options, score, tells_novelty)),
+        *(f"- {line}" for line in automatic_limits(options, score, tells_novelty)),
         *([f"- {limits}"] if limits else []),
     ]
     return "\n".join(lines) + "\n"
@@ -203,8 +203,10 @@ def score_sentence(score: dict[str, Any]) -> str:
         f"(best constant {shape.format(score[angle]['baseline'][key])})"
         for title, angle, key, shape in _measured(score)
     )
-    told = "".join(f"; of the azimuths {text}" for text in metrics.tolerance_sentence(score))
-    return f"{'; '.join(parts)}; on {score['pictures']:,} {_seen(score)}{told}"
+    tolerance_text = "".join(
+        f"; of the azimuths {text}" for text in metrics.tolerance_sentence(score)
+    )
+    return f"{'; '.join(parts)}; on {score['pictures']:,} {_seen(score)}{tolerance_text}"
 
 
 def _seen(score: dict[str, Any]) -> str:
@@ -222,7 +224,7 @@ def _seen(score: dict[str, Any]) -> str:
     return words
 
 
-def limits_found(
+def automatic_limits(
     options: config.Options, score: dict[str, Any] | None, tells_novelty: bool = False
 ) -> list[str]:
     """Sentences on what the model cannot do; those on mistakes need a score.

@@ -16,8 +16,8 @@ FRONT, REAR = "front", "rear"
 END_DEG = 60.0
 FEWEST = 5  # pictures of each end; with fewer nothing is said
 COIN = 0.5
-NOT_TOLD = "front and rear are not told apart"  # how `verdict` begins
-TOLD_APART = 0.75  # a lower bound below this is a doubt
+NOT_SEPARATED = "front and rear are not told apart"  # how `verdict` begins
+SEPARATED_ACCURACY = 0.75  # a lower bound below this is a doubt
 _DRAWS = 20_000  # of the posterior: its quantiles then move by less than 0.002
 
 
@@ -102,8 +102,8 @@ def posterior_interval(fronts_right: np.ndarray, rears_right: np.ndarray) -> lis
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """Share of pairs in which the positive is the higher; ties count half (Mann-Whitney)."""
     values = np.concatenate([positive, negative])
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # the mean rank of equals
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # the mean rank of equals
     won = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
     return float(won / (len(positive) * len(negative)))
 
@@ -144,15 +144,15 @@ def doubts(predicted_deg: np.ndarray, true_deg: np.ndarray) -> list[str]:
 def verdict(result: dict[str, Any]) -> list[str]:
     """`doubts` from what `score` returned."""
     low, high = result["interval_95"]["balanced_accuracy"]
-    if low >= TOLD_APART:
+    if low >= SEPARATED_ACCURACY:
         return []
     measured = (
         f"(balanced accuracy {result['balanced_accuracy']:.2f}, 95 % interval {low:.2f} to "
         f"{high:.2f}, on {result['fronts']} fronts and {result['rears']} rears; 0.5 is a coin)"
     )
     if low <= COIN:
-        return [f"azimuth: {NOT_TOLD} {measured}"]
-    return [f"azimuth: {NOT_TOLD} for certain {measured}"]
+        return [f"azimuth: {NOT_SEPARATED} {measured}"]
+    return [f"azimuth: {NOT_SEPARATED} for certain {measured}"]
 
 
 def line(result: dict[str, Any]) -> str:

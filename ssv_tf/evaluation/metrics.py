@@ -82,10 +82,10 @@ def azimuth_bins(
     """
     errors = error_deg(predicted_deg, true_deg, tolerance_deg)
     # [-180, 180): the bin that starts at -180 holds 180 itself.
-    place = _sector(np.asarray(true_deg) + 180.0, BIN_DEG)
+    bins = _sector(np.asarray(true_deg) + 180.0, BIN_DEG)
     rows = []
     for i in range(360 // BIN_DEG):
-        in_bin = errors[place == i]
+        in_bin = errors[bins == i]
         rows.append(
             {
                 "from_deg": i * BIN_DEG - 180,
@@ -146,14 +146,14 @@ def large_errors(
     """
     large = error_deg(predicted_deg, true_deg, tolerance_deg) > LARGE_DEG
     predicted, true = np.asarray(predicted_deg)[large], np.asarray(true_deg)[large]
-    places = {
+    causes_deg = {
         "half_circle": true + 180.0,
         "mirrored_front_back": 180.0 - true,
         "mirrored_left_right": -true,
     }
     near = {
-        name: error_deg(predicted, place, tolerance_deg) <= LARGE_DEG
-        for name, place in places.items()
+        name: error_deg(predicted, cause_deg, tolerance_deg) <= LARGE_DEG
+        for name, cause_deg in causes_deg.items()
     }
     near["other"] = ~np.logical_or.reduce(list(near.values()))
     count = max(len(predicted), 1)

@@ -80,9 +80,9 @@ def error_histograms(errors_deg: np.ndarray) -> bytes:
     known = viewpoint.known(errors_deg)
     columns = np.flatnonzero(known.any(axis=0))
     figure = Figure(figsize=(5.2, 0.4 + 2.0 * len(columns)), layout="constrained")
-    for place, i in enumerate(columns, start=1):
+    for row, i in enumerate(columns, start=1):
         name = viewpoint.ANGLES[i]
-        axes = figure.add_subplot(len(columns), 1, place)
+        axes = figure.add_subplot(len(columns), 1, row)
         errors = errors_deg[known[:, i], i]
         last = 180.0 if i == 0 else max(5.0, float(np.ceil(errors.max() / 5) * 5))
         axes.hist(errors, bins=36, range=(0, last), color=BLUE, alpha=0.85)
@@ -185,8 +185,8 @@ def training_curve(records: Sequence[dict[str, Any]]) -> bytes | None:
     if not panels:
         return None
     figure = Figure(figsize=(5.2, 3.4 * len(panels)), layout="constrained")
-    for place, (label, lines) in enumerate(panels, start=1):
-        axes = figure.add_subplot(len(panels), 1, place)
+    for row, (label, lines) in enumerate(panels, start=1):
+        axes = figure.add_subplot(len(panels), 1, row)
         for i, (name, points) in enumerate(lines.items()):
             # The colours come round again as dashes.
             axes.plot(

@@ -78,7 +78,7 @@ def _axis_angle_of(viewpoint_deg: np.ndarray) -> np.ndarray:
     return conventions.biwi_axis_angle(head)
 
 
-def _own(viewpoint_deg: np.ndarray) -> np.ndarray:
+def _unchanged(viewpoint_deg: np.ndarray) -> np.ndarray:
     return viewpoint_deg
 
 
@@ -104,9 +104,9 @@ _AXIS_ANGLE = Reading(
 _PASCAL3D = Reading(
     "pascal3d",
     ("azimuth_deg", "elevation_deg", "tilt_deg"),
-    _own,
-    _own,
-    _own,
+    _unchanged,
+    _unchanged,
+    _unchanged,
     metrics.pascal3d,
 )
 

@@ -356,9 +356,9 @@ def _pictures(outcome: Any, indices: Iterable[int]) -> str:
         predicted, true = outcome.predicted_deg[i], outcome.test.angles_deg[i]
         image = drawing.draw_axes(outcome.test.images[i], predicted, (_PICTURE_SIDE,) * 2)
         truth = ["unknown" if np.isnan(angle) else f"{angle:.0f}°" for angle in true]
-        own = outcome.result.get("uncalibrated", ())
+        uncalibrated = outcome.result.get("uncalibrated", ())
         angles = (
-            f"{name} {predicted_deg:.0f}°{' (not calibrated)' if name in own else ''}, "
+            f"{name} {predicted_deg:.0f}°{' (not calibrated)' if name in uncalibrated else ''}, "
             f"true {true_text}"
             for name, predicted_deg, true_text in zip(
                 viewpoint.ANGLES, predicted, truth, strict=True

@@ -126,7 +126,7 @@ def doubts(fitted: Calibration, result: dict[str, Any]) -> list[str]:
     front_rear = result["azimuth"].get("front_rear")
     if front_rear is None:
         return list(fitted.doubts)
-    others = [doubt for doubt in fitted.doubts if ends.NOT_TOLD not in doubt]
+    others = [doubt for doubt in fitted.doubts if ends.NOT_SEPARATED not in doubt]
     return others + ends.verdict(front_rear)
 
 
@@ -206,8 +206,8 @@ def table(result: dict[str, Any]) -> str:
     for name in metrics.scored(result):
         scores = result[name]
         interval = "{:.1f} to {:.1f}".format(*scores["interval_95"]["median_error_deg"])
-        own = ", V's own" if name in result.get("uncalibrated", ()) else ""
-        lines.append(_line(name + own, scores, interval))
+        note = ", V's own" if name in result.get("uncalibrated", ()) else ""
+        lines.append(_line(name + note, scores, interval))
         constant = scores["baseline"]
         lines.append(_line(f"  constant ({constant['constant_deg']:.0f})", constant))
         lines.append(_line("  random guess", scores["random_guess"]))

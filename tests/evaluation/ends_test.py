@@ -126,14 +126,14 @@ def test_score_table_and_card_tell_the_ends_beside_their_baseline():
     assert "doubt: azimuth: front and rear are not told apart (balanced accuracy" in table
     lines = "\n".join(cards.score_lines(score, {}))
     assert "| front/rear, balanced accuracy | " in lines and "always called front | 0.75 |" in lines
-    limits = cards.limits_found(config.Options(), score)
+    limits = cards.automatic_limits(config.Options(), score)
     assert any("front and rear are not told apart" in limit for limit in limits)
     good = _score(1.0)
     assert scoring.doubts(Calibration.identity(), good) == []
-    assert not any("told apart" in line for line in cards.limits_found(config.Options(), good))
+    assert not any("told apart" in line for line in cards.automatic_limits(config.Options(), good))
 
 
 def test_the_scored_pictures_have_the_last_word_on_the_ends():
-    fitted = Calibration((1.0,) * 3, (0.0,) * 3, doubts=("azimuth: " + ends.NOT_TOLD, "other"))
+    fitted = Calibration((1.0,) * 3, (0.0,) * 3, doubts=("azimuth: " + ends.NOT_SEPARATED, "other"))
     assert scoring.doubts(fitted, _score(1.0)) == ["other"]
     assert len(scoring.doubts(fitted, {"azimuth": {}})) == 2

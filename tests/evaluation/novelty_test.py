@@ -132,9 +132,9 @@ def test_a_damaged_file_is_one_line(wrong):
 
 def test_a_card_says_what_is_known():
     options = config.Options()
-    assert "does not say that there is no object" in cards.limits_found(options, None)[-1]
-    told = cards.limits_found(options, None, tells_novelty=True)[-1]
+    assert "does not say that there is no object" in cards.automatic_limits(options, None)[-1]
+    told = cards.automatic_limits(options, None, tells_novelty=True)[-1]
     assert "novelty above 1" in told and "scored" not in told
     score = {"azimuth": {}, "elevation": {}, "tilt": {}, "novelty": {"above_1": 0.021}}
-    told = cards.limits_found(options, score, tells_novelty=True)[-1]
+    told = cards.automatic_limits(options, score, tells_novelty=True)[-1]
     assert told.endswith("Of the scored pictures 2.1% lie above 1.")
