@@ -151,7 +151,7 @@ def compare(whole: str | os.PathLike, broken: str | os.PathLike) -> int:
 def _arrays(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     from ssv_tf.training import run_folder
 
-    newest = checkpoints.found(Path(folder) / "checkpoints")[-1]
+    newest = checkpoints.checkpoint_paths(Path(folder) / "checkpoints")[-1]
     with np.load(newest, allow_pickle=False) as archive:
         arrays = {f"{newest.name}/{name}": archive[name] for name in archive.files}
     run = run_folder.load(folder)
@@ -212,7 +212,7 @@ def _ended(process: int) -> int | None:
 
 
 def _newest(folder: Path) -> int:
-    saved = checkpoints.found(folder)
+    saved = checkpoints.checkpoint_paths(folder)
     return checkpoints.step_of(saved[-1]) if saved else 0
 
 

@@ -42,9 +42,9 @@ def augment(pictures: Tensor, draws: Mapping[str, Tensor], strength: float) -> T
     """
     if not strength:
         return pictures
-    resolution, place, light = pictures.shape[1], draws["place"], draws["light"]
-    zoom = 1.0 + strength * _ZOOM * place[:, 2:]
-    shift = strength * _SHIFT * resolution * place[:, :2]
+    resolution, shift_zoom, light = pictures.shape[1], draws["place"], draws["light"]
+    zoom = 1.0 + strength * _ZOOM * shift_zoom[:, 2:]
+    shift = strength * _SHIFT * resolution * shift_zoom[:, :2]
     rows = _resampling(zoom, shift[:, :1], resolution)
     columns = _resampling(zoom, shift[:, 1:], resolution)
     x = ops.einsum("bij,bjwc->biwc", rows, pictures)

@@ -61,7 +61,7 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest checkpoint, or None."""
-        saved = found(self.folder)
+        saved = checkpoint_paths(self.folder)
         return saved[-1] if saved else None
 
     def restore(self) -> int:
@@ -76,7 +76,7 @@ class Checkpoints:
         """
         files.remove_leftovers(self.folder, "step-*.npz")
         damaged: dict[Path, str] = {}
-        for path in reversed(found(self.folder)):
+        for path in reversed(checkpoint_paths(self.folder)):
             try:
                 values = _read(path)
             except _UNREADABLE as error:
@@ -102,7 +102,7 @@ class Checkpoints:
     def drop_later(self, step: int) -> None:
         """Removes checkpoints after `step`, of a worker that takes its state from the chief."""
         files.remove_leftovers(self.folder, "step-*.npz")
-        for path in found(self.folder):
+        for path in checkpoint_paths(self.folder):
             if step_of(path) > step:
                 path.unlink(missing_ok=True)
 
@@ -156,7 +156,7 @@ class Checkpoints:
         with files.atomic_stream(self.folder / f"step-{step}.npz") as stream:
             np.savez(stream, allow_pickle=False, **values)
         self._saved = step
-        for old in found(self.folder)[: -self.keep]:
+        for old in checkpoint_paths(self.folder)[: -self.keep]:
             old.unlink(missing_ok=True)
 
     def finite_values(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Checkpoints:
         return values
 
 
-def found(folder: Path) -> list[Path]:
+def checkpoint_paths(folder: Path) -> list[Path]:
     """Checkpoints in a folder, oldest first."""
     named = (path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
     return sorted(named, key=step_of)

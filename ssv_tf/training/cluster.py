@@ -1,6 +1,6 @@
 """Several machines that train one run together: who this process is, and how they agree.
 
-TF_CONFIG tells each process the addresses of all and its own place, as TensorFlow, Vertex AI and
+TF_CONFIG tells each process the addresses of all and its own role, as TensorFlow, Vertex AI and
 Kubeflow write it. The first (the chief, or worker 0) keeps the run folder; the others write aside,
 below RUN/workers. TensorFlow is imported only where there is a cluster.
 """
@@ -22,7 +22,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)  # the first is the stronger
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Role:
     """This process among all that train the run.
 
     Attributes:
@@ -38,15 +38,15 @@ class Place:
         return self.index == 0
 
 
-def place(text: str | None = None) -> Place:
-    """The place that TF_CONFIG gives this process; alone where it is empty.
+def current_role(text: str | None = None) -> Role:
+    """The role that TF_CONFIG gives this process; alone where it is empty.
 
     Raises:
       SettingError: TF_CONFIG is no JSON, lists no workers, or has a task that is none of them.
     """
     text = os.environ.get("TF_CONFIG", "") if text is None else text
     if not text.strip():
-        return Place()
+        return Role()
     try:
         given = json.loads(text)
         cluster, task = given.get("cluster", {}), given.get("task", {})
@@ -59,7 +59,7 @@ def place(text: str | None = None) -> Place:
             raise SettingError(
                 f"TF_CONFIG lists {', '.join(cluster)}; training needs chief or worker"
             )
-        return Place()
+        return Role()
     if index not in range(len(workers.get(kind, ()))):
         raise SettingError(
             f"TF_CONFIG: task {kind} {index} is none of {len(workers['chief'])} chief and "
@@ -68,13 +68,13 @@ def place(text: str | None = None) -> Place:
     if len(workers["chief"]) > 1:
         raise SettingError(f"TF_CONFIG lists {len(workers['chief'])} chiefs; there is one")
     before = len(workers["chief"]) if kind == "worker" else 0
-    return Place(before + index, sum(map(len, workers.values())))
+    return Role(before + index, sum(map(len, workers.values())))
 
 
 class Alone:
     """One process: agrees with itself. The interface of `Together`."""
 
-    place = Place()
+    role = Role()
 
     def agreed_stop(self, number: int) -> int:
         """The signal on which all stop after this step, 0 for none."""
@@ -96,13 +96,13 @@ class Together:
 
     Args:
       strategy: the strategy.
-      own: this process's Place.
+      role: this process's Role.
     """
 
-    def __init__(self, strategy: Any, own: Place) -> None:
+    def __init__(self, strategy: Any, role: Role) -> None:
         import tensorflow as tf
 
-        self.place, self._tf, self._strategy = own, tf, strategy
+        self.role, self._tf, self._strategy = role, tf, strategy
         self._sum = tf.function(self._summed, autograph=False, reduce_retracing=True)
 
     def agreed_stop(self, number: int) -> int:
@@ -114,11 +114,11 @@ class Together:
         content = b"".join(part.tobytes() for part in parts)
         words = np.frombuffer(content + bytes(-len(content) % 4), np.int32)
         # As integers: a sum of floats would turn -0 into 0.
-        total = self._total(words if self.place.is_chief else np.zeros_like(words)).tobytes()
+        total = self._total(words if self.role.is_chief else np.zeros_like(words)).tobytes()
         shared, start = {}, 0
         for name, part in zip(values, parts, strict=True):
-            own = np.frombuffer(total[start : start + part.nbytes], part.dtype)
-            shared[name] = own.reshape(part.shape)
+            chief_value = np.frombuffer(total[start : start + part.nbytes], part.dtype)
+            shared[name] = chief_value.reshape(part.shape)
             start += part.nbytes
         return shared
 
@@ -145,7 +145,7 @@ class Together:
 
     def _summed(self, words: Tensor) -> Tensor:
         tf, strategy = self._tf, self._strategy
-        local = strategy.num_replicas_in_sync // self.place.count
+        local = strategy.num_replicas_in_sync // self.role.count
 
         def mine() -> Tensor:  # one of a worker's devices speaks for it
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -156,18 +156,18 @@ class Together:
 
 def peers(trainer: Any) -> "Alone | Together":
     """Who trains together with this process: `Together`, or `Alone`."""
-    this_place = place()
-    return Alone() if this_place.count == 1 else Together(trainer.strategy, this_place)
+    role = current_role()
+    return Alone() if role.count == 1 else Together(trainer.strategy, role)
 
 
 def is_lost_worker(error: BaseException) -> bool:
     """Whether an error of TensorFlow's means that another worker is gone."""
-    if place().count == 1:
+    if current_role().count == 1:
         return False
     from tensorflow import errors
 
-    own_fault = errors.ResourceExhaustedError, errors.InvalidArgumentError
-    return isinstance(error, errors.OpError) and not isinstance(error, own_fault)
+    local_errors = errors.ResourceExhaustedError, errors.InvalidArgumentError
+    return isinstance(error, errors.OpError) and not isinstance(error, local_errors)
 
 
 def lost_worker(error: BaseException, checkpoint: Path | None) -> UserError:

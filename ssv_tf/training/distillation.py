@@ -123,17 +123,17 @@ class Distiller(keras.Model):
         seen = self.teacher.viewpoint(_shrunk(views, self.teacher.resolution))
         azimuth_rad = self._halves(self.teacher.angles_rad(seen)[:, 0])
         code = [self._halves(ops.softmax(seen[name], axis=-1)) for name in _NAMES]
-        target = [own[0] for own in code]
+        target = [halves[0] for halves in code]
         if self.paired:
-            back = encoding.mirror_prediction(*(own[1] for own in code))
-            target = [(own + other) / 2 for own, other in zip(target, back, strict=True)]
+            back = encoding.mirror_prediction(*(halves[1] for halves in code))
+            target = [(first + second) / 2 for first, second in zip(target, back, strict=True)]
         if known_rad is not None:
             truth = encoding.encode(known_rad, self.student.encoding)
             target = [_known_last(*pair, count) for pair in zip(target, truth, strict=True)]
             signs = (1.0, -1.0)[: len(azimuth_rad)]
             azimuth_rad = [
-                _known_last(own, sign * known_rad[:, 0], count)
-                for own, sign in zip(azimuth_rad, signs, strict=True)
+                _known_last(angle_rad, sign * known_rad[:, 0], count)
+                for angle_rad, sign in zip(azimuth_rad, signs, strict=True)
             ]
         if self.paired:
             mirrored = encoding.mirror_prediction(*target)

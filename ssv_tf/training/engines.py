@@ -54,7 +54,7 @@ def join_cluster() -> None:
     Raises:
       SettingError: TF_CONFIG is wrong, or the backend trains on one machine alone.
     """
-    if cluster.place().count == 1:
+    if cluster.current_role().count == 1:
         return
     if keras.backend.backend() != "tensorflow":
         raise SettingError(

@@ -119,15 +119,15 @@ class Health:
             ),
             "explained": float(np.mean(_beaten(alike[:, :1], alike[:, 1:]))),
         }
-        own_side = alike[:, :1]
+        same_side = alike[:, :1]
         if self.full_circle:
-            own_side = alike[:, :: _AROUND // 2]
-            values["front_rear"] = float(np.mean(_beaten(*own_side.T)))
+            same_side = alike[:, :: _AROUND // 2]
+            values["front_rear"] = float(np.mean(_beaten(*same_side.T)))
             # The mirrored azimuth's opposite, 180 - azimuth, has the same outline.
             values["ends"] = _ends(real_rad[:, 0], alike[:, 0], alike_mirrored[:, 1])
         slanting = self._slanting(real_rad[:, 0])
         if slanting.any():
-            beaten = _beaten(own_side.max(axis=1), alike_mirrored.max(axis=1))
+            beaten = _beaten(same_side.max(axis=1), alike_mirrored.max(axis=1))
             values["handedness"] = float(np.mean(beaten[slanting]))
         if len(self.answers_deg) == len(answers_deg):
             moved = np.abs(viewpoint.wrap_deg(answers_deg - self.answers_deg))

@@ -357,7 +357,7 @@ def _go_on(
     """
     settings, how = fit.settings, fit.settings.scene_learning
     answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
-    odds, settled = scenes.sure_ends(answers, settings.front_share, number)
+    odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     def feed(step: int) -> Iterator:
         step += settings.steps + number * how.steps

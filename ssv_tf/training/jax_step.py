@@ -186,9 +186,9 @@ class Trainer:
         draws = self._draws(self.objective.analysis_draws(self.options.run.batch_size), number, 0)
 
         def micro(dropout: list[Tensor], rows: tuple[Tensor, dict[str, Tensor]]) -> tuple:
-            own = values | {"dropout": dropout}
+            micro_values = values | {"dropout": dropout}
             gradients, parts, dropout = self.analysis_gradients(
-                own, fixed, rows[0], rows[1], penalise
+                micro_values, fixed, rows[0], rows[1], penalise
             )
             return dropout, (gradients, parts)
 
@@ -225,8 +225,8 @@ class Trainer:
             "synthesis_average": values["drawing"] + values["mapping"],
         }
         return values | {
-            name: [a + rate * (w - a) for a, w in zip(values[name], own, strict=True)]
-            for name, own in weights.items()
+            name: [a + rate * (w - a) for a, w in zip(values[name], network_weights, strict=True)]
+            for name, network_weights in weights.items()
         }
 
     def analysis_gradients(
@@ -291,7 +291,7 @@ class Trainer:
         )
         for index, (kind, draw) in enumerate(_KINDS.items()):
             of_kind = {
-                name: shape for name, (own_kind, shape) in shapes.items() if own_kind == kind
+                name: shape for name, (shape_kind, shape) in shapes.items() if shape_kind == kind
             }
             ends = np.cumsum([math.prod(shape) for shape in of_kind.values()])
             # Drawn at once: every call of the generator is half a second of compilation.

@@ -62,10 +62,12 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
       UserError, SettingError: bad data, a folder of other settings, a full disk.
       TrainingDiverged: a loss or weight is no longer a number.
     """
-    place = cluster.place()
-    if place.is_chief:
+    role = cluster.current_role()
+    if role.is_chief:
         check_folder(options, overwrite)
-        resumed = not overwrite and checkpoints.found(Path(options.run.run_dir) / "checkpoints")
+        resumed = not overwrite and checkpoints.checkpoint_paths(
+            Path(options.run.run_dir) / "checkpoints"
+        )
         if options.run.init_from and not resumed:
             start.check(options)
     engines.join_cluster()
@@ -75,12 +77,12 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
     print(f"training on {len(pictures)} pictures of {side} px, {how}, {engine}", flush=True)
     if warning := few_pictures(len(pictures), options):
         print(f"warning: {warning}", flush=True)
-    if place.count > 1:
-        print(f"worker {place.index} of {place.count}", flush=True)
-    scoring = load_scoring_pictures(options) if place.is_chief else None
+    if role.count > 1:
+        print(f"worker {role.index} of {role.count}", flush=True)
+    scoring = load_scoring_pictures(options) if role.is_chief else None
     folder = Path(options.run.run_dir)
-    if not place.is_chief:
-        return _train(options, folder / "workers" / str(place.index), pictures, None, True)
+    if not role.is_chief:
+        return _train(options, folder / "workers" / str(role.index), pictures, None, True)
     with files.held(folder):
         prepare_folder(options, overwrite)  # bad data has cost nobody an old run by now
         return _train(options, folder, pictures, scoring, quiet)
@@ -118,7 +120,9 @@ def _train(
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     except Exception as error:
-        if options.pictures.stream and (damage := records.damage(error, cluster.place().count)):
+        if options.pictures.stream and (
+            damage := records.damage(error, cluster.current_role().count)
+        ):
             raise UserError(f"{options.pictures.data} cannot be read: {damage}") from error
         if not cluster.is_lost_worker(error):
             raise
@@ -132,15 +136,15 @@ def _restored(
     peers: cluster.Alone | cluster.Together,
 ) -> int:
     """Restores the chief's newest checkpoint on all workers; returns its step."""
-    first = saved.restore() if peers.place.is_chief else 0
-    if peers.place.count > 1:
+    first = saved.restore() if peers.role.is_chief else 0
+    if peers.role.count > 1:
         about = {"step": np.int64(first), "best_health": np.float64(saved.best_health)}
         state = {name: np.asarray(v.numpy()) for name, v in trainer.state().items()}
         shared = peers.share(about | state)
         first = int(shared.pop("step"))
         saved.best_health = float(shared.pop("best_health"))
         trainer.restore(shared)
-    if not peers.place.is_chief:
+    if not peers.role.is_chief:
         saved.drop_later(first)
     if first:
         print(f"resumed at step {first}", flush=True)
@@ -327,7 +331,7 @@ class _Session:
         self.signals: dict[str, float] = {}
 
     def run(self, images: np.ndarray | records.Stream, first: int, stop: "_Stop") -> int:
-        if not self.options.pictures.supervised and self.peers.place.is_chief:
+        if not self.options.pictures.supervised and self.peers.role.is_chief:
             looked_at = images.sample() if isinstance(images, records.Stream) else images
             self.health = health.Health(
                 viewpoints=self.options.viewpoints,
@@ -400,7 +404,7 @@ class _Session:
 
     def _save(self, done: int) -> None:
         self.saved.save(done)
-        if not self.peers.place.is_chief:
+        if not self.peers.role.is_chief:
             return
         run_folder.save_models(
             self.folder / "models", self.trainer.analysis_ema, self.trainer.synthesis_ema

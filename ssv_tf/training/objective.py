@@ -97,8 +97,8 @@ class Objective:
         return ops.split(style, 2, axis=-1)
 
     def _augmented(self, pictures: Tensor, draws: Mapping[str, Tensor], name: str) -> Tensor:
-        own_draws = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
-        return augment.augment(pictures, own_draws, self.method.augment)
+        picture_draws = {key: draws[f"{name}_{key}"] for key in ("place", "light", "noise")}
+        return augment.augment(pictures, picture_draws, self.method.augment)
 
     # --- V's step ----------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import numpy as np
 from ssv_tf.training.self_training import PseudoLabels
 
 _SHARES = (0.5, 0.7, 0.85)  # of the photos that join, by round
-_SURE = 0.97  # probability given to the end of a photo that joins
+_END_PROBABILITY = 0.97  # probability given to the end of a photo that joins
 _SLANT_EDGES_DEG = (22.0, 45.0, 68.0)
 _FEWEST = 5  # photos of either end; a slant with fewer is left out
 _OFTENEST = 8.0  # a photo is drawn at most this many times as often as the middle one
@@ -37,7 +37,7 @@ class Settings:
     rate: float = 5e-4
 
 
-def sure_ends(
+def confident_ends(
     labels: PseudoLabels, front_share: float, number: int
 ) -> tuple[np.ndarray, PseudoLabels]:
     """The photos that join in a round.
@@ -70,7 +70,7 @@ def sure_ends(
     if not odds.any():
         raise ValueError(f"no slant has {_FEWEST} photos of either end that the student is sure of")
     odds = np.minimum(odds, _OFTENEST * np.median(odds[odds > 0]))
-    settled = np.where(ends[1], _SURE, np.where(ends[0], 1.0 - _SURE, 0.5))
+    settled = np.where(ends[1], _END_PROBABILITY, np.where(ends[0], 1.0 - _END_PROBABILITY, 0.5))
     return odds / odds.sum(), labels.with_front(settled)
 
 

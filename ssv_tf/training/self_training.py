@@ -204,9 +204,9 @@ def batches(
         )
         targets = {
             name: np.where(
-                turned.reshape(-1, *[1] * (own.ndim - 1)), other[indices], own[indices]
+                turned.reshape(-1, *[1] * (original.ndim - 1)), mirrored[indices], original[indices]
             ).astype(np.float32)
-            for name, own, other in pairs
+            for name, original, mirrored in pairs
         }
         yield ({"pictures": pictures} | targets,)
         step += 1

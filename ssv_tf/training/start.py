@@ -34,8 +34,8 @@ def check(options: config.Options) -> None:
     run = _self_supervised_run(options.run.init_from)
     if run.path.resolve() == Path(options.run.run_dir).resolve():
         raise SettingError(f"`init_from={options.run.init_from}` is `run_dir` itself; give another")
-    for owner, own in zip(_NETWORKS, networks.build_networks(options), strict=True):
-        _check_shapes(options.run.init_from, owner, own, getattr(run, owner)())
+    for owner, network in zip(_NETWORKS, networks.build_networks(options), strict=True):
+        _check_shapes(options.run.init_from, owner, network, getattr(run, owner)())
 
 
 def take_over(trainer: "Trainer", name: str) -> None:
@@ -53,8 +53,8 @@ def take_over(trainer: "Trainer", name: str) -> None:
     for owner in _NETWORKS:
         given = getattr(run, owner)()
         _check_shapes(name, owner, getattr(trainer, owner), given)
-        own = [key for key in values if key.startswith(f"{owner}/")]
-        for key, variable in zip(own, given.variables, strict=True):
+        keys = [key for key in values if key.startswith(f"{owner}/")]
+        for key, variable in zip(keys, given.variables, strict=True):
             values[key] = np.asarray(variable.numpy())
             values[key.replace(owner, f"{owner}_average", 1)] = values[key]
     trainer.restore(values)

@@ -69,7 +69,7 @@ def make_trainer(
     """
     if options.run.deterministic:
         tf.config.experimental.enable_op_determinism()
-    many = cluster.place().count > 1
+    many = cluster.current_role().count > 1
     if many and options.run.devices:
         raise SettingError(
             f"`devices={options.run.devices}` is for one machine; with TF_CONFIG each worker takes "

@@ -347,8 +347,10 @@ def write_run(
     calibration = run.calibration()
     if calibration is not None:
         # The teacher's confidence and features are not the student's: `calibrate` fits them anew.
-        own = dataclasses.replace(calibration, confidence=None, novelty=None, networks="")
-        own.save(out / CALIBRATION)
+        student_calibration = dataclasses.replace(
+            calibration, confidence=None, novelty=None, networks=""
+        )
+        student_calibration.save(out / CALIBRATION)
     run_folder.save_model(out / "models", student, "analysis.keras")
     files.write_atomically(out / "options.json", options.to_json())
     files.write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")

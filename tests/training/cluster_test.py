@@ -39,8 +39,8 @@ def tf_config(index, kind="worker", **cluster):
         (tf_config(1, chief=["a:1"], worker=["b:1", "c:1"]), 2, 3),
     ],
 )
-def test_a_place_in_the_cluster(text, index, count):
-    assert cluster.place(text) == cluster.Place(index, count)
+def test_a_role_in_the_cluster(text, index, count):
+    assert cluster.current_role(text) == cluster.Role(index, count)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_place_in_the_cluster(text, index, count):
 )
 def test_a_wrong_cluster_is_one_line(text, said):
     with pytest.raises(SettingError, match=said):
-        cluster.place(text)
+        cluster.current_role(text)
 
 
 def test_one_engine_alone_trains_on_many_machines(monkeypatch):
@@ -74,10 +74,10 @@ class Threads(cluster.Together):
     meet = threading.Barrier(3)
 
     def __init__(self, index):
-        self.place = cluster.Place(index, 3)
+        self.role = cluster.Role(index, 3)
 
     def _total(self, words):
-        self.rows[self.place.index] = words
+        self.rows[self.role.index] = words
         self.meet.wait(30)
         total = sum(self.rows[index] for index in range(3))
         self.meet.wait(30)
@@ -104,13 +104,13 @@ def together(function):
     ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], signal.SIGTERM),
 ])  # fmt: skip
 def test_all_stop_on_one_workers_signal(caught, agreed):
-    assert together(lambda w: w.agreed_stop(caught[w.place.index])) == [agreed] * 3
+    assert together(lambda w: w.agreed_stop(caught[w.role.index])) == [agreed] * 3
 
 
 def test_the_chiefs_values_reach_all_bit_for_bit():
     own = {"a": np.array([-0.0, 1e-45, np.nan], np.float32), "b": np.uint8(7), "c": np.arange(3.0)}
     other = {name: np.zeros_like(value) for name, value in own.items()}
-    for shared in together(lambda w: w.share(own if w.place.is_chief else other)):
+    for shared in together(lambda w: w.share(own if w.role.is_chief else other)):
         for name, value in own.items():
             assert shared[name].dtype == value.dtype and shared[name].shape == value.shape
             assert shared[name].tobytes() == value.tobytes()
@@ -118,7 +118,7 @@ def test_the_chiefs_values_reach_all_bit_for_bit():
 
 def test_workers_that_were_started_differently_are_told_so():
     assert together(lambda w: w.check_same("a", "b")) == [None] * 3
-    errors = together(lambda w: w.check_same("a", f"b{w.place.index == 2}"))
+    errors = together(lambda w: w.check_same("a", f"b{w.role.index == 2}"))
     assert all(isinstance(error, SettingError) for error in errors)
     assert str(errors[2]).startswith("this worker has other settings or pictures than the chief")
     assert str(errors[0]).startswith("1 of the workers has other settings")

@@ -88,17 +88,17 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
             run, out, settings, Source(str(pictures)), scenes_dir=str(photos), quiet=True
         )
 
-    chosen = scenes.sure_ends
+    chosen = scenes.confident_ends
 
     def broken_off(labels, front_share, number):
         if number == 1:
             raise KeyboardInterrupt
         return chosen(labels, front_share, number)
 
-    monkeypatch.setattr(scenes, "sure_ends", broken_off)
+    monkeypatch.setattr(scenes, "confident_ends", broken_off)
     with pytest.raises(KeyboardInterrupt):
         distilled(tmp_path / "broken")
-    monkeypatch.setattr(scenes, "sure_ends", chosen)
+    monkeypatch.setattr(scenes, "confident_ends", chosen)
     with pytest.raises(SettingError, match="scenes was 'photos'"):
         imagenet_student.distill(run, tmp_path / "broken", settings, Source(str(pictures)))
     assert distilled(tmp_path / "broken")["pictures"] == 21

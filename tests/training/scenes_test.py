@@ -20,14 +20,14 @@ def _labels(front, slant_deg):
 
 def test_the_surest_of_either_end_join_by_the_share_of_fronts():
     front = np.linspace(0.01, 0.99, 100)
-    odds, settled = scenes.sure_ends(_labels(front, np.full(100, 10.0)), 0.8, 0)
+    odds, settled = scenes.confident_ends(_labels(front, np.full(100, 10.0)), 0.8, 0)
     # Half of the photos join: 40 of 80 fronts, 10 of 20 rears.
     np.testing.assert_array_equal(np.flatnonzero(odds), [*range(10), *range(60, 100)])
     np.testing.assert_allclose(settled.front[:10], 0.03)
     np.testing.assert_allclose(settled.front[60:], 0.97)
     np.testing.assert_allclose(odds[:10].sum(), odds[60:].sum())
     np.testing.assert_allclose(odds.sum(), 1.0)
-    later, _ = scenes.sure_ends(_labels(front, np.full(100, 10.0)), 0.8, 9)
+    later, _ = scenes.confident_ends(_labels(front, np.full(100, 10.0)), 0.8, 9)
     assert (later > 0).sum() == 85
 
 
@@ -35,7 +35,7 @@ def test_each_slant_has_both_ends_or_is_left_out():
     front = np.tile([0.05, 0.95], 40)
     slant = np.repeat([10.0, 80.0], 40)
     front[40:] = np.where(np.arange(40) < 2, 0.05, 0.95)  # side-on: two rears
-    odds, _ = scenes.sure_ends(_labels(front, slant), 0.75, 9)
+    odds, _ = scenes.confident_ends(_labels(front, slant), 0.75, 9)
     assert odds[40:].sum() == 0 and odds[:40].sum() == pytest.approx(1.0)
     fronts, rears = odds[:40][front[:40] > 0.5].sum(), odds[:40][front[:40] < 0.5].sum()
     assert fronts == pytest.approx(rears)
@@ -43,13 +43,13 @@ def test_each_slant_has_both_ends_or_is_left_out():
 
 def test_a_rare_end_is_not_repeated_without_bound():
     front = np.r_[np.full(6, 0.02), np.full(600, 0.98)]
-    odds, _ = scenes.sure_ends(_labels(front, np.full(606, 10.0)), 0.98, 9)
+    odds, _ = scenes.confident_ends(_labels(front, np.full(606, 10.0)), 0.98, 9)
     assert odds.max() / np.median(odds[odds > 0]) <= 8.0 + 1e-9
 
 
 def test_photos_of_one_end_alone_are_refused():
     with pytest.raises(ValueError, match="no slant has 5 photos of either end"):
-        scenes.sure_ends(_labels(np.full(20, 0.9), np.full(20, 10.0)), 0.99, 0)
+        scenes.confident_ends(_labels(np.full(20, 0.9), np.full(20, 10.0)), 0.99, 0)
 
 
 def test_batches_of_two_feeds_lie_behind_each_other():
