@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     threads = _threads(values.threads)
     if values.json:
         files.refuse_existing(values.json, values.overwrite)
-    rows = benchmark(found(argv[1:]), threads, values.rounds, values.calls)
+    rows = benchmark(model_files(argv[1:]), threads, values.rounds, values.calls)
     print(to_markdown(rows), end="")
     if values.json:
         print(files.write_atomically(values.json, to_json(rows)), file=sys.stderr)
@@ -62,7 +62,7 @@ def _threads(words: list[str]) -> list[int]:
     return numbers
 
 
-def found(words: Sequence[str]) -> list[Path]:
+def model_files(words: Sequence[str]) -> list[Path]:
     """The files that words name; a folder stands for its .tflite files, the largest first.
 
     Raises:
@@ -144,8 +144,8 @@ def _row(at: int, path: Path, threads: list[int], runs: dict) -> dict:
     every = [figures for count in threads for figures in runs[at, count]]
     memory = [figures["memory_mib"] for figures in first if figures["memory_mib"] is not None]
     ratios = [
-        statistics.median(own["call_ms"]) / statistics.median(other["call_ms"])
-        for own, other in zip(first, runs[0, threads[0]], strict=True)
+        statistics.median(measured["call_ms"]) / statistics.median(reference["call_ms"])
+        for measured, reference in zip(first, runs[0, threads[0]], strict=True)
     ]
     return {
         "file": str(path),

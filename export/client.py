@@ -36,7 +36,7 @@ _SENT_AS_IS = {"JPEG": {"L", "RGB"}, "PNG": {"L", "LA", "RGB", "RGBA", "P"}}
 # The server refuses pictures above MAX_PIXELS: larger ones are averaged as long as both sides keep
 # this many pixels, which is several times what any network looks at.
 _SHORTEST = 2000
-Found = tuple[list[float], dict[str, float]]  # degrees [3], confidence and novelty where told
+Answer = tuple[list[float], dict[str, float]]  # degrees [3], confidence and novelty where told
 
 
 def define_flags() -> None:
@@ -72,12 +72,12 @@ def main(argv: Sequence[str]) -> None:
     )
     patience = calls.Patience(values.deadline_s)
     rows = []
-    for path, found in ask(paths, caller, patience, host, values.concurrency):
-        if isinstance(found, str):
+    for path, answer in ask(paths, caller, patience, host, values.concurrency):
+        if isinstance(answer, str):
             skipped += 1
-            _show_skipped(files.printable(path), found)
+            _show_skipped(files.printable(path), answer)
         else:
-            rows.append(_row(path, *found))
+            rows.append(_row(path, *answer))
     if not rows:
         raise UserError(f"none of the {skipped} pictures could be answered")
     _write(rows, values.out)
@@ -95,7 +95,7 @@ def ask(
     patience: calls.Patience,
     host: str,
     concurrency: int,
-) -> Iterator[tuple[Path, Found | str]]:
+) -> Iterator[tuple[Path, Answer | str]]:
     """Answers in the order of `paths`, a bounded number of pictures in memory.
 
     Yields:
@@ -105,7 +105,7 @@ def ask(
       UserError: the server fails otherwise than over a picture.
     """
 
-    def one(path: Path) -> Found | str:
+    def one(path: Path) -> Answer | str:
         try:
             content = sendable(path)
             return calls.viewpoint_of(calls.with_retries(caller, content, patience))

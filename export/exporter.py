@@ -202,8 +202,8 @@ def _with_ways(rows: list[dict], ways: Mapping[str, Any]) -> list[dict]:
         row
         | {
             "from_files": {
-                way.removeprefix(row["format"]).strip() or "squares": found
-                for way, found in ways.items()
+                way.removeprefix(row["format"]).strip() or "squares": comparison
+                for way, comparison in ways.items()
                 if way.split()[0] == row["format"]
             }
         }

@@ -55,7 +55,7 @@ def compared(
     if not paths:
         return {}
     files = [kinds(enlarged(square, i)) for i, square in enumerate(squares[:_PICTURES])]
-    by_kind = {kind: [found[kind][1] for found in files] for kind in files[0]}
+    by_kind = {kind: [versions[kind][1] for versions in files] for kind in files[0]}
     read = {kind: _squares(contents, framing) for kind, contents in by_kind.items()}
     wanted = {kind: np.asarray(reference(given)) for kind, given in read.items()}
     ways: dict[str, dict[str, Any]] = {}
@@ -102,11 +102,11 @@ def _apart(answers: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
 def doubts(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sentences on kinds of files that a server reads otherwise than prediction."""
     return [
-        f"{way} is {found['median_deg']:.1f} degrees off prediction for a {kind} (median)"
+        f"{way} is {difference['median_deg']:.1f} degrees off prediction for a {kind} (median)"
         for way, by_kind in ways.items()
         if way.endswith(_SERVED)
-        for kind, found in by_kind.items()
-        if found.get("median_deg", 0.0) > _DOUBT_DEG
+        for kind, difference in by_kind.items()
+        if difference.get("median_deg", 0.0) > _DOUBT_DEG
     ]
 
 
@@ -118,5 +118,5 @@ def to_markdown(ways: Mapping[str, Mapping[str, Any]]) -> str:
     return tables.markdown(rows)
 
 
-def _cell(found: Mapping[str, Any]) -> str:
-    return _REFUSED if _REFUSED in found else f"{found['max_deg']:.2f}"
+def _cell(difference: Mapping[str, Any]) -> str:
+    return _REFUSED if _REFUSED in difference else f"{difference['max_deg']:.2f}"

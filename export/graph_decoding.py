@@ -79,16 +79,16 @@ def _looked_at(
         (tf.equal(first, _BMP), lambda: _of_bmp(data)),
     ]
     usable = tf.logical_and(pixels >= 0, pixels <= most_pixels)
-    found = tf.cond(usable, lambda: tf.case(branches, default=_reading), _reading)
+    reading = tf.cond(usable, lambda: tf.case(branches, default=_reading), _reading)
     orientation = tf.cond(
-        found.exif > 0, lambda: _tiff_orientation(data[found.exif :]), lambda: tf.constant(0)
+        reading.exif > 0, lambda: _tiff_orientation(data[reading.exif :]), lambda: tf.constant(0)
     )
-    in_text = tf.where(tf.equal(orientation, 0), found.in_text, "")
+    in_text = tf.where(tf.equal(orientation, 0), reading.in_text, "")
     size = tf.strings.join(["the picture is too large; pixels: ", tf.strings.as_string(pixels)])
-    trouble = tf.strings.join([found.trouble, in_text, tf.where(pixels > most_pixels, size, "")])
+    trouble = tf.strings.join([reading.trouble, in_text, tf.where(pixels > most_pixels, size, "")])
     trouble = tf.where(pixels < 0, "not a JPEG, PNG, GIF or BMP picture", trouble)
     known = tf.logical_and(orientation >= 1, orientation <= 8)
-    return trouble, tf.where(known, orientation, 1), found.opaque
+    return trouble, tf.where(known, orientation, 1), reading.opaque
 
 
 def _reading(
@@ -132,8 +132,8 @@ def _number(
     """A whole number of `count` bytes at `start`; 0 beyond the end."""
     part = tf.cast(data[start : start + count], tf.int64)
     part = tf.pad(part, [[0, count - tf.shape(part)[0]]])
-    place = tf.constant([256**i for i in range(count)], tf.int64)
-    return tf.reduce_sum(part * tf.where(big, place[::-1], place))
+    powers = tf.constant([256**i for i in range(count)], tf.int64)
+    return tf.reduce_sum(part * tf.where(big, powers[::-1], powers))
 
 
 def _equals(data: tf.Tensor, start: tf.Tensor | int, word: bytes) -> tf.Tensor:
@@ -150,18 +150,18 @@ def _of_jpeg(data: tf.Tensor, content: tf.Tensor) -> _Reading:
     """The turn of the first EXIF segment; one that stands in XMP alone is refused."""
     length = tf.shape(data)[0]
 
-    def goes_on(place, exif, steps):
-        inside = tf.logical_and(place + 4 <= length, steps < _MOST_PARTS)
-        return tf.reduce_all([inside, tf.equal(exif, 0), _is_segment(data, place)])
+    def goes_on(offset, exif, steps):
+        inside = tf.logical_and(offset + 4 <= length, steps < _MOST_PARTS)
+        return tf.reduce_all([inside, tf.equal(exif, 0), _is_segment(data, offset)])
 
-    def step(place, exif, steps):
-        marker = data[tf.minimum(place + 1, length - 1)]
-        is_exif = tf.logical_and(tf.equal(marker, 0xE1), _equals(data, place + 4, b"Exif\0\0"))
+    def step(offset, exif, steps):
+        marker = data[tf.minimum(offset + 1, length - 1)]
+        is_exif = tf.logical_and(tf.equal(marker, 0xE1), _equals(data, offset + 4, b"Exif\0\0"))
         bare = tf.logical_or(tf.equal(marker, 1), tf.logical_and(marker >= 0xD0, marker <= 0xD9))
-        size = 2 + tf.cast(_number(data, place + 2, 2, big=True), tf.int32)
+        size = 2 + tf.cast(_number(data, offset + 2, 2, big=True), tf.int32)
         size = tf.where(bare, 2, size)
         size = tf.where(tf.equal(marker, 0xFF), 1, size)  # fill
-        return place + size, tf.where(is_exif, place + 10, exif), steps + 1
+        return offset + size, tf.where(is_exif, offset + 10, exif), steps + 1
 
     end, exif, _ = tf.while_loop(goes_on, step, [tf.constant(2), tf.constant(0), tf.constant(0)])
     # XMP stands before the scan, behind EXIF or without it.
@@ -170,9 +170,9 @@ def _of_jpeg(data: tf.Tensor, content: tf.Tensor) -> _Reading:
     return _reading("", exif, turned)
 
 
-def _is_segment(data: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+def _is_segment(data: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     last = tf.shape(data)[0] - 1
-    first, marker = data[tf.minimum(place, last)], data[tf.minimum(place + 1, last)]
+    first, marker = data[tf.minimum(offset, last)], data[tf.minimum(offset + 1, last)]
     return tf.logical_and(tf.equal(first, 0xFF), tf.not_equal(marker, 0xDA))
 
 
@@ -197,14 +197,14 @@ def _png_chunks(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(whether there is a tRNS chunk, where the body of an eXIf chunk begins or 0)."""
     length = tf.shape(data)[0]
 
-    def goes_on(place, key, exif, steps):
-        return tf.logical_and(place + 12 <= length, steps < 10 * _MOST_PARTS)
+    def goes_on(offset, key, exif, steps):
+        return tf.logical_and(offset + 12 <= length, steps < 10 * _MOST_PARTS)
 
-    def step(place, key, exif, steps):
-        size = tf.cast(tf.minimum(_number(data, place, 4, big=True), 2**30), tf.int32)
-        key = tf.logical_or(key, _equals(data, place + 4, b"tRNS"))
-        exif = tf.where(_equals(data, place + 4, b"eXIf"), place + 8, exif)
-        return place + 12 + size, key, exif, steps + 1
+    def step(offset, key, exif, steps):
+        size = tf.cast(tf.minimum(_number(data, offset, 4, big=True), 2**30), tf.int32)
+        key = tf.logical_or(key, _equals(data, offset + 4, b"tRNS"))
+        exif = tf.where(_equals(data, offset + 4, b"eXIf"), offset + 8, exif)
+        return offset + 12 + size, key, exif, steps + 1
 
     start = [tf.constant(8), tf.constant(False), tf.constant(0), tf.constant(0)]
     _, key, exif, _ = tf.while_loop(goes_on, step, start)
@@ -217,20 +217,20 @@ def _of_gif(data: tf.Tensor) -> _Reading:
     table = tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
     length = tf.shape(data)[0]
 
-    def goes_on(place, inside, clear, steps):
-        more = tf.logical_or(inside, tf.equal(data[tf.minimum(place, length - 1)], ord("!")))
-        return tf.logical_and(tf.logical_and(more, place + 10 < length), steps < _MOST_PARTS)
+    def goes_on(offset, inside, clear, steps):
+        more = tf.logical_or(inside, tf.equal(data[tf.minimum(offset, length - 1)], ord("!")))
+        return tf.logical_and(tf.logical_and(more, offset + 10 < length), steps < _MOST_PARTS)
 
-    def step(place, inside, clear, steps):
-        control = tf.logical_and(tf.logical_not(inside), _equals(data, place, b"!\xf9\x04"))
-        clear = tf.where(control, tf.equal(data[place + 3] % 2, 1), clear)
-        size = tf.where(inside, 1 + tf.cast(data[place], tf.int32), 2)
-        return place + size, tf.not_equal(tf.where(inside, size, 2), 1), clear, steps + 1
+    def step(offset, inside, clear, steps):
+        control = tf.logical_and(tf.logical_not(inside), _equals(data, offset, b"!\xf9\x04"))
+        clear = tf.where(control, tf.equal(data[offset + 3] % 2, 1), clear)
+        size = tf.where(inside, 1 + tf.cast(data[offset], tf.int32), 2)
+        return offset + size, tf.not_equal(tf.where(inside, size, 2), 1), clear, steps + 1
 
     start = [13 + table, tf.constant(False), tf.constant(False), tf.constant(0)]
-    place, _, clear, _ = tf.while_loop(goes_on, step, start)
-    in_corner = tf.equal(_number(data, place + 1, 4), 0)
-    covers = tf.logical_and(in_corner, tf.equal(_number(data, place + 5, 4), _number(data, 6, 4)))
+    offset, _, clear, _ = tf.while_loop(goes_on, step, start)
+    in_corner = tf.equal(_number(data, offset + 1, 4), 0)
+    covers = tf.logical_and(in_corner, tf.equal(_number(data, offset + 5, 4), _number(data, 6, 4)))
     odd = tf.logical_or(clear, tf.logical_not(covers))
     return _reading(_refused_if(odd, "a GIF whose first frame is transparent or smaller"))
 
@@ -256,17 +256,17 @@ def _tiff_orientation(data: tf.Tensor) -> tf.Tensor:
     space = (tf.shape(data)[0] - directory - 2) // 12
     count = tf.where(known, tf.maximum(tf.minimum(count, space), 0), 0)
 
-    def step(entry, found):
-        place = directory + 2 + 12 * entry
-        tag, kind = _number(data, place, 2, big=big), _number(data, place + 2, 2, big=big)
-        short, long = (_number(data, place + 8, size, big=big) for size in (2, 4))
+    def step(entry, orientation):
+        offset = directory + 2 + 12 * entry
+        tag, kind = _number(data, offset, 2, big=big), _number(data, offset + 2, 2, big=big)
+        short, long = (_number(data, offset + 8, size, big=big) for size in (2, 4))
         value = tf.where(tf.equal(kind, _SHORT), short, tf.where(tf.equal(kind, _LONG), long, 0))
-        single = tf.equal(_number(data, place + 4, 4, big=big), 1)
+        single = tf.equal(_number(data, offset + 4, 4, big=big), 1)
         here = tf.logical_and(tf.equal(tag, _ORIENTATION), single)
-        return entry + 1, tf.where(here, tf.cast(tf.minimum(value, 2**16), tf.int32), found)
+        return entry + 1, tf.where(here, tf.cast(tf.minimum(value, 2**16), tf.int32), orientation)
 
     start = [tf.constant(0), tf.constant(0)]
-    return tf.while_loop(lambda entry, found: entry < count, step, start)[1]
+    return tf.while_loop(lambda entry, orientation: entry < count, step, start)[1]
 
 
 def _upright(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -84,17 +84,17 @@ def _box_weights(length: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 def _pad(picture: tf.Tensor, count: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
     """Adds `count` rows (axis 0) or columns (axis 1) at both ends."""
     length = tf.shape(picture)[axis]
-    place = tf.range(-count, length + count)
+    position = tf.range(-count, length + count)
     if padding == "reflect":
         period = tf.maximum(2 * (length - 1), 1)
-        turned = tf.math.floormod(place, period)
+        turned = tf.math.floormod(position, period)
         source = tf.minimum(turned, period - turned)
     else:
-        source = tf.clip_by_value(place, 0, length - 1)
+        source = tf.clip_by_value(position, 0, length - 1)
     padded = tf.gather(picture, tf.clip_by_value(source, 0, length - 1), axis=axis)
     if padding != "constant":
         return padded
-    inside = tf.logical_and(place >= 0, place < length)
+    inside = tf.logical_and(position >= 0, position < length)
     return tf.where(tf.reshape(inside, (-1, 1, 1) if axis == 0 else (1, -1, 1)), padded, _MID_GREY)
 
 
@@ -140,10 +140,10 @@ def _blur_weights(length: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
             steps <= whole + 1.0, outer, 0.0
         )
 
-    place = tf.range(tf.cast(length, tf.float64), dtype=tf.float64)
-    away = tf.abs(place[:, None] - place[None])
+    position = tf.range(tf.cast(length, tf.float64), dtype=tf.float64)
+    away = tf.abs(position[:, None] - position[None])
     weights = beyond(away) - beyond(away + 1.0)
-    first, last = beyond(place), beyond(place[::-1])
+    first, last = beyond(position), beyond(position[::-1])
     weights = tf.concat([first[:, None], weights[:, 1:-1], last[:, None]], axis=1)
     # Of a single pixel, both ends are itself.
     weights = tf.cond(

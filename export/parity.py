@@ -77,8 +77,8 @@ def _row(name: str, path: Path, views: Viewpoints, pictures: np.ndarray) -> dict
     return row
 
 
-def _differences(found: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    off = np.abs(found - wanted)
+def _differences(exported: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    off = np.abs(exported - wanted)
     return {
         "median": float(np.median(off)),
         "p95": float(np.percentile(off, 95)),

@@ -155,7 +155,7 @@ def _is_exact(network: Any, quick: QuickNetwork) -> bool:
     pairs = zip(
         _arrays(inference.predict(network, pictures)), _arrays(quick.predict(pictures)), strict=True
     )
-    return all(np.allclose(own, other, _WORTH, _WORTH) for own, other in pairs)
+    return all(np.allclose(wanted, answer, _WORTH, _WORTH) for wanted, answer in pairs)
 
 
 def _arrays(raw: RawPrediction) -> Iterator[np.ndarray]:

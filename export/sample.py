@@ -86,8 +86,10 @@ def of_collection(
     """
     images = _collection(run, spec, sum(counts), seed, bad_pictures)
     # Names no folder: it may be private, and the words go into what is shipped.
-    own = "its training collection" if spec == run.options.pictures.data else "another collection"
-    source = "rendered cars" if spec == sources.EMBEDDED else own
+    collection = (
+        "its training collection" if spec == run.options.pictures.data else "another collection"
+    )
+    source = "rendered cars" if spec == sources.EMBEDDED else collection
     return Sample.divided(images, counts, seed, source)
 
 

@@ -128,8 +128,8 @@ class Predictor:
 
 def _refusal(message: str) -> str:
     """The reason of a failed assertion, without the place in the graph."""
-    found = re.search(r"\[([^\[\]]+)\]", message)
-    return found[1].strip(" '\"") if found else message.splitlines()[0]
+    match = re.search(r"\[([^\[\]]+)\]", message)
+    return match[1].strip(" '\"") if match else message.splitlines()[0]
 
 
 def _check(path: Path, folded: FoldedViewpoint) -> None:

@@ -85,8 +85,8 @@ def read(path: Path) -> Any:
     Raises:
       UserError: it is missing or not of that form.
     """
-    kinds = {MODELS: _model_server_config, BATCHING: _own("BatchingParameters")}
-    message = (kinds | {MONITORING: _own("MonitoringConfig")})[path.name]()
+    kinds = {MODELS: _model_server_config, BATCHING: _message_class("BatchingParameters")}
+    message = (kinds | {MONITORING: _message_class("MonitoringConfig")})[path.name]()
     try:
         return text_format.Parse(path.read_text(), message)
     except OSError as error:
@@ -119,7 +119,7 @@ def _models(name: str) -> Any:
 
 
 def _batching(batching: Batching) -> Any:
-    message = _own("BatchingParameters")()
+    message = _message_class("BatchingParameters")()
     message.max_batch_size.value = max(batching.sizes)
     message.batch_timeout_micros.value = batching.timeout_us
     message.max_enqueued_batches.value = batching.queued_batches
@@ -129,7 +129,7 @@ def _batching(batching: Batching) -> Any:
 
 
 def _monitoring():
-    message = _own("MonitoringConfig")()
+    message = _message_class("MonitoringConfig")()
     message.prometheus_config.enable = True
     message.prometheus_config.path = METRICS_PATH
     return message
@@ -160,14 +160,14 @@ _FIELDS: dict[str, list[tuple[str, int, str]]] = {
 }
 
 
-def _own(name: str) -> Any:
+def _message_class(name: str) -> Any:
     return message_factory.GetMessageClass(
-        _own_pool().FindMessageTypeByName(f"tensorflow.serving.{name}")
+        _message_pool().FindMessageTypeByName(f"tensorflow.serving.{name}")
     )
 
 
 @functools.cache
-def _own_pool() -> descriptor_pool.DescriptorPool:
+def _message_pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     file = descriptor_pb2.FileDescriptorProto(

@@ -45,10 +45,10 @@ def write(
     """
     batching = batching or batched.Batching()
     with saved_model.staged_folder(folder) as stage:
-        place = stage / name / str(version)
+        version_folder = stage / name / str(version)
         answers = batched.in_batches(saved_model.answers_of(folded), folded.resolution, batching)
-        saved_model.write(folded, place, framing, answers)
-        warmup.write(place, name, pictures, batching.sizes)
-        warmup.replay(place, ServedModel(place, name))
+        saved_model.write(folded, version_folder, framing, answers)
+        warmup.write(version_folder, name, pictures, batching.sizes)
+        warmup.replay(version_folder, ServedModel(version_folder, name))
         configs.write(stage, name, batching)
     return folder / name / str(version)

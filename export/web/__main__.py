@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     run = run_folder.load(values.run, preset=values.preset)
     run_folder.say_if_supervised(run.options)
     name = values.name or run.preset or run.path.resolve().name
-    samples = site.own_samples(Path(values.samples)) if values.samples else None
+    samples = site.folder_samples(Path(values.samples)) if values.samples else None
     with saved_model.staged_folder(out) as stage:
         doubt = _write_model(run, values.model, stage / site.MODEL)
         if samples is None:

@@ -120,7 +120,7 @@ def rendered_cars() -> list[Sample]:
     return samples
 
 
-def own_samples(path: Path) -> list[Sample]:
+def folder_samples(path: Path) -> list[Sample]:
     """Pictures of a person's folder, without their EXIF data, which may tell places and names.
 
     Raises:

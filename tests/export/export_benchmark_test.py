@@ -73,7 +73,7 @@ def test_the_process_that_measures_holds_no_tensorflow():
 
 def test_ratios_are_of_the_same_round_and_percentiles_of_all_calls(folder, monkeypatch):
     """The second file takes half of the first's time in every round, the last of which is slow."""
-    paths = benchmark.found([str(folder / "good")])
+    paths = benchmark.model_files([str(folder / "good")])
     seen = []
 
     def measured(path, threads, calls):
@@ -154,6 +154,6 @@ def test_files_of_one_name_keep_their_folders(tmp_path):
     assert benchmark._names(["a/m.tflite", "b/m.tflite"]) == ["a/m.tflite", "b/m.tflite"]
     assert benchmark._names(["a/m.tflite", "b/n.tflite"]) == ["m.tflite", "n.tflite"]
     with pytest.raises(SettingError):
-        benchmark.found([])
+        benchmark.model_files([])
     with pytest.raises(SettingError, match="exists"):
         files.refuse_existing(tmp_path, False)
