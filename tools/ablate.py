@@ -69,10 +69,10 @@ class Trial:
     def result(self) -> dict[str, Any] | None:
         """What `run_trial` wrote, or None."""
         try:
-            found = json.loads(self.result_path.read_text())
+            saved = json.loads(self.result_path.read_text())
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return saved if isinstance(saved, dict) else None
 
     def finished(self) -> bool:
         """Whether it has a score, with these very settings."""
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
             print(f"{trial.key}: finished before", flush=True)
             continue
         print(f"{trial.key}: training", flush=True)
-        print(f"{trial.key}: {_told(run_trial(trial))}", flush=True)
+        print(f"{trial.key}: {_summary(run_trial(trial))}", flush=True)
         write_table(path, rows, trials, seeds)
     print(f"{write_table(path, rows, trials, seeds)}\n{path}")
     failed = [trial.key for trial in asked if not trial.finished()]
@@ -230,20 +230,20 @@ def write_table(
       trials: by name and seed.
       seeds: in the order of the numbers in a cell.
     """
-    found = []
+    table_rows = []
     for name, options in rows.items():
         results = {seed: trials[name, seed].result() for seed in seeds}
         if any(results.values()):
             changed = ablation_table.changes(options, rows[BASE])
-            found.append({"name": name, "changed": changed, "seeds": results})
-    text = ablation_table.to_markdown(found, seeds)
+            table_rows.append({"name": name, "changed": changed, "seeds": results})
+    text = ablation_table.to_markdown(table_rows, seeds)
     files.write_atomically(path, text)
-    together = {"base": rows[BASE].flat(), "rows": found}
+    together = {"base": rows[BASE].flat(), "rows": table_rows}
     files.write_atomically(path.with_suffix(".json"), json.dumps(together, indent=1) + "\n")
     return text
 
 
-def _told(result: Mapping[str, Any]) -> str:
+def _summary(result: Mapping[str, Any]) -> str:
     if result["status"] == "failed":
         return f"failed: {result['last_line']}"
     numbers = result["numbers"]
@@ -254,8 +254,8 @@ def _told(result: Mapping[str, Any]) -> str:
 
 
 def _trial(name: str, seed: int, options: config.Options, configs: Path, out: Path) -> Trial:
-    own = options.replace(seed=seed, run_dir=str(out / name / f"seed_{seed}"))
-    return Trial(name, configs / f"{name}.flags", own, out)
+    trial_options = options.replace(seed=seed, run_dir=str(out / name / f"seed_{seed}"))
+    return Trial(name, configs / f"{name}.flags", trial_options, out)
 
 
 def _chosen(only: Sequence[str], rows: Mapping[str, Any]) -> list[str]:

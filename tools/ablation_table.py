@@ -26,11 +26,11 @@ _SIGNALS = ("health", "handedness", "stability")
 
 
 def changes(options: config.Options, base: config.Options) -> dict[str, list[Any]]:
-    """Settings that differ, {name: [base's, own]}; the run folder and the seed never count."""
-    own, of_base = options.flat(), base.flat()
+    """Settings that differ, {name: [base's, new]}; the run folder and the seed never count."""
+    values, of_base = options.flat(), base.flat()
     return {
         name: [of_base[name], value]
-        for name, value in own.items()
+        for name, value in values.items()
         if value != of_base[name] and name not in ("run_dir", "seed")
     }
 
@@ -59,13 +59,13 @@ def numbers_of(score: Mapping[str, Any], run_dir: Path) -> dict[str, float | Non
 
 def _signals(path: Path, records: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
     """What the run's end, or else its log, says of itself without labels."""
-    found = {name: record[name] for record in records for name in _SIGNALS if name in record}
+    signals = {name: record[name] for record in records for name in _SIGNALS if name in record}
     try:
         saved = report.renamed(json.loads(path.read_text()))
-        found |= {name: float(saved[name]) for name in _SIGNALS if name in saved}
+        signals |= {name: float(saved[name]) for name in _SIGNALS if name in saved}
     except (OSError, ValueError, TypeError, AttributeError):
         pass
-    return {name: float(found[name]) if name in found else None for name in _SIGNALS}
+    return {name: float(signals[name]) if name in signals else None for name in _SIGNALS}
 
 
 def _minutes(records: Iterable[Mapping[str, Any]]) -> float:
@@ -117,9 +117,9 @@ def _cell(results: Iterable[Mapping[str, Any] | None], key: str, shape: str) -> 
 
 def _changed_text(changed: Mapping[str, Sequence[Any]]) -> str:
     shown = []
-    for name, (before, own) in changed.items():
-        marked = name == "supervised" and own
-        shown.append(config.SUPERVISED if marked else f"{name} {_plain(before)} to {_plain(own)}")
+    for name, (before, after) in changed.items():
+        marked = name == "supervised" and after
+        shown.append(config.SUPERVISED if marked else f"{name} {_plain(before)} to {_plain(after)}")
     return ", ".join(shown)
 
 

@@ -125,14 +125,14 @@ def presets_there() -> list[str]:
 
 def commands() -> dict[str, str]:
     """What `python -m` runs: its name, and its module (a package's is its `__main__`)."""
-    found = {}
+    modules = {}
     for folder, package in (("ssv_tf", "ssv_tf"), ("export", "ssv_tf.export"), ("tools", "tools")):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.is_relative_to(ROOT / "ssv_tf/export") or not _COMMAND.search(_read(path)):
                 continue
             module = ".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts))
-            found[module.removesuffix(".__main__")] = module
-    return dict(sorted(found.items(), key=lambda c: (c[0].startswith("tools"), *_depth(c[0]))))
+            modules[module.removesuffix(".__main__")] = module
+    return dict(sorted(modules.items(), key=lambda c: (c[0].startswith("tools"), *_depth(c[0]))))
 
 
 def _depth(name: str) -> tuple[int, str]:
@@ -169,9 +169,9 @@ def settings_text() -> str:
     config = importlib.import_module("ssv_tf.config")
     by_name, lines = {flag.name: flag for flag in _settings()}, []
     for part in dict.fromkeys(setting.part for setting in config.SETTINGS.values()):
-        own = [by_name[name] for name, s in config.SETTINGS.items() if s.part == part]
+        part_flags = [by_name[name] for name, s in config.SETTINGS.items() if s.part == part]
         purpose = (type(getattr(config.Options(), part)).__doc__ or "").splitlines()[0]
-        lines += [f"## {part.capitalize()}", "", purpose, "", *_flag_table(own), ""]
+        lines += [f"## {part.capitalize()}", "", purpose, "", *_flag_table(part_flags), ""]
     return "\n".join(lines)
 
 

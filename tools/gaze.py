@@ -191,9 +191,9 @@ def table(result: dict[str, Any]) -> str:
         f"{'':<10}{'median azimuth error, degrees':>30}{'degrees per degree of gaze':>30}",
     ]
     for name in ("network", "always_0"):
-        own = result[name]
-        error = _with_interval(own, "median_error_deg", ".1f")
-        lines.append(f"{name:<10}{error:>30}{_with_interval(own, 'slope', '.3f'):>30}")
+        scores = result[name]
+        error = _with_interval(scores, "median_error_deg", ".1f")
+        lines.append(f"{name:<10}{error:>30}{_with_interval(scores, 'slope', '.3f'):>30}")
     lines.append(f"{'gaze yaw':<10}{yaws}")
     for name in ("network", "always_0"):
         errors = "".join(f"{e:>8.1f}" for e in result[name]["median_error_deg_by_gaze"])

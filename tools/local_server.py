@@ -182,8 +182,8 @@ class _Prediction(_Service):
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         _say_model(response.model_spec, model)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, found in model.signature_defs.items():
-            signatures.signature_def[name].CopyFrom(found)
+        for name, signature in model.signature_defs.items():
+            signatures.signature_def[name].CopyFrom(signature)
         response.metadata["signature_def"].Pack(signatures)
         return response
 

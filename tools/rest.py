@@ -72,10 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _find(self, *kinds: str | None) -> ServedModel:
-        found = _PATH.fullmatch(self.path)
-        if found is None or found[3] not in kinds:
+        match = _PATH.fullmatch(self.path)
+        if match is None or match[3] not in kinds:
             raise RequestError(3, f"Malformed request: {self.command} {self.path}")
-        return find_model(self.models, found[1], int(found[2]) if found[2] else None)
+        return find_model(self.models, match[1], int(match[2]) if match[2] else None)
 
     def _describe(self):
         model = self._find(None, "/metadata")
@@ -154,13 +154,13 @@ def _inputs(inputs: Any, signature: Signature) -> dict:
 def _array(value: Any, kind: type) -> np.ndarray:
     if kind is object:
         leaves = value if isinstance(value, list) else [value]
-        found = np.array([_bytes(leaf) for leaf in leaves], object)
-        return found if isinstance(value, list) else found[0]
+        array = np.array([_bytes(leaf) for leaf in leaves], object)
+        return array if isinstance(value, list) else array[0]
     try:
-        found = np.array(value)
-        if found.dtype.kind not in "iuf":
+        array = np.array(value)
+        if array.dtype.kind not in "iuf":
             raise ValueError("not all numbers")
-        return found.astype(kind)
+        return array.astype(kind)
     except (TypeError, ValueError) as error:
         raise RequestError(3, f"not a tensor: {error}") from None
 
@@ -184,6 +184,6 @@ def _described(model: ServedModel) -> dict:
         }
 
     return {
-        name: {"inputs": ends(found.inputs), "outputs": ends(found.outputs)}
-        for name, found in model.signatures.items()
+        name: {"inputs": ends(signature.inputs), "outputs": ends(signature.outputs)}
+        for name, signature in model.signatures.items()
     }

@@ -80,13 +80,13 @@ class Sample:
 def good_pictures(seed: int = 0, copies: int = 4) -> list[bytes]:
     """JPEG and PNG files of smooth patterns in several sizes."""
     random = np.random.default_rng(seed)
-    found = []
+    pictures = []
     for i, (height, width) in enumerate(_SIDES * copies):
         small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         stream = io.BytesIO()
         small.resize((width, height), Image.Resampling.BICUBIC).save(stream, ("JPEG", "PNG")[i % 2])
-        found.append(stream.getvalue())
-    return found
+        pictures.append(stream.getvalue())
+    return pictures
 
 
 def broken_pictures(good: bytes) -> list[bytes]:
