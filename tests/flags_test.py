@@ -12,7 +12,7 @@ from ssv_tf import config
 
 SETTINGS = """
 accumulate analysis_rate analysis_width azimuth_range_deg bad_pictures bad_rows batch_size
-canvas_heights checkpoint_interval crop data data_service deterministic devices elevation_max_deg
+canvas_heights checkpoint_interval crop data deterministic devices elevation_max_deg
 elevation_min_deg evaluation_interval front_share gradient_penalty_weight image_weight init_from
 labels limit log_interval mirror_data objective padding perceptual picture_reach precision
 prior_rate resolution run_dir score_data score_labels seed shape_ramp steps

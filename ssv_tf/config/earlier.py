@@ -63,6 +63,7 @@ def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     Returns:
       (settings, unknown ones among them; what is gone and differed, by its earlier name).
     """
+    values = _one_stream(values)
     earlier = [name for name in values if name in _ALL]
     if not earlier:
         return dict(values), {}
@@ -81,6 +82,15 @@ def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(tables) > 1:
         gone |= {name: values[name] for name in _TABLES}
     return settings, gone
+
+
+def _one_stream(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tf.data service was a setting of its own beside a true or false `stream`."""
+    values = dict(values)
+    service = values.pop("data_service", "")
+    if isinstance(values.get("stream"), bool):
+        values["stream"] = (service or "files") if values["stream"] else ""
+    return values
 
 
 def _objective(values: Mapping[str, Any]) -> str:

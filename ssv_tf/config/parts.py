@@ -12,6 +12,8 @@ from ssv_tf.config.setting import Part, Rule, setting
 from ssv_tf.data import read_policy
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing
 
+STREAM_FILES = "files"
+
 
 @dataclasses.dataclass(frozen=True)
 class Run(Part):
@@ -80,11 +82,10 @@ class Pictures(Part):
         read_policy.SKIP, read_policy.PICTURES_HELP, choices=read_policy.POLICIES
     )
     bad_rows: str = setting(read_policy.STOP, read_policy.ROWS_HELP, choices=read_policy.POLICIES)
-    stream: bool = setting(
-        False, "Read TFRecord files while training, each worker its own, not into memory."
-    )
-    data_service: str = setting(
-        "", "Address of a tf.data service that decodes what --stream reads: grpc://host:port."
+    stream: str = setting(
+        "",
+        "files: read TFRecord files while training, each worker its own, not into memory; "
+        "grpc://HOST:PORT: the same, decoded by that tf.data service.",
     )
     mirror_data: bool = setting(
         True,
@@ -104,8 +105,8 @@ class Pictures(Part):
             raise SettingError(
                 f"`labels={self.labels}` needs `where` or `supervised`: labels train no other run"
             )
-        if self.data_service and not self.stream:
-            raise SettingError(f"`data_service={self.data_service}` needs `stream`")
+        if self.stream and self.stream != STREAM_FILES and "://" not in self.stream:
+            raise SettingError(f"`stream={self.stream}`: give {STREAM_FILES} or grpc://HOST:PORT")
         if self.stream and not self.data.endswith(".tfrecord"):
             raise SettingError(f"`stream` reads TFRecord files, not `data={self.data}`")
         if self.stream and (self.supervised or self.limit):

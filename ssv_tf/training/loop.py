@@ -18,6 +18,7 @@ from ssv_tf import config
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, TrainingDiverged, UserError
 from ssv_tf.base.types import Tensor
+from ssv_tf.config.parts import STREAM_FILES
 from ssv_tf.data import collection, records, sources
 from ssv_tf.evaluation import animation, calibration, metrics
 from ssv_tf.models import inference
@@ -42,7 +43,7 @@ _ABOUT_AS_HEALTHY = 0.05  # health of 128 pictures moves by this much between tw
 # the rates fall towards the new number of steps.
 _FREE_TO_CHANGE = {
     "run_dir", "steps", "log_interval", "checkpoint_interval", "evaluation_interval", "devices",
-    "data", "data_service", "labels", "score_data", "score_labels", "bad_pictures", "bad_rows",
+    "data", "labels", "score_data", "score_labels", "bad_pictures", "bad_rows",
 }  # fmt: skip
 _CHECKPOINTS_KEPT = 3
 
@@ -96,7 +97,7 @@ def _train(
     quiet: bool,
 ) -> int:
     angles_deg = pictures.angles_deg if options.pictures.supervised else None
-    settings = {k: v for k, v in options.flat().items() if k not in _FREE_TO_CHANGE}
+    settings = _deciding(options)
     saved = None
     try:
         trainer = engines.make_trainer(options, angles_deg)
@@ -172,11 +173,11 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
                 "have; finish it with that version, give `overwrite` to start anew, or another "
                 "`run_dir`"
             )
-        requested = options.flat()
+        requested = _deciding(options)
         changed = [
             f"`{name}` was {value!r}"
-            for name, value in before.flat().items()
-            if name not in _FREE_TO_CHANGE and value != requested[name]
+            for name, value in _deciding(before).items()
+            if value != requested[name]
         ]
         if changed:
             raise SettingError(
@@ -185,6 +186,12 @@ def check_folder(options: config.Options, overwrite: bool) -> None:
             )
     elif folder.exists() and (not folder.is_dir() or _holds_more_than_a_start(folder)):
         raise UserError(f"{folder} exists and is not a run; give another `run_dir`")
+
+
+def _deciding(options: config.Options) -> dict[str, Any]:
+    """The settings that decide what a run learns at a step; who decodes its records does not."""
+    settings = {k: v for k, v in options.flat().items() if k not in _FREE_TO_CHANGE}
+    return settings | {"stream": bool(options.pictures.stream)}
 
 
 def _holds_more_than_a_start(folder: Path) -> bool:
@@ -236,7 +243,8 @@ def load_training_pictures(options: config.Options) -> collection.PictureSet | r
             raise SettingError(
                 "`stream` is for the TensorFlow engine; without it records are loaded"
             )
-        return records.open_stream(asked.data, options.framing, asked.data_service)
+        service = "" if asked.stream == STREAM_FILES else asked.stream
+        return records.open_stream(asked.data, options.framing, service)
     pictures = sources.load_collection(
         asked.data,
         split="train",

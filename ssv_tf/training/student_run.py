@@ -172,7 +172,7 @@ def _pictures(options: config.Options) -> np.ndarray:
     from ssv_tf.training import loop
 
     table = options.pictures.labels if options.pictures.where else ""
-    unlabelled = options.replace(supervised=False, labels=table, stream=False, data_service="")
+    unlabelled = options.replace(supervised=False, labels=table, stream="")
     try:
         images = loop.load_training_pictures(unlabelled).images
     except SettingError:

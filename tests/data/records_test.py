@@ -187,9 +187,9 @@ def test_a_folder_with_something_in_it_is_not_written_to(written, pictures, caps
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"stream": True}, "`stream` reads TFRecord files, not `data=turntable_cars`"),
-        ({"stream": True, "data": "a/*.tfrecord", "limit": 5}, "no `limit`"),
-        ({"data_service": "grpc://a:1"}, "needs `stream`"),
+        ({"stream": "files"}, "`stream` reads TFRecord files, not `data=turntable_cars`"),
+        ({"stream": "files", "data": "a/*.tfrecord", "limit": 5}, "no `limit`"),
+        ({"stream": "yes", "data": "a/*.tfrecord"}, "give files or grpc://HOST:PORT"),
     ],
 )
 def test_flags_that_do_not_go_together(changes, said):

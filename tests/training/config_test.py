@@ -213,7 +213,7 @@ def test_a_preset_of_then_is_the_recipe_of_now(name):
     then = _of_then(name)
     options = config.from_json(json.dumps(then))
     assert not options.earlier
-    same = set(then) & set(config.SETTINGS)
+    same = set(then) & set(config.SETTINGS) - {"stream"}  # true or false then
     assert len(same) > 40 and {k: options.flat()[k] for k in same} == {k: then[k] for k in same}
     assert options.run.evaluation_interval == then["picture_interval"]
     assert config.from_json(options.to_json()) == options
@@ -246,6 +246,19 @@ def test_a_setting_that_is_gone_is_kept_where_it_differed(changed, kept):
     assert set(kept) <= set(options.earlier)
     again = config.from_json(options.to_json())
     assert again == options and again.earlier == options.earlier
+
+
+@pytest.mark.parametrize(
+    "then, now",
+    [
+        ({"stream": False, "data_service": ""}, ""),
+        ({"stream": True, "data_service": ""}, "files"),
+        ({"stream": True, "data_service": "grpc://a:1"}, "grpc://a:1"),
+    ],
+)
+def test_streams_of_then_are_one_setting(then, now):
+    options = config.from_json(json.dumps({"data": "a/*.tfrecord"} | then))
+    assert options.pictures.stream == now and not options.earlier
 
 
 def test_the_papers_choices_of_then_are_one_objective():

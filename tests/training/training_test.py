@@ -408,6 +408,15 @@ def test_a_run_of_an_earlier_version_goes_on_or_says_why_not(tmp_path):
     loop.check_folder(tiny(folder), True)
 
 
+def test_a_resumed_run_may_have_its_records_decoded_elsewhere(tmp_path):
+    folder = tmp_path / "run"
+    options = tiny(folder, data="a/*.tfrecord", stream="files")
+    loop.prepare_folder(options, False)
+    loop.check_folder(options.replace(stream="grpc://a:1"), False)
+    with pytest.raises(SettingError, match="`stream` was True"):
+        loop.check_folder(options.replace(stream=""), False)
+
+
 def test_a_small_collection_is_warned_of_and_one_below_a_batch_refused():
     options = config.Options.of(data="/photos", batch_size=16)
     with pytest.raises(UserError, match="/photos has 15 usable pictures, fewer than a batch of 16"):
