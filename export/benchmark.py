@@ -27,15 +27,13 @@ from ssv_tf.export import tables
 
 _LIMIT_S = 600.0  # for one file, one number of threads, one round
 _MOST_THREADS = 256
+_CALLS = 50  # pictures timed in a process, after six unmeasured
 
 
 def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_list("threads", ["1", "2", "4"], "Numbers of threads; the ratio is of the first.")
     flags.DEFINE_integer("rounds", 3, "Processes for each file and number.", lower_bound=1)
-    flags.DEFINE_integer(
-        "calls", 50, "Pictures timed in each, after six unmeasured.", lower_bound=1
-    )
     flags.DEFINE_string("json", "", "File for the figures as JSON.")
     flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
 
@@ -46,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     threads = _threads(values.threads)
     if values.json:
         files.refuse_existing(values.json, values.overwrite)
-    rows = benchmark(model_files(argv[1:]), threads, values.rounds, values.calls)
+    rows = benchmark(model_files(argv[1:]), threads, values.rounds, _CALLS)
     print(to_markdown(rows), end="")
     if values.json:
         print(files.write_atomically(values.json, to_json(rows)), file=sys.stderr)

@@ -36,9 +36,6 @@ def define_flags() -> None:
         "Labelled pictures to calibrate on, left out of the score; 0: use RUN/calibration.json.",
         lower_bound=0,
     )
-    flags.DEFINE_bool(
-        "mirror_average", False, "Average each prediction with the mirrored picture's."
-    )
     flags.DEFINE_enum(
         "protocol",
         None,
@@ -65,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         files.refuse_existing(path, values.overwrite)
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     split, truth = _pictures(model.options, values)
-    outcome = model.score(split, mirror_average=values.mirror_average, seed=values.seed)
+    outcome = model.score(split, seed=values.seed)
     named = {
         "run": model.run.preset or model.run.path.name,
         "networks": model.run.networks,
@@ -75,9 +72,7 @@ def main(argv: Sequence[str]) -> None:
     if truth is not None:
         result["protocol"] = {
             "name": values.protocol,
-            **model.score_protocol(
-                protocols.of_set(values.protocol), truth, split, values.mirror_average
-            ),
+            **model.score_protocol(protocols.of_set(values.protocol), truth, split),
         }
     outcome = dataclasses.replace(outcome, result=result)
     print(cli.with_flags(str(result)))
