@@ -9,6 +9,7 @@ import types
 
 import numpy as np
 import pytest
+import tiny
 from in_process import run_command
 from PIL import Image
 
@@ -465,14 +466,15 @@ def test_distill_gives_a_student_that_predicts(model, photos, tmp_path, eager):
 @pytest.mark.slow
 def test_train_takes_a_recipe_by_name_and_returns_a_model(photos, tmp_path, monkeypatch, eager):
     monkeypatch.chdir(tmp_path)
+    tiny.with_short_looks(monkeypatch)
     small = {"batch_size": 8, "analysis_width": 0.03, "synthesis_width": 0.03, "volume_size": 8,
              "quiet": True}  # fmt: skip
-    run = ssv_tf.train(photos, recipe="cars", steps=2, run_dir=tmp_path / "run", **small)
+    run = ssv_tf.train(photos, recipe="cars", steps=1, run_dir=tmp_path / "run", **small)
     assert run.run.path == tmp_path / "run" and run.options.synthesis.volume_width == 0.5
-    assert run.calibration is None and run.options.run.steps == 2
+    assert run.calibration is None and run.options.run.steps == 1
     assert run.turntable(1, 2).pictures.shape == (1, 2, 32, 32, 3)
-    again = ssv_tf.train(photos, "cars", steps=3, run_dir=tmp_path / "run", **small)
-    assert again.options.run.steps == 3
+    again = ssv_tf.train(photos, "cars", steps=2, run_dir=tmp_path / "run", **small)
+    assert again.options.run.steps == 2
 
 
 @pytest.mark.parametrize(

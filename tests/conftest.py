@@ -1,11 +1,23 @@
 """Quiet logs and a machine without accelerators, before anything imports TensorFlow."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in commands
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "TF_XLA_FLAGS" not in os.environ:
+    # What XLA has compiled once is read by every later test, worker and command: 13 of the
+    # 17 seconds that a first training step takes.
+    _CACHE = tempfile.mkdtemp(prefix="xla-")
+    atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+    os.environ["TF_XLA_FLAGS"] = (
+        f"--tf_xla_persistent_cache_directory={_CACHE} "
+        "--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT"
+    )
 
 import matplotlib
 import pytest

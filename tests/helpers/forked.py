@@ -27,21 +27,54 @@ class Done:
     stderr: str
 
 
+class Running:
+    """A process that was started; its output lies in files, as long as this is kept.
+
+    Attributes:
+      process: multiprocessing's, to be waited for or killed.
+    """
+
+    def __init__(self, module: str, words: tuple, environment: dict, cwd: Path | None) -> None:
+        self._name, self._folder = f"{module} {words}", tempfile.TemporaryDirectory()
+        self._paths = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
+        given = module, [str(word) for word in words], *map(str, self._paths), environment, cwd
+        self.process = _CONTEXT.Process(target=_main, args=given)
+        self.process.start()
+
+    def end(self, timeout: float = 280.0) -> Done:
+        """Waits for its end.
+
+        Raises:
+          TimeoutError: it takes longer; it has been killed.
+        """
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise TimeoutError(f"{self._name} ran longer than {timeout} s: {self.said()[-3000:]}")
+        out, err = (path.read_text(errors="strict") for path in self._paths)
+        return Done(self.process.exitcode, out, err)
+
+    def said(self) -> str:
+        """All output until now."""
+        return "".join(path.read_text() for path in self._paths if path.exists())
+
+
+def start(module: str, *words, cwd=None, environment=None) -> Running:
+    """Starts `python -m module words` in a process of its own.
+
+    Args:
+      module: of the package, the tools or tests/helpers.
+      words: its arguments.
+      cwd: where it runs.
+      environment: variables beside those of this process.
+    """
+    return Running(module, words, {**os.environ, **(environment or {})}, cwd)
+
+
 def run(module: str, *words, cwd=None, timeout: float = 280.0) -> Done:
-    """`python -m module words` in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ("stdout", "stderr")]
-        environment = dict(os.environ)
-        arguments = module, [str(word) for word in words], *map(str, paths), environment, cwd
-        process = _CONTEXT.Process(target=_main, args=arguments)
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            process.join()
-            raise TimeoutError(f"{module} {words} ran longer than {timeout} s")
-        out, err = (path.read_text(errors="strict") for path in paths)
-        return Done(process.exitcode, out, err)
+    """`python -m module words` in a process of its own, to its end."""
+    return start(module, *words, cwd=cwd).end(timeout)
 
 
 def _main(module, words, out, err, environment, cwd):

@@ -27,3 +27,16 @@ def without_chance(monkeypatch, **changes):
     for name, own in method.METHODS.items():
         changed = dataclasses.replace(own, **{"dropout": 0.0, **changes})
         monkeypatch.setitem(method.METHODS, name, changed)
+
+
+def with_short_looks(monkeypatch):
+    """Health from 16 pictures and few turns, and a small turntable: no test of a run's files,
+    steps or weights looks at more, and both take longer than the steps.
+    """
+    from ssv_tf.evaluation import animation
+    from ssv_tf.training import health
+
+    monkeypatch.setattr(health, "SAMPLE", 16)
+    monkeypatch.setattr(health, "_BATCH", 16)
+    monkeypatch.setattr(health, "_AROUND", 4)
+    monkeypatch.setattr(animation, "_ENLARGED_TO", 32)

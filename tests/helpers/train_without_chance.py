@@ -1,6 +1,6 @@
 """The command train without dropout: two replicas would draw other masks than one.
 
-train_without_chance.py FLAGS
+python -m train_without_chance FLAGS
 """
 
 import importlib

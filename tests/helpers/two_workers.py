@@ -1,6 +1,6 @@
 """One process that trains random pictures with SGD; of a cluster where TF_CONFIG says so.
 
-two_workers.py FOLDER ACCUMULATE
+python -m two_workers FOLDER ACCUMULATE
 """
 
 import dataclasses

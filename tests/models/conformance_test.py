@@ -9,13 +9,12 @@ import dataclasses
 import inspect
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -213,9 +212,7 @@ def test_one_compiled_function_serves_any_number_of_pictures(name):
 @pytest.fixture(scope="module")
 def on_two_devices():
     """Case and policy -> {"outputs": .., "gradients": .., "replicas": ..}, relative errors."""
-    done = subprocess.run(
-        [sys.executable, __file__], capture_output=True, text=True, timeout=240, check=False
-    )
+    done = forked.run("tests.models.conformance_test")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

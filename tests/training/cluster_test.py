@@ -1,22 +1,19 @@
 """Two real processes on this machine train one run: the same weights, stopped, lost, resumed."""
 
-import dataclasses
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import ClassVar
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
-from places import HELPERS, ROOT
+from places import ROOT
 
 from ssv_tf.base.errors import SettingError
 from ssv_tf.training import cluster, engines
@@ -127,15 +124,6 @@ def test_workers_that_were_started_differently_are_told_so():
 # --- Two processes ---------------------------------------------------------------------------
 
 
-@dataclasses.dataclass
-class Worker:
-    process: subprocess.Popen
-    log: Path
-
-    def end(self):
-        return self.process.wait(timeout=600), self.log.read_text()
-
-
 def free_ports(count):
     taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in taken]
@@ -144,26 +132,21 @@ def free_ports(count):
     return ports
 
 
-def start(place, words, count=2):
+def start(module, *words, count=2):
     """Starts `count` processes of one cluster, or one alone."""
-    addresses, workers = [f"127.0.0.1:{port}" for port in free_ports(count)], []
-    paths = os.pathsep.join([str(HELPERS), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    for index in range(count):
-        log = place / f"log-{len(list(place.glob('log-*')))}"
-        config = tf_config(index, worker=addresses) if count > 1 else ""
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, *map(str, words)],
-                env=os.environ | {"TF_CONFIG": config, "PYTHONPATH": paths},
-                stdout=stream, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        workers.append(Worker(process, log))
-    return workers
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    configs = [tf_config(index, worker=addresses) if count > 1 else "" for index in range(count)]
+    return [forked.start(module, *words, environment={"TF_CONFIG": one}) for one in configs]
+
+
+def end_of(worker):
+    done = worker.end(600)
+    return done.returncode, done.stdout + done.stderr
 
 
 def all_end(workers, code=0):
     for worker in workers:
-        given, said = worker.end()
+        given, said = end_of(worker)
         assert given == code, said[-3000:]
 
 
@@ -177,9 +160,9 @@ def weights(folder, step):
 @pytest.mark.timeout(900)
 def test_two_workers_end_with_one_processs_weights_bit_for_bit(tmp_path):
     both, one = tmp_path / "both", tmp_path / "one"
-    all_end(start(tmp_path, [HELPERS / "two_workers.py", both, 1]))
+    all_end(start("two_workers", both, 1))
     # Two micro-batches are the workers' halves of the batch.
-    all_end(start(tmp_path, [HELPERS / "two_workers.py", one, 2], count=1))
+    all_end(start("two_workers", one, 2, count=1))
     chiefs = weights(both, 3)
     assert len(chiefs) > 100
     assert chiefs == weights(both / "workers" / "1", 3)
@@ -202,7 +185,7 @@ def labelled_pictures(place):
 
 def wait_for(path, worker):
     while not path.exists():
-        assert worker.process.poll() is None, worker.log.read_text()[-3000:]
+        assert worker.process.exitcode is None, worker.said()[-3000:]
         time.sleep(0.1)
 
 
@@ -212,29 +195,28 @@ def test_a_stopped_and_a_lost_worker_end_the_run_cleanly_and_it_resumes(tmp_path
     labelled_pictures(tmp_path)
     folder, one = tmp_path / "both", tmp_path / "one"
     # The rates must not fall before the last step that is reached: the total is part of them.
-    command = str(HELPERS / "train_without_chance.py")
-    words = [command, f"--flagfile={ROOT}/configs/chaos.flags", "--batch_size=16"]
+    words = ["train_without_chance", f"--flagfile={ROOT}/configs/chaos.flags", "--batch_size=16"]
     words += [f"--data={tmp_path / 'in'}", f"--labels={tmp_path / 'labels.csv'}"]
     words += ["--supervised", "--prior_rate=0", "--quiet"]
     words += ["--checkpoint_interval=10"]
 
     # SIGTERM at one of the workers: both save the same step and leave.
-    workers = start(tmp_path, [*words, f"--run_dir={folder}", "--steps=100000"])
+    workers = start(*words, f"--run_dir={folder}", "--steps=100000")
     wait_for(folder / "checkpoints" / "step-10.npz", workers[0])
-    workers[1].process.send_signal(signal.SIGTERM)
+    os.kill(workers[1].process.pid, signal.SIGTERM)
     for worker in workers:
-        code, said = worker.end()
+        code, said = end_of(worker)
         assert code == 128 + signal.SIGTERM, said[-3000:]
         assert "everything is saved" in said
     stopped = max(int(p.stem[5:]) for p in (folder / "checkpoints").glob("step-*.npz"))
     assert weights(folder, stopped) == weights(folder / "workers" / "1", stopped)
 
     # SIGKILL at the other: the chief says so in one line, and what was saved remains.
-    workers = start(tmp_path, [*words, f"--run_dir={folder}", "--steps=100000"])
+    workers = start(*words, f"--run_dir={folder}", "--steps=100000")
     later = -(-(stopped + 1) // 10) * 10
     wait_for(folder / "checkpoints" / f"step-{later}.npz", workers[0])
     workers[1].process.kill()
-    code, said = workers[0].end()
+    code, said = end_of(workers[0])
     last = said.strip().splitlines()[-1]
     assert code == 1 and last.startswith("error: a worker of the cluster is gone"), said[-3000:]
     assert "Traceback" not in said and "remains. Start all workers again" in last
@@ -243,6 +225,6 @@ def test_a_stopped_and_a_lost_worker_end_the_run_cleanly_and_it_resumes(tmp_path
     # The run goes on, on both workers, to what one process would have reached.
     total = 10 * reached // 7 + 3
     steps = f"--steps={total}"
-    all_end(start(tmp_path, [*words, f"--run_dir={folder}", steps]))
-    all_end(start(tmp_path, [*words, f"--run_dir={one}", steps, "--accumulate=2"], count=1))
+    all_end(start(*words, f"--run_dir={folder}", steps))
+    all_end(start(*words, f"--run_dir={one}", steps, "--accumulate=2", count=1))
     assert weights(folder, total) == weights(one, total)

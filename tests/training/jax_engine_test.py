@@ -144,18 +144,36 @@ def test_losses_and_gradients_are_tensorflows(tmp_path, environment, monkeypatch
 
 TRAINING = config.Options.of(
     **tiny.NETWORKS | {"batch_size": 16}, prior_rate=0.01, limit=64, log_interval=1,
-    checkpoint_interval=2, evaluation_interval=2,
+    checkpoint_interval=2, evaluation_interval=4,
 )  # fmt: skip
 
-RUNS = """
-import sys
+# Every step carries the penalty, so that V's half is compiled once and not twice.
+COMMAND = """
+import importlib, sys
+import pytest, tiny
+from ssv_tf.training import networks
+networks.R1_INTERVAL = 1
+tiny.with_short_looks(pytest.MonkeyPatch())
+
+def command(*words):
+    sys.argv = ["train", *words]
+    try:
+        importlib.import_module("ssv_tf.train").run()
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+
+RUNS = (
+    COMMAND
+    + """
+folder, *words = sys.argv[1:]
+command(*words, f"--run_dir={folder}/broken", "--steps=2")
+
 import numpy as np
 from ssv_tf.models import inference
 from ssv_tf import config
-from ssv_tf.training import run_folder
-from ssv_tf.training import loop
+from ssv_tf.training import loop, run_folder
 
-folder = sys.argv[1]
 options = config.from_json(open(folder + "/options.json").read())
 for name in ("whole", "broken"):
     loop.train(options.replace(run_dir=f"{folder}/{name}", steps=4), quiet=True)
@@ -164,6 +182,17 @@ analysis = run_folder.load(folder + "/whole").analysis()
 views = inference.decode(inference.predict(analysis, pictures))
 np.save(folder + "/predicted.npy", views.degrees)
 """
+)
+
+TWO = (
+    COMMAND
+    + """
+from ssv_tf.training import loop
+loop._Session._check_health = loop._Session._show_turntable = lambda *_: None
+folder, *words = sys.argv[1:]
+command(*words, f"--run_dir={folder}/two", "--steps=2")
+"""
+)
 
 
 def flags_of(options):
@@ -185,19 +214,18 @@ def test_training_by_command_resume_devices_and_tensorflow(
     np.save(tmp_path / "pictures.npy", pictures)
     environment = environment | {"SSV_TF_CACHE": str(tmp_path / "cache")}
 
-    # Two steps by the command, on one device and on two.
-    command = ["-m", "ssv_tf.train", "--quiet", *flags_of(TRAINING), "--steps=2"]
-    said = run([*command, f"--run_dir={tmp_path / 'broken'}"], environment)
-    assert "jax" in said
+    # Two steps by the command, on one device and on two; the same to be compared and gone on with.
+    (tmp_path / "options.json").write_text(TRAINING.to_json())
+    words = [str(tmp_path), "--quiet", *flags_of(TRAINING)]
+    assert "jax" in run(["-c", RUNS, *words], environment)
     two = environment["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
-    run([*command, f"--run_dir={tmp_path / 'two'}"], environment | {"XLA_FLAGS": two})
-    for one, both in zip(losses_of(tmp_path / "broken"), losses_of(tmp_path / "two"), strict=True):
+    run(["-c", TWO, *words], environment | {"XLA_FLAGS": two})
+    ones = losses_of(tmp_path / "broken")[:2]
+    for one, both in zip(ones, losses_of(tmp_path / "two"), strict=True):
         for name in set(one) - {"kind", "seconds_per_step", "v_gradient", "s_gradient"}:
             assert one[name] == pytest.approx(both[name], rel=5e-3, abs=5e-3), name
 
     # A resumed run ends with the unbroken run's weights.
-    (tmp_path / "options.json").write_text(TRAINING.to_json())
-    run(["-c", RUNS, str(tmp_path)], environment)
     saved = (tmp_path / name / "checkpoints" / "step-4.npz" for name in ("whole", "broken"))
     whole, broken = (dict(np.load(path, allow_pickle=False)) for path in saved)
     assert [x["step"] for x in losses_of(tmp_path / "broken")] == [1, 2, 3, 4]
@@ -217,5 +245,6 @@ def test_training_by_command_resume_devices_and_tensorflow(
     for name, variable in trainer.state().items():
         np.testing.assert_array_equal(variable.numpy(), whole[name])
     monkeypatch.setenv("SSV_TF_CACHE", str(tmp_path / "cache"))
+    tiny.with_short_looks(monkeypatch)
     assert loop.train(options.replace(steps=5), quiet=True) == 0
     assert losses_of(tmp_path / "whole")[-1]["step"] == 5

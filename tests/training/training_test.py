@@ -4,18 +4,16 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
+import forked
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny as sizes
 from PIL import Image
-from places import HELPERS
 from predictions import prediction_of
 
 from ssv_tf import config
@@ -38,6 +36,7 @@ TINY = config.Options.of(
 @pytest.fixture(autouse=True)
 def without_dropout(monkeypatch):
     sizes.without_chance(monkeypatch)
+    sizes.with_short_looks(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -298,72 +297,23 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, eager)
     assert saved.restore() == 4
 
 
-TWO_DEVICES = """
-import sys
-import tensorflow as tf
-cpus = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-tf.config.run_functions_eagerly(True)
-sys.path[:0] = {tests!r}
-from training_test import TINY
-import pytest, tiny
-from ssv_tf.training import step
-tiny.without_chance(pytest.MonkeyPatch())
-options = TINY.replace(batch_size=16, image_weight=0.0)
-real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
-results = []
-for devices in ("CPU:0", "CPU:0,CPU:1"):
-    trainer = step.Trainer(options, step.make_strategy(devices))
-    data = tf.data.Dataset.from_tensors(real).repeat()
-    batches = iter(trainer.strategy.experimental_distribute_dataset(data))
-    for number in range(2):
-        parts = trainer.step(next(batches), tf.constant(number, tf.int64), number == 0)
-    results.append({{k: float(v) for k, v in parts.items()}})
-one, two = results
-for name in one:
-    if not name.endswith("gradient"):
-        assert abs(one[name] - two[name]) < 2e-3 * max(1, abs(one[name])), (name, one, two)
-print("same numbers")
-"""
-
-
 @pytest.mark.slow
 def test_two_devices_give_one_devices_numbers():
-    code = TWO_DEVICES.format(tests=[os.path.dirname(__file__), str(HELPERS)])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = forked.run("two_devices")
     assert "same numbers" in done.stdout, done.stderr[-2000:]
-
-
-SIGNALLED = """
-import sys
-sys.path[:0] = {tests!r}
-import numpy as np
-import tensorflow as tf
-tf.config.run_functions_eagerly(True)
-from training_test import tiny
-from ssv_tf.data import collection, sources
-def load_collection(spec, *, resolution, split="train", **_):
-    images = np.zeros((160, resolution, resolution, 3), np.uint8)
-    angles = np.random.default_rng(0).uniform(-30, 30, (160, 3)).astype("float32")
-    return collection.PictureSet([str(i) for i in range(160)], images, angles)
-sources.load_collection = load_collection
-from ssv_tf.training import loop
-sys.exit(loop.train(tiny({folder!r}, steps=100000, checkpoint_interval=100000), quiet=True))
-"""
 
 
 @pytest.mark.slow
 def test_sigterm_saves_then_leaves(tmp_path):
     folder = tmp_path / "run"
-    code = SIGNALLED.format(tests=[os.path.dirname(__file__), str(HELPERS)], folder=str(folder))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    running = forked.start("endless_run", folder)
     log, deadline = folder / "metrics.jsonl", time.monotonic() + 240
     while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "everything is saved" in output
+    os.kill(running.process.pid, signal.SIGTERM)
+    done = running.end(120)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "everything is saved" in done.stdout
     assert (folder / "models" / "analysis.keras").is_file()
     assert list((folder / "checkpoints").glob("step-*.npz"))
 
