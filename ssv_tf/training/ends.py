@@ -184,6 +184,7 @@ def _network(settings: Settings, seed: int) -> keras.Model:
         0.0, settings.steps, warmup_target=settings.rate, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    optimizer.build(network.trainable_weights)  # else `fit` does, and traces its step twice
     network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
     return network
 

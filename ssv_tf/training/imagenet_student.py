@@ -303,7 +303,7 @@ class _Fit:
         """Trains for `steps`, or goes on where `backup_dir` left; `feed` takes the first step."""
         model = self_training.SelfTraining(self.student, self.within_deg)
         model.build()
-        model.compile(optimizer=student_run.optimizer(steps, rate))
+        model.compile(student_run.optimizer(steps, rate, model.trainable_weights))
         done = student_run.epochs_done(backup_dir) * student_run.STEPS_AN_EPOCH
         generators = (self.student.dropout.seed_generator,)
         model.fit(

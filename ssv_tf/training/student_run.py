@@ -241,7 +241,7 @@ def _train(
         seed=settings.seed,
     )
     distiller.build()
-    distiller.compile(optimizer=optimizer(settings.steps, settings.rate))
+    distiller.compile(optimizer(settings.steps, settings.rate, distiller.trainable_weights))
     epochs = -(-settings.steps // STEPS_AN_EPOCH)
     try:
         unfinished_dir = prepare(out, made_with, overwrite)
@@ -280,8 +280,10 @@ def callbacks(unfinished_dir: Path, generators: Sequence[Any], seed: int) -> lis
     ]
 
 
-def optimizer(steps: int, highest_rate: float) -> "keras.optimizers.Optimizer":
-    """AdamW with a warm-up and a cosine to 0 over `steps`."""
+def optimizer(
+    steps: int, highest_rate: float, weights: "list[keras.Variable]"
+) -> "keras.optimizers.Optimizer":
+    """AdamW of `weights` with a warm-up and a cosine to 0 over `steps`."""
     import keras
 
     warm_up = max(1, int(steps * _WARM_UP_SHARE))
@@ -290,6 +292,7 @@ def optimizer(steps: int, highest_rate: float) -> "keras.optimizers.Optimizer":
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(weights)  # else `fit` does, within its step, which is then traced twice
     return optimizer
 
 

@@ -104,7 +104,9 @@ def test_a_student_learns_pseudo_labels():
     student.build()
     model = self_training.SelfTraining(student, within_deg=30.0)
     model.build()
-    model.compile(optimizer=keras.optimizers.AdamW(2e-3))
+    optimizer = keras.optimizers.AdamW(2e-3)
+    optimizer.build(model.trainable_weights)
+    model.compile(optimizer)
     feed = self_training.batches(layers, labels, layers[:4, ..., :3], 32, 16, False, 0)
     history = model.fit(feed, epochs=9, steps_per_epoch=15, shuffle=False, verbose=0).history
     assert history["viewpoint"][-1] < 0.5 * history["viewpoint"][0]

@@ -143,7 +143,9 @@ def test_without_mirrored_data_nothing_is_mirrored():
 def test_only_the_student_learns_and_it_learns():
     distiller, pictures = _distiller(), _pictures(16)
     before = [w.numpy().copy() for w in distiller.teacher.weights + distiller.synthesis.weights]
-    distiller.compile(optimizer=keras.optimizers.Adam(3e-3))
+    optimizer = keras.optimizers.Adam(3e-3)
+    optimizer.build(distiller.trainable_weights)
+    distiller.compile(optimizer)
     history = distiller.fit(
         ((pictures,) for _ in range(40)), steps_per_epoch=20, epochs=2, verbose=0, shuffle=False
     )
