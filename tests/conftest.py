@@ -61,10 +61,12 @@ def _no_networks_kept(monkeypatch):
 
 # With whole files to a process, a long file that starts last keeps one core waiting for the other.
 _LONG_FILES = (
-    "training_test", "lasting_test", "jax_engine_test", "cluster_test", "export_test",
-    "web_page_test", "student_run_test", "imagenet_student_test", "conformance_test",
-    "one_answer_test", "bad_commands_test", "api_test", "packaging_test", "web_trouble_test",
-    "end_learning_test", "objective_test", "self_training_test", "start_test",
+    "training_test", "lasting_test", "jax_engine_test", "export_test", "api_test", "cluster_test",
+    "end_learning_test", "student_run_test", "imagenet_student_test", "conformance_test",
+    "web_page_test", "bad_commands_test", "self_training_test", "start_test", "evaluate_test",
+    "preset_answers_test", "step_benchmark_test", "local_server_test", "one_answer_test",
+    "batches_test", "supervised_test", "web_trouble_test", "ablate_test", "quickstart_test",
+    "objective_test", "packaging_test",
 )  # fmt: skip
 
 

@@ -484,6 +484,7 @@ def test_a_student_answers_degrees_confidence_and_novelty_in_every_file(tmp_path
     np.testing.assert_allclose(found, views.novelty, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()

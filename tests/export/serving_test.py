@@ -281,6 +281,7 @@ def run_folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_folder(run_folder, tmp_path, capsys):
     flags = [f"--run={run_folder}", f"--out={tmp_path / 'out'}", "--formats=serving"]
     flags += ["--serving_name=cars", "--version=3"]

@@ -247,6 +247,7 @@ def test_a_signal_ends_the_command_first_and_then_the_rest(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 def test_a_real_run_goes_from_its_flag_file_into_the_table(configs, tmp_path):
     with (configs / "base.flags").open("a") as stream:
         stream.write("--limit=16\n--supervised\n")  # V alone: half the time

@@ -1,5 +1,6 @@
 """The figures of the step benchmark on the smallest networks."""
 
+import pytest
 import tiny
 
 from ssv_tf import config
@@ -10,6 +11,7 @@ from tools import step_benchmark
 TINY = config.Options.of(**tiny.NETWORKS)
 
 
+@pytest.mark.slow
 def test_benchmark_measures_what_it_prints(tmp_path):
     figures = step_benchmark.measure(TINY, repeats=1)
     seconds = figures["seconds"]

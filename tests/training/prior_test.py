@@ -62,6 +62,7 @@ def test_what_looks_too_real_is_drawn_more_and_even_where_mirrored():
     assert even[0, :5].min() > 0 and even[0, -5:].min() > 0
 
 
+@pytest.mark.slow
 def test_it_settles_at_the_collections_density():
     """With realness = log(real density / drawn density) mirror ascent ends at the real density."""
     real = np.where(np.arange(prior.BINS) < 12, 1.5, 0.5)

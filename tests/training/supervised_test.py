@@ -95,7 +95,8 @@ def collections(monkeypatch):
     return asked
 
 
-def test_a_run_is_trained_scored_and_shown_as_the_ceiling(tmp_path, collections, capsys):
+@pytest.mark.slow
+def test_a_run_is_trained_scored_and_shown_as_the_ceiling(tmp_path, collections, capsys, eager):
     options = TINY.replace(run_dir=str(tmp_path / "run"))
     assert loop.train(options, quiet=True) == 0
     assert f"pictures of 32 px, {config.SUPERVISED}" in capsys.readouterr().out
