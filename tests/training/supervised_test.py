@@ -173,5 +173,5 @@ def test_a_run_says_how_it_was_trained(capsys):
     assert config.SUPERVISED in capsys.readouterr().err
     run_folder.say_if_supervised(config.from_json('{"teacher_weight": 0.5, "teacher_from": 0.1}'))
     assert capsys.readouterr().err.splitlines() == [
-        "note: the run was trained by an earlier version with teacher_from=0.1"
+        "note: the run was trained by an earlier version with teacher_weight=0.5"
     ]
