@@ -167,7 +167,7 @@ def test_checkpoints_of_an_earlier_version_are_refused_in_one_line(tmp_path):
 def test_training_lowers_the_consistency_losses(tmp_path, monkeypatch):
     # A short code and instance norm, else so small a V needs more steps to learn styles.
     sizes.without_chance(monkeypatch, code_size=4, trunk="paper", camera_distance=0.0)
-    options = tiny(tmp_path / "run", steps=60, log_interval=10, evaluation_interval=100)
+    options = tiny(tmp_path / "run", steps=40, log_interval=10, evaluation_interval=100)
     rates = {"analysis_rate": 5e-3, "synthesis_rate": 5e-3, "gradient_penalty_weight": 10.0}
     options = options.replace(**rates)
     loop.train(options, quiet=True)
