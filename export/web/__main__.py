@@ -53,11 +53,11 @@ def main(argv: Sequence[str]) -> None:
     name = values.name or run.preset or run.path.resolve().name
     samples = site.folder_samples(Path(values.samples)) if values.samples else None
     with saved_model.staged_folder(out) as stage:
-        doubt = _write_model(run, values.model, stage / site.MODEL)
+        known = about.of_run(run)
+        doubt = _write_model(run, values.model, stage / site.MODEL, known)
         if samples is None:
             samples = _familiar(site.rendered_cars(), run, stage / site.MODEL)
-        limits = about.of_run(run).limits
-        site.write(stage, out.name, name, run.options, doubt, limits, samples)
+        site.write(stage, out.name, name, run.options, doubt, known.limits, samples)
     _print_result(out, doubt)
 
 
@@ -98,13 +98,13 @@ def _checked_out(out: str | None, overwrite: bool) -> Path:
     return folder
 
 
-def _write_model(run: Any, given: str | None, path: Path) -> str:
+def _write_model(run: Any, given: str | None, path: Path, known: Any) -> str:
     """Writes the .tflite; what a visitor must know of its angles, or nothing."""
     calibration = run.calibration()
     if given:
         _copy_model(Path(given), path, run.options.framing.resolution)
     else:
-        _convert(run, calibration, path)
+        _convert(run, calibration, path, known)
     doubts = []
     if calibration is None:
         doubts.append(
@@ -116,12 +116,12 @@ def _write_model(run: Any, given: str | None, path: Path) -> str:
     return " ".join(doubts)
 
 
-def _convert(run: Any, calibration: Any, path: Path) -> None:
-    from ssv_tf.export import about, tflite
+def _convert(run: Any, calibration: Any, path: Path, known: Any) -> None:
+    from ssv_tf.export import tflite
     from ssv_tf.export.fold import FoldedViewpoint
 
     folded = FoldedViewpoint(run.analysis(), calibration)
-    tflite.write(folded, "fp16", path, about=about.of_run(run))
+    tflite.write(folded, "fp16", path, about=known)
 
 
 def _copy_model(given: Path, path: Path, resolution: int) -> None:
