@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from ssv_tf import __version__, config
+from ssv_tf import __version__
 from ssv_tf.base import markdown
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import sources
@@ -95,11 +95,11 @@ def of_run(run: run_folder.Run, values: Any = None) -> About:
         version=given["version"] or _version(run),
         author=given["author"] or ("ssv_tf" if run.preset else _NOT_STATED),
         licence=given["licence"] or markdown.section(card, "Licence") or _NOT_STATED,
-        introduction=cards.introduction(run.options, run.student),
+        introduction=cards.introduction(run.options, run.student, run.anchors),
         prepared=cards.prepared(run.options),
         framing=run.options.framing,
         calibration=_calibration(run),
-        data=_data(run.options, given["data"], markdown.section(card, "Training data")),
+        data=_data(run, given["data"], markdown.section(card, "Training data")),
         **_scored(run, given["score"], stated_limits, bool(card)),
     )
 
@@ -150,15 +150,18 @@ def _calibration(run: run_folder.Run) -> str:
     return sentence
 
 
-def _data(options: config.Options, given: str, of_card: str) -> str:
+def _data(run: run_folder.Run, given: str, of_card: str) -> str:
     """Tells no folder's name: it may be private."""
+    options = run.options
     if not given and of_card:
         return of_card
     if options.pictures.data == sources.EMBEDDED:
         given = given or "Cars drawn by ssv_tf.data.turntable_cars."
     elif options.pictures.data.startswith("tfds:"):
         given = given or f"TensorFlow Datasets, {options.pictures.data.removeprefix('tfds:')}."
-    return cards.training_data(options, given or "A collection of pictures, not named.")
+    return cards.training_data(
+        options, given or "A collection of pictures, not named.", run.anchors
+    )
 
 
 def _bullets(text: str) -> list[str]:

@@ -176,7 +176,7 @@ def _write_all(
         lambda images: answer(images).degrees, paths, pictures.compared, run.options.framing
     )
     warnings += parity.doubts(rows) + from_files.doubts(ways)
-    mark = run.options.training if run.options.pictures.supervised else ""
+    mark = "" if run.training == config.SELF_SUPERVISED else run.training
     files.write_atomically(stage / TABLES[0], parity.to_json(_with_ways(rows, ways)))
     files.write_atomically(stage / TABLES[1], parity.page(rows, mark, ways))
     files.write_atomically(stage / CARD, card.markdown(known, run.options, rows, paths))
@@ -192,7 +192,7 @@ def _compared(
     from ssv_tf.export import parity
 
     rows = parity.parity_table(answer, paths, pictures.compared)
-    about = {"training": run.options.training}
+    about = {"training": run.training}
     return [about | row | {"pictures_from": pictures.source} for row in rows]
 
 

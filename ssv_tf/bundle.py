@@ -136,7 +136,16 @@ def _card(
     tells_novelty = run.tells_novelty
     try:
         return cards.markdown(
-            name, run.options, score, health, data, licence, limits, run.student, tells_novelty
+            name,
+            run.options,
+            score,
+            health,
+            data,
+            licence,
+            limits,
+            run.student,
+            tells_novelty,
+            run.anchors,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--score is no score that ssv_tf.evaluate wrote: {error!r}") from error

@@ -3,12 +3,16 @@ r"""Makes a student of a run: a run folder of its own, for every other command.
   python -m ssv_tf.distill --run=RUN --out=runs/phone
   python -m ssv_tf.distill --run=RUN --out=runs/mine --backbone=efficientnet_lite0 \
       --data_dir=FOLDER --backgrounds=FOLDER --scenes=FOLDER --front_share=0.75
+  python -m ssv_tf.distill --preset=cars_photos --out=runs/mine --backbone=efficientnet_lite0 \
+      --data_dir=FOLDER --anchors=LABELLED/labels.csv
   python -m ssv_tf.calibrate --run=runs/phone --overwrite ...   # also makes it tell how sure it is
   python -m ssv_tf.export --run=runs/phone --out=exported
 
-No label is read: V teaches on unlabelled pictures, and S draws more with known viewpoints. With
---backbone=efficientnet_lite0 the student starts from ImageNet features, learns front and rear of
-end-on views anew and sees every picture on changed backgrounds, so that it fits other photos too.
+No label is read but that of --anchors: V teaches on unlabelled pictures, and S draws more with
+known viewpoints. With --backbone=efficientnet_lite0 the student starts from ImageNet features,
+learns front and rear of end-on views anew and sees every picture on changed backgrounds, so that it
+fits other photos too. With --anchors about a hundred labelled pictures train it as well, and --run
+may be such a student already.
 The run's calibration is copied, as a student answers in V's own angles. Ctrl-C loses nothing but
 the last hundred steps: the same command goes on.
 """
@@ -61,6 +65,10 @@ def define_flags() -> None:
         "scenes", "", "Folder of more unlabelled photos of such objects, in their surroundings, "
         f"which the student goes on with. For --backbone={EFFICIENTNET}.",
     )  # fmt: skip
+    flags.DEFINE_string(
+        "anchors", "", "CSV of the angles of about 100 pictures in its folder, which train too; "
+        f"empty: no label trains. For --backbone={EFFICIENTNET}.",
+    )  # fmt: skip
     flags.DEFINE_float(
         "front_share", None, "Share of --scenes that show the front half of the object; "
         f"{imagenet_student.Settings.front_share}.", lower_bound=0.2, upper_bound=0.8,
@@ -98,6 +106,7 @@ def main(argv: Sequence[str]) -> None:
         backbone=values.backbone,
         backgrounds=values.backgrounds,
         scenes=values.scenes,
+        anchors=values.anchors,
         overwrite=values.overwrite,
         quiet=values.quiet,
         **_settings(values),
@@ -109,7 +118,7 @@ def main(argv: Sequence[str]) -> None:
 def _settings(values: Any) -> dict[str, Any]:
     """What was asked for, or has a flag's default; FlagError for what the network has not."""
     from_imagenet = values.backbone == EFFICIENTNET
-    for name in ("backgrounds", "scenes"):
+    for name in ("backgrounds", "scenes", "anchors"):
         if values[name].value and not from_imagenet:
             raise FlagError(f"--{name} is for --backbone={EFFICIENTNET}")
     kind = imagenet_student.Settings if from_imagenet else student_run.Settings
@@ -132,7 +141,7 @@ def table(record: dict) -> str:
     distance = record["teacher_distance"]
     lines = [
         f"student of {record['teacher']}: {record['resolution']} px, "
-        f"{record['parameters']:,} parameters, taught on {record['pictures']:,} pictures",
+        f"{record['parameters']:,} parameters, trained on {_pictures(record)}",
         f"distance from the teacher, degrees, {distance['pictures']} other pictures",
         f"{'':<12}{'median':>8}{'95 %':>8}",
     ]
@@ -141,6 +150,12 @@ def table(record: dict) -> str:
         for name in viewpoint.ANGLES
     ]
     return "\n".join(lines)
+
+
+def _pictures(record: dict) -> str:
+    anchors = record.get("anchored_on", 0)
+    labelled = f" and {anchors:,} labelled ones" if anchors else ""
+    return f"{record['pictures']:,} unlabelled pictures{labelled}"
 
 
 def run() -> None:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     named = {
         "run": model.run.preset or model.run.path.name,
         "networks": model.run.networks,
-        "training": model.options.training,
+        "training": model.run.training,
     }
     result = Score(named | _asked(values) | outcome.result)
     if truth is not None:

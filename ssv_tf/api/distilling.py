@@ -20,6 +20,7 @@ class Request:
     backbone: str
     backgrounds: str = ""
     scenes: str = ""
+    anchors: str = ""
     overwrite: bool = False
     quiet: bool = False
 
@@ -36,7 +37,7 @@ def distill(
     if request.backbone not in BACKBONES:
         raise ValueError(f"backbone is one of {', '.join(BACKBONES)}, not {request.backbone!r}")
     from_imagenet = request.backbone == EFFICIENTNET
-    for name in ("backgrounds", "scenes"):
+    for name in ("backgrounds", "scenes", "anchors"):
         if getattr(request, name) and not from_imagenet:
             raise ValueError(f"{name} are for backbone={EFFICIENTNET!r}")
     source, in_memory = split(pictures)
@@ -45,8 +46,8 @@ def distill(
             raise ValueError(f"backbone={EFFICIENTNET!r} reads a folder of pictures")
         chosen = imagenet_student.Settings(**known(settings, imagenet_student.Settings))
         imagenet_student.distill(
-            run, out, chosen, source, request.backgrounds, request.scenes, request.overwrite,
-            request.quiet,
+            run, out, chosen, source, request.backgrounds, request.scenes, request.anchors,
+            request.overwrite, request.quiet,
         )  # fmt: skip
         return
     phone = student_run.Settings(**known(settings, student_run.Settings))

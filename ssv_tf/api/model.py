@@ -410,11 +410,12 @@ class ViewpointModel:
         backbone: str = "mobilenet_v3_small",
         backgrounds: str | os.PathLike = "",
         scenes: str | os.PathLike = "",
+        anchors: str | os.PathLike = "",
         overwrite: bool = False,
         quiet: bool = False,
         **settings: Any,
     ) -> "ViewpointModel":
-        """Trains a student on unlabelled pictures; reads no label.
+        """Trains a student on unlabelled pictures; reads no label but that of anchors.
 
             student = model.distill("photos/", out="runs/phone", steps=4000)
             student.calibrate(labelled_pictures, angles)    # gives it a confidence of its own
@@ -432,6 +433,9 @@ class ViewpointModel:
           scenes: a folder of more unlabelled photos of such objects, in their surroundings, which
             an "efficientnet_lite0" student goes on with; `front_share` says how many of them show
             the front (`training.scenes`).
+          anchors: a CSV of the angles of about 100 pictures in its folder, which train an
+            "efficientnet_lite0" student too (`training.anchors`). This model may be such a
+            student itself then, and goes on.
           overwrite: remove what the folder holds first. Else an interrupted call goes on, and
             one that is finished is an error.
           quiet: no progress bar.
@@ -439,7 +443,7 @@ class ViewpointModel:
             resolution, steps, batch_size, ...
 
         Returns:
-          the student, with this model's calibration.
+          the student, with this model's calibration, or with one on the anchors.
 
         Raises:
           UserError: pictures that cannot be used, or a folder of something else.
@@ -449,8 +453,9 @@ class ViewpointModel:
 
         target = Path(out or f"runs/{self.name}_student")
         request = distilling.Request(
-            backbone, os.fspath(backgrounds), os.fspath(scenes), overwrite, quiet
-        )
+            backbone, os.fspath(backgrounds), os.fspath(scenes), os.fspath(anchors), overwrite,
+            quiet,
+        )  # fmt: skip
         distilling.distill(self._current_run(), target, pictures, request, settings, self._reader)
         return ViewpointModel(run_folder.load(target))
 
@@ -496,7 +501,7 @@ class ViewpointModel:
         return {
             "run": self.run.preset or self.run.path.name,
             "networks": self.run.networks,
-            "training": self.options.training,
+            "training": self.run.training,
             "data": os.fspath(pictures) if path else "pictures in memory",
             "where": "",
             "seed": seed,

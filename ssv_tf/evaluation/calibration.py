@@ -58,7 +58,7 @@ KINDS = (SYMMETRIC, CIRCULAR, LINEAR)
 FILE_NAME = "calibration.json"
 
 _VERSION = 1
-_FEWEST = 5  # below this a fit is a guess
+FEWEST = 5  # below this a fit is a guess
 _WIDE_DEG = 30.0  # V's azimuths go this far from their middle: more than radians can say
 _STEEP = 2.5  # a slope of azimuth beyond this, or below its inverse, is doubted
 _FEW = 30  # below this the offset is uncertain by several degrees
@@ -136,7 +136,7 @@ class Calibration:
     def uncalibrated(self) -> tuple[str, ...]:
         """Names of the angles that too few pictures knew: their answers are V's own."""
         counts = zip(viewpoint.ANGLES, self.angle_pictures or (), strict=False)
-        return tuple(name for name, count in counts if count < _FEWEST)
+        return tuple(name for name, count in counts if count < FEWEST)
 
     @property
     def calibrated_angles(self) -> np.ndarray:
@@ -365,7 +365,7 @@ def _chosen(
 ) -> Calibration:
     """The fit of this kind, but the circular one where the symmetric one is far worse."""
     known = viewpoint.known(true_deg[:, 0])
-    if azimuth != SYMMETRIC or known.sum() < _FEWEST:
+    if azimuth != SYMMETRIC or known.sum() < FEWEST:
         return _fitted(raw, true_deg, azimuth, tolerance_deg)
     kinds = CIRCULAR, SYMMETRIC
     free, symmetric = (_fitted(raw, true_deg, kind, tolerance_deg) for kind in kinds)
@@ -397,11 +397,11 @@ def _fitted(
     known = viewpoint.known(true_deg)
     counts = _triple(int(count) for count in known.sum(axis=0))
     bias, warp, fits = NO_BIAS, NO_WARP, [(1.0, 0.0)] * 3
-    if counts[0] >= _FEWEST:
+    if counts[0] >= FEWEST:
         rows = known[:, 0]
         fits[0], bias, warp = _fit_azimuth(raw[rows], true_deg[rows], azimuth, tolerance_deg)
     for i in (1, 2):
-        if counts[i] >= _FEWEST:
+        if counts[i] >= FEWEST:
             rows = known[:, i]
             fits[i] = _fit_faint_line(raw.degrees[rows, i], true_deg[rows, i])
     scale, offset_deg = (
@@ -414,7 +414,7 @@ def _fitted(
     )  # fmt: skip
     errors = _errors(calibrated(raw, calibration), true_deg, _of_angles(tolerance_deg))
     residual = _triple(
-        float(np.median(errors[rows, i])) if counts[i] >= _FEWEST else None
+        float(np.median(errors[rows, i])) if counts[i] >= FEWEST else None
         for i, rows in enumerate(known.T)
     )
     return dataclasses.replace(calibration, residual_deg=residual)
@@ -463,17 +463,17 @@ def doubts(
     known, predicted_deg = viewpoint.known(true_deg), calibrated(raw_angles, calibration)
     counts = known.sum(axis=0)
     sentences = []
-    fewest = counts[0] if counts[0] >= _FEWEST else len(raw_angles)
+    fewest = counts[0] if counts[0] >= FEWEST else len(raw_angles)
     if fewest < _FEW:
         sentences.append(f"only {fewest} pictures: about 100 settle the offset")
-    if counts[0] >= _FEWEST:
+    if counts[0] >= FEWEST:
         rows = known[:, 0]
         raw_deg = raw_angles[rows].decided(calibration.quadrant_bias)
         sentences += _sign_doubt(calibration, raw_deg, true_deg[rows])
         sentences += _convention_doubts(calibration, raw_deg[:, 0], true_deg[rows, 0])
         sentences += ends.doubts(predicted_deg[rows, 0], true_deg[rows, 0])
     for i, name in enumerate(viewpoint.ANGLES):
-        if counts[i] < _FEWEST:
+        if counts[i] < FEWEST:
             sentences.append(
                 f"{name}: not calibrated, as {counts[i]} pictures know it; V's own answer"
             )
@@ -824,9 +824,9 @@ def _checked(raw: RawPrediction | RawAngles, true_deg: np.ndarray) -> tuple[RawA
             raise UserError(f"cannot calibrate: {wrong} {what}s are no numbers")
     known = viewpoint.known(true_deg)
     labelled = known.any(axis=1)
-    if known.sum(axis=0).max(initial=0) < _FEWEST:
+    if known.sum(axis=0).max(initial=0) < FEWEST:
         raise UserError(
-            f"{labelled.sum()} labelled pictures are too few to calibrate on; need {_FEWEST} with "
+            f"{labelled.sum()} labelled pictures are too few to calibrate on; need {FEWEST} with "
             "the same angle, better 100"
         )
     return raw_angles[labelled], true_deg[labelled]

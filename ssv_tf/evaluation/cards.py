@@ -43,6 +43,7 @@ def markdown(
     limits: str = "",
     teacher: str | None = None,
     tells_novelty: bool = False,
+    anchors: int = 0,
 ) -> str:
     """The card.
 
@@ -56,11 +57,12 @@ def markdown(
       limits: what else a user must know.
       teacher: of a student, the run it learnt from.
       tells_novelty: whether its calibration tells pictures of something else.
+      anchors: how many labelled pictures trained it.
     """
     lines = [
         f"# Model card: {name}",
         "",
-        introduction(options, teacher),
+        introduction(options, teacher, anchors),
         "",
         "## Model",
         "",
@@ -70,7 +72,7 @@ def markdown(
         "",
         "## Training data",
         "",
-        training_data(options, data),
+        training_data(options, data, anchors),
         "",
         "## Licence",
         "",
@@ -88,9 +90,10 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def introduction(options: config.Options, teacher: str | None = None) -> str:
-    """What the model is for and where it comes from."""
-    origin = f"; a small student of {teacher}, trained without labels" if teacher else ""
+def introduction(options: config.Options, teacher: str | None = None, anchors: int = 0) -> str:
+    """What the model is for and where it comes from; `anchors` labelled pictures trained it."""
+    labels = f"with {anchors} labelled pictures (anchors)" if anchors else "without labels"
+    origin = f"; a small student of {teacher}, trained {labels}" if teacher else ""
     return (
         f"Predicts azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
         "ssv_tf (SSV, Mustikovela et al., CVPR 2020)."
@@ -113,14 +116,18 @@ def prepared(options: config.Options) -> str:
     return options.framing.words()
 
 
-def training_data(options: config.Options, data: str) -> str:
-    """The sentence `data`, whose networks training began from, and whether a label was read."""
+def training_data(options: config.Options, data: str, anchors: int = 0) -> str:
+    """The sentence `data`, whose networks training began from, and which labels were read."""
     sentences = [data]
     if options.run.init_from:
         known = options.run.init_from in presets.names()
         origin = f"the preset {options.run.init_from}" if known else "another run"
         sentences.append(f"V and S began as those of {origin}.")
-    if not options.pictures.supervised:
+    if anchors:
+        sentences.append(
+            f"The labels of {anchors} pictures (anchors) trained it too, and no other."
+        )
+    elif not options.pictures.supervised:
         sentences.append("No label was read in training.")
     return " ".join(sentences)
 

@@ -57,7 +57,8 @@ def build(
       HTML text.
     """
     result = outcome.result
-    mark = f", {options.training}" if options.pictures.supervised else ""
+    training = result.get("training", options.training)
+    mark = "" if training == config.SELF_SUPERVISED else f", {training}"
     title = f"Viewpoint score of {result['run']}{mark}"
     sections = [
         f"<h1>{_text(title)}</h1>",

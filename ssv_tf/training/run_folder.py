@@ -60,12 +60,29 @@ class Run:
     @property
     def student(self) -> str | None:
         """The name of the teacher where the run is a student of another, else None."""
+        record = self._distilled
+        return None if record is None else str(record["teacher"])
+
+    @property
+    def anchors(self) -> int:
+        """How many labelled pictures trained it (`training.anchors`); 0: none."""
+        return int((self._distilled or {}).get("anchored_on", 0))
+
+    @property
+    def training(self) -> str:
+        """How V is trained, in words for whoever reads a score."""
+        return anchored(self.options.training, self.anchors)
+
+    @property
+    def _distilled(self) -> dict[str, Any] | None:
+        """What distill.json holds; None of what is no student."""
         path = self.path / "distill.json"
         if not path.is_file():
             return None
         try:
-            return str(json.loads(path.read_text())["teacher"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            record = json.loads(path.read_text())
+            return {"anchored_on": int(record.get("anchored_on", 0)), "teacher": record["teacher"]}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
     def analysis(self) -> "AnalysisNetwork | StudentNetwork":
@@ -134,6 +151,11 @@ class Run:
                 stacklevel=2,
             )
         return fitted
+
+
+def anchored(training: str, count: int) -> str:
+    """Words for a training in which `count` labelled pictures had a part."""
+    return f"{training}, then with {count} labelled pictures (anchors)" if count else training
 
 
 def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Run:

@@ -15,7 +15,7 @@ import numpy as np
 from ssv_tf import config, viewpoint
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.evaluation.calibration import FILE_NAME as CALIBRATION
+from ssv_tf.evaluation import calibration as calibrations
 from ssv_tf.training import run_folder
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _train(
     import keras
 
     from ssv_tf.data import batches
-    from ssv_tf.evaluation import calibration, confidence
+    from ssv_tf.evaluation import confidence
     from ssv_tf.models.student import StudentNetwork
     from ssv_tf.training.distillation import Distiller
 
@@ -227,7 +227,7 @@ def _train(
     student.build()
     drawn = round(settings.drawn_share * settings.batch_size)
     options = run.options
-    limited = calibration.azimuth_kind(options) == calibration.LINEAR
+    limited = calibrations.azimuth_kind(options) == calibrations.LINEAR
     distiller = Distiller(
         student=student,
         teacher=teacher,
@@ -344,17 +344,33 @@ def distances(student_deg: np.ndarray, target_deg: np.ndarray) -> dict:
 
 
 def write_run(
-    run: run_folder.Run, out: Path, student: "StudentNetwork", options: config.Options, record: dict
+    run: run_folder.Run,
+    out: Path,
+    student: "StudentNetwork",
+    options: config.Options,
+    record: dict,
+    fitted: "calibrations.Calibration | None" = None,
 ) -> None:
-    """Writes the student's run folder and removes what an unfinished training left."""
-    calibration = run.calibration()
-    if calibration is not None:
-        # The teacher's confidence and features are not the student's: `calibrate` fits them anew.
-        student_calibration = dataclasses.replace(
-            calibration, confidence=None, novelty=None, networks=""
-        )
-        student_calibration.save(out / CALIBRATION)
+    """Writes the student's run folder and removes what an unfinished training left.
+
+    Args:
+      run: the teacher's.
+      out: the folder.
+      student: the network.
+      options: of the student.
+      record: for `distill.json`.
+      fitted: its calibration; None: the teacher's, whose angles are the student's.
+    """
     run_folder.save_model(out / "models", student, "analysis.keras")
+    calibration = run.calibration()
+    if fitted is not None:
+        networks = run_folder.Run(out, options).networks
+        calibration = dataclasses.replace(fitted, networks=networks)
+    elif calibration is not None:
+        # The teacher's confidence and features are not the student's: `calibrate` fits them anew.
+        calibration = dataclasses.replace(calibration, confidence=None, novelty=None, networks="")
+    if calibration is not None:
+        calibration.save(out / calibrations.FILE_NAME)
     files.write_atomically(out / "options.json", options.to_json())
     files.write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
     shutil.rmtree(out / _UNFINISHED, ignore_errors=True)

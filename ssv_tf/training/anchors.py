@@ -1,0 +1,148 @@
+"""A student goes on with about a hundred labelled pictures among its unlabelled ones: anchors.
+
+The anchors calibrate the student; its answers to the unlabelled pictures, calibrated, are their
+pseudo-labels. Then it learns both: a quarter of each batch are anchors with their true angles,
+moved, relit and on changed backgrounds, the rest hold what it knows. With so small a share, and no
+anchor ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew.
+
+Labels train here. A run that was made so says it wherever it is described (`Run.training`). Its own
+angles are those of the convention from then on.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssv_tf import viewpoint
+from ssv_tf.base.errors import UserError
+from ssv_tf.data import cutouts, sources
+from ssv_tf.data.framing import Framing
+from ssv_tf.evaluation import calibration, labelled, overlap
+from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.models import encoding, inference
+from ssv_tf.models.decoding import RawPrediction
+from ssv_tf.training import self_training
+from ssv_tf.training.self_training import PseudoLabels
+
+SHARE = 0.25  # of a batch
+_DOUBT = "its pictures are anchors, which trained the network: calibrate on others for a confidence"
+_PROBABILITY = 0.97  # of the quadrant that an angle lies in
+_LEAST_PROBABILITY = 1e-7
+_WITHIN = 0.99  # of the widest angle that the code can hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the student goes on.
+
+    Attributes:
+      rounds: of answering the unlabelled pictures and learning from answers and anchors.
+      steps: of each round, whole hundreds.
+      rate: AdamW's highest learning rate.
+    """
+
+    rounds: int = 2
+    steps: int = 300
+    rate: float = 3e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchors:
+    """Labelled pictures that train.
+
+    Attributes:
+      layers: uint8 [n, S, S, 4], of `data.cutouts.layer`.
+      squares: uint8 [n, R, R, 3], as the student's framing shows them.
+      angles_deg: [n, 3]; NaN: not known.
+      tolerance_deg: a true azimuth may be this far from its label.
+    """
+
+    layers: np.ndarray
+    squares: np.ndarray
+    angles_deg: np.ndarray
+    tolerance_deg: float
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+
+def read(table: str, framing: Framing) -> Anchors:
+    """The pictures that a CSV of angles names; they lie in its folder, or below it.
+
+    Args:
+      table: path of the CSV (`labels.read_table`).
+      framing: the student's.
+
+    Raises:
+      UserError: a table that cannot be read, names none of the pictures or fewer than five.
+    """
+    folder = Path(table).parent
+    known = sources.load_collection(
+        folder, labels=table, labelled_only=True, **framing.to_dict()
+    ).labelled()
+    angles_deg = labelled.angles_deg(known)
+    if viewpoint.known(angles_deg).sum(axis=0).max() < calibration.FEWEST:
+        raise UserError(
+            f"{table} tells no angle of {calibration.FEWEST} pictures; give more anchors, about 100"
+        )
+    layers = [cutouts.layer(folder / name, 2 * framing.resolution) for name in known.names]
+    return Anchors(np.stack(layers), known.images, angles_deg, known.label_tolerance_deg)
+
+
+def fit(network: Any, anchors: Anchors, kind: str) -> Calibration:
+    """The network's calibration on the anchors, of an azimuth of this kind; errors as its fit's."""
+    raw = inference.predict(network, anchors.squares)
+    return calibration.fit(raw, anchors.angles_deg, kind, anchors.tolerance_deg)
+
+
+def final_calibration(network: Any, anchors: Anchors, kind: str) -> Calibration:
+    """What a student that learnt from the anchors is calibrated with: no confidence, and a doubt.
+
+    How often it is right cannot be judged on pictures that trained it.
+    """
+    fitted = fit(network, anchors, kind)
+    hashes = overlap.hashes(anchors.squares)
+    doubts = (*fitted.doubts, _DOUBT)
+    return dataclasses.replace(fitted, confidence=None, doubts=doubts, fitted_on=hashes)
+
+
+def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration) -> PseudoLabels:
+    """The network's calibrated answers to pictures, as labels in the convention's angles.
+
+    Args:
+      network: StudentNetwork.
+      squares: uint8 [n, R, R, 3].
+      mirror: average each with the mirrored picture's.
+      fitted: its calibration.
+    """
+    own = self_training.pseudo_labels(network, squares, mirror)
+    parts = own.magnitudes, own.quadrants
+    magnitudes, quadrants = (np.log(np.maximum(part, _LEAST_PROBABILITY)) for part in parts)
+    raw = RawPrediction(magnitudes, quadrants, encoding=network.encoding)
+    labels = of_angles(inference.decode(raw, fitted).degrees, network.encoding)
+    log_odds = calibration.frontness(raw, fitted)
+    return labels if log_odds is None else labels.with_front(1.0 / (1.0 + np.exp(-log_odds)))
+
+
+def of_angles(degrees: np.ndarray, code: encoding.Encoding) -> PseudoLabels:
+    """Labels for angles [n, 3]; elevation and tilt no further than the code can hold."""
+    limit = _WITHIN * 90.0 / np.asarray(code.stretch)
+    centre = np.degrees(code.centre_rad)
+    held = np.clip(degrees, centre - limit, centre + limit)
+    held[:, 0] = np.where(limit[0] < 89.0, held[:, 0], degrees[:, 0])  # a full circle has no end
+    magnitudes, quadrants = map(np.asarray, encoding.encode(np.radians(held), code))
+    rest = (1.0 - _PROBABILITY) / 3.0
+    return PseudoLabels(magnitudes, rest + (_PROBABILITY - rest) * quadrants)
+
+
+def targets_deg(anchors: Anchors, own_deg: np.ndarray) -> np.ndarray:
+    """What the student is to answer to anchors, [n, 3]: the label where it is known.
+
+    Within the tolerance of a class its own answer stands, as the label does not know better.
+    """
+    apart = viewpoint.wrap_deg(own_deg - anchors.angles_deg)
+    tolerance = np.array([anchors.tolerance_deg, 0.0, 0.0])
+    nearest = anchors.angles_deg + np.clip(apart, -tolerance, tolerance)
+    return np.where(np.isnan(anchors.angles_deg), own_deg, nearest)

@@ -1,0 +1,244 @@
+"""The stages in which a student with ImageNet features learns, each gone on with where it was left.
+
+pseudo-labels on changed backgrounds -> with photos in surroundings -> with labelled pictures
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ssv_tf.evaluation import calibration
+from ssv_tf.training import anchors, ends, scenes, self_training, student_run
+from ssv_tf.training.student_pictures import on_grey
+
+_APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
+_LAST_ROUND = 2  # of the photos in surroundings: most of them join
+# Layers, their labels, and the odds of each to be drawn; None: all alike.
+Pool: TypeAlias = tuple[np.ndarray, self_training.PseudoLabels, np.ndarray | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the student is made.
+
+    Attributes:
+      resolution: side of its pictures in pixels.
+      steps: of the student, above a hundred rounded up to whole hundreds.
+      batch_size: pictures a step.
+      rate: AdamW's highest learning rate.
+      seed: of everything random.
+      end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
+      scene_learning: how the student goes on with photos in surroundings.
+      front_share: share of these photos that show the front half of the object, 0.2 to 0.8.
+      anchor_learning: how the student goes on with labelled pictures.
+    """
+
+    resolution: int = 64
+    steps: int = 1200
+    batch_size: int = 32
+    rate: float = 1e-3
+    seed: int = 0
+    end_learning: ends.Settings = dataclasses.field(default_factory=ends.Settings)
+    scene_learning: scenes.Settings = dataclasses.field(default_factory=scenes.Settings)
+    front_share: float = 0.5
+    anchor_learning: anchors.Settings = dataclasses.field(default_factory=anchors.Settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What all stages of a student's training share.
+
+    Attributes:
+      student: StudentNetwork.
+      mirror: half of the pictures are mirrored.
+      within_deg: an azimuth as near to its pseudo-label counts as right, for the confidence.
+    """
+
+    student: Any
+    settings: Settings
+    behind: np.ndarray
+    mirror: bool
+    within_deg: float
+    quiet: bool
+
+    def batches(
+        self,
+        layers: np.ndarray,
+        labels: self_training.PseudoLabels,
+        step: int,
+        share: float = 1.0,
+        odds: np.ndarray | None = None,
+    ) -> Iterator:
+        """Endless batches from `step` on, of a share of the batch size."""
+        settings = self.settings
+        size = max(1, round(share * settings.batch_size))
+        return self_training.batches(
+            layers, labels, self.behind, settings.resolution, size, self.mirror, settings.seed,
+            step, odds,
+        )  # fmt: skip
+
+    def joined(
+        self,
+        pools: Sequence[Pool],
+        shares: Sequence[float],
+        first_step: int,
+    ) -> Callable[[int], Iterator]:
+        """Batches of several pools (layers, labels, odds), each of its share of the batch size."""
+
+        def feed(step: int) -> Iterator:
+            parts = [
+                self.batches(layers, labels, first_step + step + i * _APART, share, odds)
+                for i, ((layers, labels, odds), share) in enumerate(zip(pools, shares, strict=True))
+            ]
+            return functools.reduce(scenes.joined, parts)
+
+        return feed
+
+    def __call__(
+        self, feed: Callable[[int], Iterator], steps: int, rate: float, backup_dir: Path
+    ) -> None:
+        """Trains for `steps`, or goes on where `backup_dir` left; `feed` takes the first step."""
+        model = self_training.SelfTraining(self.student, self.within_deg)
+        model.build()
+        model.compile(student_run.optimizer(steps, rate, model.trainable_weights))
+        done = student_run.epochs_done(backup_dir) * student_run.STEPS_AN_EPOCH
+        generators = (self.student.dropout.seed_generator,)
+        model.fit(
+            feed(done),
+            epochs=-(-steps // student_run.STEPS_AN_EPOCH),
+            steps_per_epoch=min(student_run.STEPS_AN_EPOCH, steps),
+            shuffle=False,
+            verbose=0 if self.quiet else 2,
+            callbacks=student_run.callbacks(backup_dir, generators, self.settings.seed),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a student learns from.
+
+    Attributes:
+      layers: uint8 [n, S, S, 4].
+      in_scenes: photos in surroundings, uint8 [m, S, S, 4], or None.
+      known: labelled pictures, or None.
+      labels: pseudo-labels of `layers`; None for a student that goes on.
+    """
+
+    layers: np.ndarray
+    in_scenes: np.ndarray | None
+    known: anchors.Anchors | None
+    labels: self_training.PseudoLabels | None = None
+
+
+def train(
+    fit: Fit, data: Data, chosen: np.ndarray, kind: str, unfinished_dir: Path
+) -> self_training.PseudoLabels:
+    """All stages; one that is finished already only gives back its weights.
+
+    Args:
+      fit: the student and how it learns.
+      data: the pictures.
+      chosen: indices of those it learns from; it is compared on the others.
+      kind: of the azimuth's calibration.
+      unfinished_dir: where an interrupted call left its state.
+
+    Returns:
+      what the student was to say to all pictures, [n].
+    """
+    settings = fit.settings
+    layers = data.layers[chosen]
+    wanted = data.labels
+    ends.freeze_first_blocks(fit.student.backbone)
+    if wanted is not None:
+        labels = wanted[chosen]
+        fit(
+            lambda step: fit.batches(layers, labels, step), settings.steps, settings.rate,
+            unfinished_dir,
+        )  # fmt: skip
+        if data.in_scenes is not None:
+            squares = on_grey(data.in_scenes, settings.resolution)
+            for number in range(settings.scene_learning.rounds):
+                try:
+                    _go_on(fit, layers, labels, data.in_scenes, squares, number, unfinished_dir)
+                except ValueError as error:
+                    print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
+                    break
+    if data.known is not None:
+        wanted = _anchor(fit, data, chosen, kind, unfinished_dir)
+    fit.student.backbone.trainable = True
+    assert wanted is not None  # a student goes on with anchors alone
+    return wanted
+
+
+def _go_on(
+    fit: Fit,
+    layers: np.ndarray,
+    labels: self_training.PseudoLabels,
+    in_scenes: np.ndarray,
+    squares: np.ndarray,
+    number: int,
+    unfinished_dir: Path,
+) -> None:
+    """A round with photos in surroundings, as layers and as the student's framing shows them.
+
+    Raises:
+      ValueError: they show no two ends.
+    """
+    settings, how = fit.settings, fit.settings.scene_learning
+    answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
+    odds, settled = scenes.confident_ends(answers, settings.front_share, number)
+
+    first_step = settings.steps + number * how.steps
+    pools = [(layers, labels, None), (in_scenes, settled, odds)]
+    feed = fit.joined(pools, (0.5, 0.5), first_step)
+    fit(feed, how.steps, how.rate, unfinished_dir / f"scenes-{number + 1}")
+
+
+def _anchor(
+    fit: Fit, data: Data, chosen: np.ndarray, kind: str, unfinished_dir: Path
+) -> self_training.PseudoLabels:
+    """The rounds with labelled pictures; what the student said to all pictures before them."""
+    how, student, known = fit.settings.anchor_learning, fit.student, data.known
+    assert known is not None
+    squares = on_grey(data.layers, student.resolution)
+    before = None
+    for number in range(how.rounds):
+        fitted = anchors.fit(student, known, kind)
+        labels = anchors.answers(student, squares, fit.mirror, fitted)
+        before = before or labels
+        of_known = anchors.answers(student, known.squares, fit.mirror, fitted)
+        own_deg = of_known.angles_deg(student.encoding)
+        targets = anchors.of_angles(anchors.targets_deg(known, own_deg), student.encoding)
+        pools: list[Pool] = [
+            (data.layers[chosen], labels[chosen], None), (known.layers, targets, None)
+        ]  # fmt: skip
+        shares = [1.0 - anchors.SHARE, anchors.SHARE]
+        if data.in_scenes is not None:
+            pools.append((data.in_scenes, *_settled_scenes(fit, data.in_scenes, fitted)))
+            shares = [shares[0] / 2.0, anchors.SHARE, shares[0] / 2.0]
+        feed = fit.joined(pools, shares, _steps_before(fit.settings) + number * how.steps)
+        fit(feed, how.steps, how.rate, unfinished_dir / f"anchors-{number + 1}")
+    assert before is not None
+    return before
+
+
+def _settled_scenes(
+    fit: Fit, in_scenes: np.ndarray, fitted: calibration.Calibration
+) -> tuple[self_training.PseudoLabels, np.ndarray | None]:
+    """The student's answers to photos in surroundings, and the odds of each to be drawn."""
+    squares = on_grey(in_scenes, fit.settings.resolution)
+    answers = anchors.answers(fit.student, squares, fit.mirror, fitted)
+    try:
+        odds, settled = scenes.confident_ends(answers, fit.settings.front_share, _LAST_ROUND)
+    except ValueError:  # no two ends to settle: as they are
+        return answers, None
+    return settled, odds
+
+
+def _steps_before(settings: Settings) -> int:
+    """Steps of the stages before the anchors', so that no two batches draw alike."""
+    return settings.steps + settings.scene_learning.rounds * settings.scene_learning.steps
