@@ -21,7 +21,7 @@ viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
 author azimuth backbone background backgrounds batch beam_options boxes boxes_kind calibrate_on
-class_names classes columns concurrency convention count data_dir deadline_s draw_dir
+classes columns concurrency convention count data_dir deadline_s draw_dir
 formats frames gaze host input json keep_truncated label_tolerance_deg licence light limits
 max_overlap min_side model name objects out overwrite parity_pictures preset
 protocol quiet recipe report report_pictures rounds run samples scenes score serving_name shards

@@ -30,7 +30,6 @@ def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_string("boxes", "", "File or folder of boxes or masks; empty: PICTURES holds it.")
     flags.DEFINE_enum("boxes_kind", kinds.AUTO, kinds.KINDS, "auto: by what is there.")
-    flags.DEFINE_string("class_names", "", "YOLO: file of names; empty: classes.txt at the boxes.")
     flags.DEFINE_list("classes", [], "Classes to keep; empty: all.")
     flags.DEFINE_integer("min_side", Rules.min_side, "Least pixels of a box's shorter side.")
     flags.DEFINE_float(
@@ -57,9 +56,7 @@ def main(argv: Sequence[str]) -> None:
              "surroundings", "crop", "canvas_heights", "workers")  # fmt: skip
     settings: dict[str, Any] = {name: given[name].value for name in names}
     began = time.monotonic()
-    done = cropping.crop(
-        argv[1], argv[2], given.boxes or None, class_names=given.class_names or None, **settings
-    )
+    done = cropping.crop(argv[1], argv[2], given.boxes or None, **settings)
     _report(done, time.monotonic() - began)
 
 

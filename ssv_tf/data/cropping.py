@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import begun, cutting, folder, labels
-from ssv_tf.data.boxes import kinds, masks
+from ssv_tf.data.boxes import kinds, masks, yolo
 from ssv_tf.data.boxes.box import Box
 from ssv_tf.data.boxes.choosing import Rules
 from ssv_tf.data.framing import Framing
@@ -109,7 +109,8 @@ def crop(
       boxes: a COCO file, a CSV table, YOLO or Pascal VOC files or a folder of them, or a folder
         of masks; None: what lies beside the pictures, else their transparency.
       boxes_kind: "coco", "csv", "yolo", "voc", "masks" or "alpha"; "auto": by what is there.
-      class_names: for YOLO, a file with a name a line; None: classes.txt beside the boxes.
+      class_names: for YOLO, a file with a name a line, the first for class 0; None: classes.txt
+        (or obj.names, classes.names) beside the boxes or up to two folders above them.
       classes: names of the classes to keep; empty: all.
       min_side: of a box's shorter side in pixels; smaller ones are left out.
       max_overlap: share of a box that another one may cover.
@@ -142,6 +143,8 @@ def crop(
     all_boxes = list(kinds.read(kind, path, paths, Path(class_names) if class_names else None))
     if not all_boxes:
         raise UserError(f"no box in {path}")
+    if kind == "yolo" and rules.classes and not class_names:
+        yolo.check_named(path, all_boxes, rules.classes)
     if how.background != cutting.KEEP:
         masks.check_installed(box.mask for box in all_boxes)
     tasks, left_out = planned(all_boxes, paths, target)

@@ -71,6 +71,8 @@ def read_crop(done, name="a-1.png"):
         ({"v/a.xml": VOC.format(name="renamed.jpg", cut=0)}, "v"),
         ({"y/a.txt": "1 0.45 0.375 0.5 0.5\n", "y/classes.txt": "dog\ncar\n"}, "y"),
         ({"photos/a.txt": "car 0.45 0.375 0.5 0.5 0.93\n"}, None),
+        ({"y/labels/train/a.txt": "1 0.45 0.375 0.5 0.5", "y/classes.txt": "dog\ncar\n"},
+         "y/labels/train"),
         ({"y/labels/a.txt": "0 .2 .125 .7 .125 .7 .625 .2 .625", "y/obj.names": "car"}, "y/labels"),
     ],
 )  # fmt: skip
@@ -85,6 +87,19 @@ def test_names_of_classes_come_from_a_file(photos, tmp_path):
     write(tmp_path, {"y/a.txt": "1 0.45 0.375 0.5 0.5", "mine": "dog\nred car\n"})
     done = cut(photos, tmp_path / "y", class_names=tmp_path / "mine", classes=["red car"])
     assert done.names == ["a-1.png"]
+
+
+def test_classes_by_name_need_a_file_of_names(photos, tmp_path):
+    write(tmp_path, {"d/y/l/t/a.txt": "1 0.45 0.375 0.5 0.5", "d/classes.txt": "dog\ncar\n"})
+    with pytest.raises(SettingError) as caught:  # three folders above is another's
+        cut(photos, tmp_path / "d/y/l/t", classes=["car"])
+    places = ", ".join(str(tmp_path / place) for place in ("d/y/l/t", "d/y/l", "d/y"))
+    assert f"no classes.txt, obj.names or classes.names lies in {places}; " in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert cut(photos, tmp_path / "d/y/l/t", classes=["1"]).names == ["a-1.png"]
+    write(tmp_path, {"x/a.txt": "1 2 3\n"})
+    with pytest.raises(UserError, match="not one crop: 1 no line"):
+        ssv_tf.crop(photos, tmp_path / "x_out", tmp_path / "x", classes=["car"], quiet=True)
 
 
 def test_truncated_of_voc_and_angles_of_a_table(photos, tmp_path):
