@@ -20,7 +20,7 @@ stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt
 viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
-author azimuth backbone background backgrounds batch beam_options boxes boxes_kind calibrate_on
+author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrate_on
 classes columns concurrency convention count data_dir deadline_s draw_dir
 formats frames gaze host input json keep_truncated label_tolerance_deg licence light limits
 max_overlap min_side model name objects out overwrite parity_pictures preset

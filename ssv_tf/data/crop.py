@@ -37,7 +37,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("keep_truncated", False, "Keep objects that the picture's border cuts off.")
     flags.DEFINE_string(
-        "background", "keep", "keep; with masks also black, mean, or a folder of pictures."
+        "backgrounds", "keep", "keep; with masks also black, mean, or a folder of pictures."
     )
     flags.DEFINE_bool("surroundings", False, "Fill the framing's square from the picture.")
     flags.DEFINE_enum("crop", "height", CROPS, "As in training; for --surroundings.")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) != 3:
         raise FlagError("name two folders: PICTURES, and OUT for the crops")
     given = flags.FLAGS
-    names = ("boxes_kind", "classes", "min_side", "max_overlap", "keep_truncated", "background",
+    names = ("boxes_kind", "classes", "min_side", "max_overlap", "keep_truncated", "backgrounds",
              "surroundings", "crop", "canvas_heights", "workers")  # fmt: skip
     settings: dict[str, Any] = {name: given[name].value for name in names}
     began = time.monotonic()

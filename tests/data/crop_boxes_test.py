@@ -155,7 +155,7 @@ def object_mask():
 def test_a_folder_of_masks(photos, tmp_path, scale):
     (tmp_path / "masks").mkdir()
     Image.fromarray(object_mask() // 255 * scale).save(tmp_path / "masks" / "a.png")
-    done = cut(photos, tmp_path / "masks", background="black")
+    done = cut(photos, tmp_path / "masks", backgrounds="black")
     wanted = np.where(object_mask()[..., None], picture(), 0)[10:50, 20:70]
     np.testing.assert_array_equal(read_crop(done), wanted)
 
@@ -170,7 +170,7 @@ def test_the_pictures_own_transparency_before_the_mean_and_before_other_pictures
     mean = picture()[10:20, 20:30].mean(axis=(0, 1))
     for background, behind in (("keep", 127), ("mean", mean), (scenes, 77)):
         out = tmp_path / f"out_{getattr(background, 'name', background)}"
-        done = ssv_tf.crop(photos, out, background=background, min_side=8, quiet=True)
+        done = ssv_tf.crop(photos, out, backgrounds=background, min_side=8, quiet=True)
         got = read_crop(done)
         np.testing.assert_array_equal(got[inside], picture()[10:50, 20:70][inside])
         assert np.abs(got[~inside] - np.asarray(behind, float)).max() <= 0.5
@@ -179,7 +179,7 @@ def test_the_pictures_own_transparency_before_the_mean_and_before_other_pictures
 def test_what_has_no_mask_keeps_its_background(photos, tmp_path):
     write(tmp_path, {"b.json": COCO})
     with pytest.raises(UserError, match="1 no mask to take its background out with"):
-        cut(photos, tmp_path / "b.json", background="black")
+        cut(photos, tmp_path / "b.json", backgrounds="black")
     (tmp_path / "masks").mkdir()
     for name, array in (("a.png", np.zeros((HEIGHT, WIDTH), np.uint8)), ("c.png", object_mask())):
         Image.fromarray(array).save(tmp_path / "masks" / name)
@@ -208,7 +208,7 @@ def test_polygons_and_run_lengths_of_coco(photos, tmp_path):
     boxes = [COCO["annotations"][0] | {"segmentation": [POLYGON]}]
     write(tmp_path, {"b.json": COCO | {"annotations": boxes}})
     wanted = np.where(object_mask()[..., None], picture(), 0)[10:50, 20:70]
-    done = cut(photos, tmp_path / "b.json", background="black")
+    done = cut(photos, tmp_path / "b.json", backgrounds="black")
     np.testing.assert_array_equal(read_crop(done), wanted)
 
 
@@ -233,7 +233,7 @@ def test_the_extra_is_named_where_a_mask_needs_it(photos, tmp_path, monkeypatch)
     monkeypatch.setattr(masks.importlib.util, "find_spec", lambda name: None)
     assert cut(photos, tmp_path / "b.json").names == ["a-1.png"]  # a box needs no package
     with pytest.raises(UserError, match=r"pip install 'ssv-tf\[crop\]'"):
-        ssv_tf.crop(photos, tmp_path / "other", tmp_path / "b.json", background="black")
+        ssv_tf.crop(photos, tmp_path / "other", tmp_path / "b.json", backgrounds="black")
 
 
 # --- Files that are broken or wild ---------------------------------------------------------------
