@@ -24,7 +24,7 @@ author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrat
 classes columns concurrency convention count data_dir deadline_s draw_dir
 formats frames gaze host input json keep_truncated label_tolerance_deg licence light limits
 max_overlap min_side model name out overwrite parity_pictures preset
-protocol quiet recipe report rounds run samples scenes score serving_name shards
+protocol quiet recipe report run samples scenes score serving_name shards
 split surroundings threads version width workers
 """
 TOOLS = """
