@@ -25,12 +25,6 @@ def define_flags() -> None:
     flags.DEFINE_string("preset", None, "Name of a run that came with the package.")
     flags.DEFINE_string("out", None, "Folder to write to.")
     flags.DEFINE_list("formats", list(default.formats), f"What to write, of {', '.join(FORMATS)}.")
-    flags.DEFINE_integer(
-        "parity_pictures",
-        default.parity_pictures,
-        "Pictures each file is compared with Keras on.",
-        lower_bound=1,
-    )
     flags.DEFINE_string(
         "data_dir",
         None,

@@ -3,7 +3,7 @@
   python -m ssv_tf.export.benchmark exported/            # every .tflite of a folder
   python -m ssv_tf.export.benchmark A.tflite B.tflite --threads=1,2 --json=speed.json
 
-Each file is measured in processes of its own, in turn with the others and for several rounds:
+Each file is measured in processes of its own, in turn with the others and for three rounds:
 a busy moment of the machine then hits all of them, and the ratio to the first file holds even
 where the milliseconds do not.
 """
@@ -27,13 +27,13 @@ from ssv_tf.export import tables
 
 _LIMIT_S = 600.0  # for one file, one number of threads, one round
 _MOST_THREADS = 256
+_ROUNDS = 3  # processes for each file and number of threads
 _CALLS = 50  # pictures timed in a process, after six unmeasured
 
 
 def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_list("threads", ["1", "2", "4"], "Numbers of threads; the ratio is of the first.")
-    flags.DEFINE_integer("rounds", 3, "Processes for each file and number.", lower_bound=1)
     flags.DEFINE_string("json", "", "File for the figures as JSON.")
     flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     threads = _threads(values.threads)
     if values.json:
         files.refuse_existing(values.json, values.overwrite)
-    rows = benchmark(model_files(argv[1:]), threads, values.rounds, _CALLS)
+    rows = benchmark(model_files(argv[1:]), threads, _ROUNDS, _CALLS)
     print(to_markdown(rows), end="")
     if values.json:
         print(files.write_atomically(values.json, to_json(rows)), file=sys.stderr)

@@ -1,6 +1,6 @@
 """Asks a model server for the viewpoint of pictures: a CSV or JSON table.
 
-  python -m ssv_tf.export.client --host=127.0.0.1:8500 --grpc photos/ extra.jpg "more/*.png"
+  python -m ssv_tf.export.client --host=grpc://127.0.0.1:8500 photos/ extra.jpg "more/*.png"
   python -m ssv_tf.export.client --host=127.0.0.1:8501 photos/ --out=angles.csv
 
 The server is TensorFlow's, with what `ssv_tf.export --formats=serving` wrote. Pictures that cannot
@@ -28,7 +28,14 @@ from ssv_tf.export.serving import calls
 from ssv_tf.export.serving.names import DEFAULT_MODEL
 
 COLUMNS = ("filename", "azimuth_deg", "elevation_deg", "tilt_deg")
-PORTS = {"grpc": 8500, "rest": 8501}
+# Scheme -> what speaks it, the port of TensorFlow's server, TLS.
+SCHEMES: dict[str, tuple[type[calls.GrpcCaller | calls.RestCaller], int, bool]] = {
+    "grpc": (calls.GrpcCaller, 8500, False),
+    "grpcs": (calls.GrpcCaller, 8500, True),
+    "http": (calls.RestCaller, 8501, False),
+    "https": (calls.RestCaller, 8501, True),
+}
+_PLACE = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?/?")
 MAX_BYTES = 24 << 20
 _ORIENTATION = 0x0112
 # What the graph decodes to the pixels that ssv_tf.predict reads.
@@ -41,9 +48,12 @@ Answer = tuple[list[float], dict[str, float]]  # degrees [3], confidence and nov
 
 def define_flags() -> None:
     """Registers this command's flags."""
-    flags.DEFINE_string("host", "", "HOST or HOST:PORT of the server (8500 gRPC, 8501 REST).")
-    flags.DEFINE_bool("grpc", False, "Speak gRPC instead of REST.")
-    flags.DEFINE_bool("tls", False, "The server speaks TLS.")
+    flags.DEFINE_string(
+        "host",
+        "",
+        "The server: grpc://HOST:PORT, grpcs:// (gRPC over TLS), http:// or https://; HOST:PORT "
+        "alone is http. Without a port: 8500 for gRPC, 8501 for REST.",
+    )
     flags.DEFINE_string("model", DEFAULT_MODEL, "What the server calls the model.")
     flags.DEFINE_float(
         "deadline_s", 10.0, "Seconds for one picture, retries included.", lower_bound=0.01
@@ -56,7 +66,9 @@ def define_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Asks, writes the table; UserError where the server or every picture fails."""
     values = flags.FLAGS
-    protocol, host = _checked_server(values)
+    kind, host, tls = server_of(values.host)
+    if not re.fullmatch(r"[\w.-]+", values.model):
+        raise FlagError(f"--model={values.model}: not the name of a model")
     if len(argv) < 2:
         raise FlagError("name at least one picture, folder or glob")
     if values.out and Path(values.out).suffix.lower() not in (".csv", ".json"):
@@ -67,9 +79,7 @@ def main(argv: Sequence[str]) -> None:
     ledger = Ledger(on_skip=_show_skipped)
     paths = [Path(item.source) for item in expand(argv[1:], ledger)]  # type: ignore[arg-type]
     skipped = len(ledger.skipped)
-    caller = (calls.GrpcCaller if protocol == "grpc" else calls.RestCaller)(
-        host, values.model, values.tls
-    )
+    caller = kind(host, values.model, tls)
     patience = calls.Patience(values.deadline_s)
     rows = []
     for path, answer in ask(paths, caller, patience, host, values.concurrency):
@@ -174,17 +184,27 @@ def _is_large(content: bytes) -> bool:
         return False
 
 
-def _checked_server(values: flags.FlagValues) -> tuple[str, str]:
-    if not values.host:
+def server_of(url: str) -> tuple[type[calls.GrpcCaller | calls.RestCaller], str, bool]:
+    """(what speaks its protocol, HOST:PORT, whether over TLS) of --host.
+
+    Raises:
+      FlagError: none of `SCHEMES`, a path, no host, or a port that is none.
+    """
+    if not url:
         raise FlagError("--host=HOST:PORT is missing")
-    protocol = "grpc" if values.grpc else "rest"
-    match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?", values.host)
-    port = int(match[2]) if match and match[2] else PORTS[protocol]
+    scheme, _, place = url.partition("://") if "://" in url else ("http", "", url)
+    if scheme.lower() not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise FlagError(f"--host={url}: {scheme}:// is none of {known}")
+    kind, port, tls = SCHEMES[scheme.lower()]
+    match = _PLACE.fullmatch(place)
+    if match and match[2]:
+        port = int(match[2])
     if not match or not 0 < port < 65536:
-        raise FlagError(f"--host={values.host}: write HOST or HOST:PORT, without http://")
-    if not re.fullmatch(r"[\w.-]+", values.model):
-        raise FlagError(f"--model={values.model}: not the name of a model")
-    return protocol, f"{match[1]}:{port}"
+        raise FlagError(
+            f"--host={url}: write HOST, HOST:PORT or SCHEME://HOST:PORT, without a path"
+        )
+    return kind, f"{match[1]}:{port}", tls
 
 
 def _explained(error: calls.CallError, patience: calls.Patience) -> str:

@@ -44,13 +44,6 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("json", "", "JSON file to write the score to.")
     flags.DEFINE_string("report", "", "HTML report to write.")
-    flags.DEFINE_integer(
-        "report_pictures",
-        12,
-        "Worst and random pictures in the report, this many of each; 0: none, nor their names.",
-        lower_bound=0,
-        upper_bound=200,
-    )
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
 
 
@@ -80,9 +73,7 @@ def main(argv: Sequence[str]) -> None:
         print(files.write_atomically(values.json, json.dumps(result, indent=2) + "\n"))
     if values.report:
         redraw = model.redraw if model.run.has_synthesis else None
-        page = report.build(
-            model.run.path, model.options, outcome, values.report_pictures, values.seed, redraw
-        )
+        page = report.build(model.run.path, model.options, outcome, seed=values.seed, redraw=redraw)
         print(files.write_atomically(values.report, page))
 
 

@@ -26,7 +26,7 @@ def define_flags() -> None:
     flags.DEFINE_string("run", "", "Folder of a trained run.")
     flags.DEFINE_string("preset", "", "Name of a run that came with the package.")
     flags.DEFINE_string("out", "", "Folder to write; empty: RUN/pictures.")
-    flags.DEFINE_integer("objects", 4, "Random objects drawn.", lower_bound=1, upper_bound=64)
+    flags.DEFINE_integer("count", 4, "Random objects drawn.", lower_bound=1, upper_bound=64)
     flags.DEFINE_integer("frames", 36, "Views of the turntable.", lower_bound=2, upper_bound=720)
     flags.DEFINE_integer("seed", 0, "Seed of the styles.", lower_bound=0)
     flags.DEFINE_bool("overwrite", False, "Replace pictures that exist.")
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     out = Path(values.out) if values.out else model.run.path / "pictures"
-    written = draw_all(model, out, values.objects, values.frames, values.seed, values.overwrite)
+    written = draw_all(model, out, values.count, values.frames, values.seed, values.overwrite)
     for path in written:
         print(path)
 

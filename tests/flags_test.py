@@ -20,16 +20,15 @@ stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt
 viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
-anchors author azimuth backbone background backgrounds batch beam_options boxes boxes_kind
-calibrate_on class_names classes columns concurrency convention count data_dir deadline_s draw_dir
-formats frames gaze grpc host input json keep_truncated label_tolerance_deg licence light limits
-max_overlap min_side model name objects out overwrite parity_pictures preset
-protocol quiet recipe report report_pictures rounds run samples scenes score serving_name shards
-split surroundings threads tls version width workers
+anchors author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrate_on
+classes columns concurrency convention count data_dir deadline_s draw_dir formats frames gaze host input
+json keep_truncated label_tolerance_deg licence light limits max_overlap min_side model name out
+overwrite preset protocol quiet recipe report run samples scenes score serving_name shards split
+surroundings threads version width workers
 """
 TOOLS = """
-against against_recipe bad_share baselines clients configs draws eager grpc_port interval kill_seed
-kills only pictures profile repeats requests rest_port runs seeds serving table targets
+against against_recipe bad_share baselines clients configs draws eager grpc grpc_port interval
+kill_seed kills only pictures profile repeats requests rest_port runs seeds serving table targets
 """
 _COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", re.MULTILINE)
 

@@ -135,7 +135,7 @@ class GrpcCaller:
         except ImportError as error:
             from ssv_tf.export.serving.configs import NEEDS
 
-            raise UserError(f"{NEEDS}, or leave out --grpc") from error
+            raise UserError(f"{NEEDS}, or speak REST") from error
         options = [("grpc.enable_retries", 0), ("grpc.max_receive_message_length", 1 << 20)]
         self._channel = (
             grpc.secure_channel(host, grpc.ssl_channel_credentials(), options)

@@ -30,7 +30,6 @@ def define_flags() -> None:
     """Registers this command's flags."""
     flags.DEFINE_string("boxes", "", "File or folder of boxes or masks; empty: PICTURES holds it.")
     flags.DEFINE_enum("boxes_kind", kinds.AUTO, kinds.KINDS, "auto: by what is there.")
-    flags.DEFINE_string("class_names", "", "YOLO: file of names; empty: classes.txt at the boxes.")
     flags.DEFINE_list("classes", [], "Classes to keep; empty: all.")
     flags.DEFINE_integer("min_side", Rules.min_side, "Least pixels of a box's shorter side.")
     flags.DEFINE_float(
@@ -38,7 +37,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("keep_truncated", False, "Keep objects that the picture's border cuts off.")
     flags.DEFINE_string(
-        "background", "keep", "keep; with masks also black, mean, or a folder of pictures."
+        "backgrounds", "keep", "keep; with masks also black, mean, or a folder of pictures."
     )
     flags.DEFINE_bool("surroundings", False, "Fill the framing's square from the picture.")
     flags.DEFINE_enum("crop", "height", CROPS, "As in training; for --surroundings.")
@@ -53,13 +52,11 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) != 3:
         raise FlagError("name two folders: PICTURES, and OUT for the crops")
     given = flags.FLAGS
-    names = ("boxes_kind", "classes", "min_side", "max_overlap", "keep_truncated", "background",
+    names = ("boxes_kind", "classes", "min_side", "max_overlap", "keep_truncated", "backgrounds",
              "surroundings", "crop", "canvas_heights", "workers")  # fmt: skip
     settings: dict[str, Any] = {name: given[name].value for name in names}
     began = time.monotonic()
-    done = cropping.crop(
-        argv[1], argv[2], given.boxes or None, class_names=given.class_names or None, **settings
-    )
+    done = cropping.crop(argv[1], argv[2], given.boxes or None, **settings)
     _report(done, time.monotonic() - began)
 
 

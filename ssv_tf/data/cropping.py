@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ssv_tf.base import files
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import begun, cutting, folder, labels
-from ssv_tf.data.boxes import kinds, masks
+from ssv_tf.data.boxes import kinds, masks, yolo
 from ssv_tf.data.boxes.box import Box
 from ssv_tf.data.boxes.choosing import Rules
 from ssv_tf.data.framing import Framing
@@ -88,7 +88,7 @@ def crop(
     min_side: int = Rules.min_side,
     max_overlap: float = Rules.max_overlap,
     keep_truncated: bool = False,
-    background: str | os.PathLike = cutting.KEEP,
+    backgrounds: str | os.PathLike = cutting.KEEP,
     surroundings: bool = False,
     crop: str = "height",
     canvas_heights: float = Framing.canvas_heights,
@@ -109,12 +109,13 @@ def crop(
       boxes: a COCO file, a CSV table, YOLO or Pascal VOC files or a folder of them, or a folder
         of masks; None: what lies beside the pictures, else their transparency.
       boxes_kind: "coco", "csv", "yolo", "voc", "masks" or "alpha"; "auto": by what is there.
-      class_names: for YOLO, a file with a name a line; None: classes.txt beside the boxes.
+      class_names: for YOLO, a file with a name a line, the first for class 0; None: classes.txt
+        (or obj.names, classes.names) beside the boxes or up to two folders above them.
       classes: names of the classes to keep; empty: all.
       min_side: of a box's shorter side in pixels; smaller ones are left out.
       max_overlap: share of a box that another one may cover.
       keep_truncated: keep objects that the picture's border cuts off.
-      background: "keep"; or, where there are masks, "black", "mean" (of what is taken out) or a
+      backgrounds: "keep"; or, where there are masks, "black", "mean" (of what is taken out) or a
         folder of pictures to put behind.
       surroundings: fill the sides of the framing's square from the picture, where that changes
         neither the object's scale nor its place.
@@ -132,16 +133,18 @@ def crop(
     """
     rules = Rules(_names(classes), min_side, max_overlap, keep_truncated)
     around = Framing(1, crop, canvas_heights) if surroundings else None
-    how = cutting.Cut(rules, around, os.fspath(background), _backgrounds(background))
+    how = cutting.Cut(rules, around, os.fspath(backgrounds), _behind(backgrounds))
     source, target = Path(pictures), Path(out)
     paths, unnamed = folder.named(folder.find_pictures(source), source)
     if not paths:
         raise UserError(f"no picture below {source}")
     kind, path = _kind_and_path(boxes_kind, Path(boxes or source), source)
-    _refuse_nested(target, (source, path, background))
+    _refuse_nested(target, (source, path, backgrounds))
     all_boxes = list(kinds.read(kind, path, paths, Path(class_names) if class_names else None))
     if not all_boxes:
         raise UserError(f"no box in {path}")
+    if kind == "yolo" and rules.classes and not class_names:
+        yolo.check_named(path, all_boxes, rules.classes)
     if how.background != cutting.KEEP:
         masks.check_installed(box.mask for box in all_boxes)
     tasks, left_out = planned(all_boxes, paths, target)
@@ -295,16 +298,16 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _backgrounds(background: str | os.PathLike) -> tuple[Path, ...]:
-    if background in (cutting.KEEP, cutting.BLACK, cutting.MEAN):
+def _behind(backgrounds: str | os.PathLike) -> tuple[Path, ...]:
+    if backgrounds in (cutting.KEEP, cutting.BLACK, cutting.MEAN):
         return ()
-    if not os.path.isdir(background):
+    if not os.path.isdir(backgrounds):
         raise SettingError(
-            f"`background={os.fspath(background)}` is neither keep, black, mean nor a folder"
+            f"`backgrounds={os.fspath(backgrounds)}` is neither keep, black, mean nor a folder"
         )
-    paths = tuple(folder.find_pictures(background))
+    paths = tuple(folder.find_pictures(backgrounds))
     if not paths:
-        raise UserError(f"no picture below {os.fspath(background)}")
+        raise UserError(f"no picture below {os.fspath(backgrounds)}")
     return paths
 
 
@@ -316,7 +319,7 @@ def _refuse_nested(target: Path, sources: Iterable[str | os.PathLike]) -> None:
 
 def _settings(how: cutting.Cut) -> dict[str, Any]:
     """What the crops depend on, as JSON gives it back."""
-    about = dataclasses.asdict(how.rules) | {"background": how.background}
+    about = dataclasses.asdict(how.rules) | {"backgrounds": how.background}
     about["classes"] = sorted(how.rules.classes)
     around = how.around
     about["surroundings"] = [around.crop, around.canvas_heights] if around else []

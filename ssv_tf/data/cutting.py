@@ -242,4 +242,4 @@ def _other_background(paths: tuple[Path, ...], name: str, width: int, height: in
         except reading.BadPicture:
             continue
         return np.asarray(ImageOps.fit(Image.fromarray(picture), (width, height)), np.float32)
-    raise UserError("none of the pictures of `background` can be read")
+    raise UserError("none of the pictures of `backgrounds` can be read")

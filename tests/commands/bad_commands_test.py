@@ -1,6 +1,7 @@
 """The corpus through every command that reads pictures or labels: named, counted, on or a stop."""
 
 import csv
+import functools
 import io
 import json
 import re
@@ -24,6 +25,7 @@ from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import inputs, labels, sources
 from ssv_tf.evaluation import labelled
+from ssv_tf.export import __main__ as export
 from ssv_tf.models import inference
 from ssv_tf.training import run_folder
 
@@ -300,13 +302,13 @@ def test_train_stops_by_flag_before_it_makes_a_folder(corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_export_draws_its_pictures_from_the_corpus(trained, corpus, tmp_path):
+def test_export_draws_its_pictures_from_the_corpus(trained, corpus, tmp_path, monkeypatch, caplog):
     words = (f"--run={trained[1]}", f"--data_dir={corpus[0]}", "--formats=fp32")
-    everything = ("--parity_pictures=700",)
-    done = _real("export", *words, *everything, f"--out={tmp_path / 'e'}")
-    assert done.returncode == 0, done.stderr[-2000:]
+    everything = functools.partial(export.Settings.of, parity_pictures=700)
+    monkeypatch.setattr(export.Settings, "of", everything)
+    assert run_command(export, *words, f"--out={tmp_path / 'e'}") == 0
     assert (tmp_path / "e" / "model_fp32.tflite").is_file()
-    _check_named(done.stderr, corpus)
+    _check_named("\n".join(caplog.messages), corpus)
     stopped = _real("export", *words, f"--out={tmp_path / 'f'}", "--bad_pictures=stop")
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
     assert not (tmp_path / "f").exists()

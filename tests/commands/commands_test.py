@@ -4,12 +4,14 @@ import dataclasses
 import io
 import json
 import os
+from pathlib import Path
 
 import forked
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import tiny
+from in_process import run_command
 from PIL import Image
 
 from ssv_tf import config, demo, synthesize
@@ -30,8 +32,10 @@ def run(tmp_path_factory):
     return run_folder.load(folder)
 
 
-def test_synthesize_writes_every_picture_once(run, tmp_path):
-    moving, *paths = synthesize.draw_all(ViewpointModel(run), tmp_path, objects=2, frames=6)
+def test_synthesize_writes_every_picture_once(run, tmp_path, capsys):
+    words = f"--run={run.path}", f"--out={tmp_path}"
+    assert run_command(synthesize, *words, "--count=2", "--frames=6") == 0
+    moving, *paths = map(Path, capsys.readouterr().out.splitlines())
     names = ["turntable.webp", "turntable.mp4", "turntable.png", "grid.png", "styles.png"]
     assert moving.name == "turntable.gif" and [p.name for p in paths] == names
     for path in (moving, paths[0]):

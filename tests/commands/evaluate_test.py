@@ -167,7 +167,9 @@ def test_evaluate_on_a_folder_leaves_calibration_and_bad_pictures_out(run, photo
     assert (result["pictures"], result["skipped"], result["calibrated_on"]) == (50, 1, 30)
     assert result["azimuth"]["median_error_deg"] < 2
     assert result["azimuth"]["baseline"]["median_error_deg"] > 50
-    assert "suspect.png" not in page.read_text() and "<svg" not in page.read_text()
+    text = page.read_text()
+    assert "suspect.png" not in text and "<svg" not in text
+    assert text.count("data:image/jpeg") == 2 * 4 + 2 * 12  # above, and below the numbers
     assert run_command(evaluate, *words) == 2, "nothing is overwritten"
 
 

@@ -71,6 +71,8 @@ def read_crop(done, name="a-1.png"):
         ({"v/a.xml": VOC.format(name="renamed.jpg", cut=0)}, "v"),
         ({"y/a.txt": "1 0.45 0.375 0.5 0.5\n", "y/classes.txt": "dog\ncar\n"}, "y"),
         ({"photos/a.txt": "car 0.45 0.375 0.5 0.5 0.93\n"}, None),
+        ({"y/labels/train/a.txt": "1 0.45 0.375 0.5 0.5", "y/classes.txt": "dog\ncar\n"},
+         "y/labels/train"),
         ({"y/labels/a.txt": "0 .2 .125 .7 .125 .7 .625 .2 .625", "y/obj.names": "car"}, "y/labels"),
     ],
 )  # fmt: skip
@@ -85,6 +87,19 @@ def test_names_of_classes_come_from_a_file(photos, tmp_path):
     write(tmp_path, {"y/a.txt": "1 0.45 0.375 0.5 0.5", "mine": "dog\nred car\n"})
     done = cut(photos, tmp_path / "y", class_names=tmp_path / "mine", classes=["red car"])
     assert done.names == ["a-1.png"]
+
+
+def test_classes_by_name_need_a_file_of_names(photos, tmp_path):
+    write(tmp_path, {"d/y/l/t/a.txt": "1 0.45 0.375 0.5 0.5", "d/classes.txt": "dog\ncar\n"})
+    with pytest.raises(SettingError) as caught:  # three folders above is another's
+        cut(photos, tmp_path / "d/y/l/t", classes=["car"])
+    places = ", ".join(str(tmp_path / place) for place in ("d/y/l/t", "d/y/l", "d/y"))
+    assert f"no classes.txt, obj.names or classes.names lies in {places}; " in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert cut(photos, tmp_path / "d/y/l/t", classes=["1"]).names == ["a-1.png"]
+    write(tmp_path, {"x/a.txt": "1 2 3\n"})
+    with pytest.raises(UserError, match="not one crop: 1 no line"):
+        ssv_tf.crop(photos, tmp_path / "x_out", tmp_path / "x", classes=["car"], quiet=True)
 
 
 def test_truncated_of_voc_and_angles_of_a_table(photos, tmp_path):
@@ -140,7 +155,7 @@ def object_mask():
 def test_a_folder_of_masks(photos, tmp_path, scale):
     (tmp_path / "masks").mkdir()
     Image.fromarray(object_mask() // 255 * scale).save(tmp_path / "masks" / "a.png")
-    done = cut(photos, tmp_path / "masks", background="black")
+    done = cut(photos, tmp_path / "masks", backgrounds="black")
     wanted = np.where(object_mask()[..., None], picture(), 0)[10:50, 20:70]
     np.testing.assert_array_equal(read_crop(done), wanted)
 
@@ -155,7 +170,7 @@ def test_the_pictures_own_transparency_before_the_mean_and_before_other_pictures
     mean = picture()[10:20, 20:30].mean(axis=(0, 1))
     for background, behind in (("keep", 127), ("mean", mean), (scenes, 77)):
         out = tmp_path / f"out_{getattr(background, 'name', background)}"
-        done = ssv_tf.crop(photos, out, background=background, min_side=8, quiet=True)
+        done = ssv_tf.crop(photos, out, backgrounds=background, min_side=8, quiet=True)
         got = read_crop(done)
         np.testing.assert_array_equal(got[inside], picture()[10:50, 20:70][inside])
         assert np.abs(got[~inside] - np.asarray(behind, float)).max() <= 0.5
@@ -164,7 +179,7 @@ def test_the_pictures_own_transparency_before_the_mean_and_before_other_pictures
 def test_what_has_no_mask_keeps_its_background(photos, tmp_path):
     write(tmp_path, {"b.json": COCO})
     with pytest.raises(UserError, match="1 no mask to take its background out with"):
-        cut(photos, tmp_path / "b.json", background="black")
+        cut(photos, tmp_path / "b.json", backgrounds="black")
     (tmp_path / "masks").mkdir()
     for name, array in (("a.png", np.zeros((HEIGHT, WIDTH), np.uint8)), ("c.png", object_mask())):
         Image.fromarray(array).save(tmp_path / "masks" / name)
@@ -193,7 +208,7 @@ def test_polygons_and_run_lengths_of_coco(photos, tmp_path):
     boxes = [COCO["annotations"][0] | {"segmentation": [POLYGON]}]
     write(tmp_path, {"b.json": COCO | {"annotations": boxes}})
     wanted = np.where(object_mask()[..., None], picture(), 0)[10:50, 20:70]
-    done = cut(photos, tmp_path / "b.json", background="black")
+    done = cut(photos, tmp_path / "b.json", backgrounds="black")
     np.testing.assert_array_equal(read_crop(done), wanted)
 
 
@@ -218,7 +233,7 @@ def test_the_extra_is_named_where_a_mask_needs_it(photos, tmp_path, monkeypatch)
     monkeypatch.setattr(masks.importlib.util, "find_spec", lambda name: None)
     assert cut(photos, tmp_path / "b.json").names == ["a-1.png"]  # a box needs no package
     with pytest.raises(UserError, match=r"pip install 'ssv-tf\[crop\]'"):
-        ssv_tf.crop(photos, tmp_path / "other", tmp_path / "b.json", background="black")
+        ssv_tf.crop(photos, tmp_path / "other", tmp_path / "b.json", backgrounds="black")
 
 
 # --- Files that are broken or wild ---------------------------------------------------------------

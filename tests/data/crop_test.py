@@ -358,20 +358,25 @@ def test_the_command_says_what_it_did_and_names_what_is_broken(photos, tmp_path,
         (["{photos}", "{out}", "--boxes={boxes}", "--min_side=0"], 2, "--min_side=0 must be at"),
         (["{photos}", "{out}", "--boxes={boxes}", "--max_overlap=2"], 2, "--max_overlap=2.0 must"),
         (
-            ["{photos}", "{out}", "--boxes={boxes}", "--background=b"],
+            ["{photos}", "{out}", "--boxes={boxes}", "--backgrounds=b"],
             2,
-            "--background=b is neither",
+            "--backgrounds=b is neither",
         ),
         (["{photos}", "{out}", "--boxes={whole}"], 1, "--keep_truncated keeps what the border"),
         (["{photos}", "{out}", "--boxes={boxes}", "--classes=bus"], 1, "not one crop: 3 of anoth"),
         (["{photos}", "{out}", "--boxes={boxes}", "--boxes_kind=voc"], 1, "no XML that can be re"),
+        (["{photos}", "{out}", "--boxes={yolo}", "--classes=car"], 2, "--classes=car: the boxes"),
+        (["{photos}", "{out}", "--class_names=a.txt"], 2, "Unknown command line flag 'class_names"),
+        (["{photos}", "{out}", "--background=black"], 2, "Did you mean: backgrounds ?"),
         (["{photos}", "{out}"], 1, "not one crop: 3 no transparent pixel"),
         (["{photos}", "{out}", "--boxes_kind=coco"], 2, "is a folder; name one file as --boxes"),
     ],
 )
 def test_a_mistake_is_one_line(photos, boxes, tmp_path, capsys, words, code, said):
     whole = coco(tmp_path / "whole.json", [("0.png", (0, 0, WIDTH, HEIGHT), {})])
-    places = {"photos": photos, "boxes": boxes, "whole": whole, "out": tmp_path / "out"}
+    (tmp_path / "0.txt").write_text("2 0.5 0.5 0.5 0.5\n")
+    places = {"photos": photos, "boxes": boxes, "whole": whole, "yolo": tmp_path / "0.txt"}
+    places["out"] = tmp_path / "out"
     assert run_command(crop, *(word.format(**places) for word in words)) == code
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error and error.count("\n") == 1

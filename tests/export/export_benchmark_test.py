@@ -35,11 +35,11 @@ def _run(capsys, *words):
 
 
 @pytest.mark.slow
-def test_it_measures_every_file_and_writes_both_tables(folder, tmp_path, capsys):
+def test_it_measures_every_file_and_writes_both_tables(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "_ROUNDS", 1)
     json_path = tmp_path / "deep" / "speed.json"
-    words = ("--threads=1,2", "--rounds=1")
-    places = (f"--json={json_path}",)
-    code, said, _ = _run(capsys, *words, *places, folder / "good")
+    words = ("--threads=1,2", f"--json={json_path}", folder / "good")
+    code, said, _ = _run(capsys, *words)
     assert code == 0 and "model_fp32.tflite" in said and "| ratio" in said
     figures = json.loads(json_path.read_text())
     assert figures["cpus"] > 0 and figures["litert"].startswith("2.")
@@ -56,7 +56,7 @@ def test_it_measures_every_file_and_writes_both_tables(folder, tmp_path, capsys)
         assert all(0 < e["median_ms"] <= e["p90_ms"] and e["calls"] == 50 for e in row["latency"])
     assert first["ratio"] == 1.0 and second["ratio"] > 0
     assert second["operations"]["DEQUANTIZE"] > first["operations"].get("DEQUANTIZE", 0)
-    code, _, lines = _run(capsys, *words, *places, folder / "good")
+    code, _, lines = _run(capsys, *words)
     assert code == 2 and "--overwrite" in lines[0] and len(lines) == 1
 
 
@@ -142,10 +142,12 @@ def test_a_table_that_cannot_be_written_is_still_shown(
         "load_ms": 1.0, "first_ms": 1.0, "memory_mib": 2.0, "ratio": 1.0,
         "latency": [{"threads": 1, "median_ms": 1.0, "p90_ms": 2.0, "calls": 3}],
     }  # fmt: skip
-    monkeypatch.setattr(benchmark, "benchmark", lambda *_: [row])
+    asked = []
+    monkeypatch.setattr(benchmark, "benchmark", lambda *given: asked.append(given) or [row])
     monkeypatch.chdir(tmp_path)
     code, out, lines = _run(capsys, f"--json={place}", folder / "good")
     assert code == 1 and "a.tflite" in out and len(lines) == 1
+    assert asked[0][1:] == ([1, 2, 4], 3, 50)  # threads, rounds, calls
     assert lines[0].startswith("error: cannot write")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -1,6 +1,7 @@
 """Runs, files and places that the export cannot use: one line, an exit code, nothing written."""
 
 import contextlib
+import functools
 import json
 import resource
 import shutil
@@ -171,8 +172,10 @@ def test_a_saved_model_that_breaks_off_leaves_the_old_one(tmp_path):
     assert [p.name for p in path.iterdir()] == ["old"]
 
 
-def test_an_export_that_breaks_off_leaves_nothing(place, capsys):
-    words = (f"--run={place / 'run'}", f"--out={place / 'out'}", "--parity_pictures=2")
+def test_an_export_that_breaks_off_leaves_nothing(place, monkeypatch, capsys):
+    few = functools.partial(command.Settings.of, parity_pictures=2)
+    monkeypatch.setattr(command.Settings, "of", few)
+    words = (f"--run={place / 'run'}", f"--out={place / 'out'}")
     with _no_file_above(20_000):
         assert "File too large" in _refused(capsys, place, *words)
 

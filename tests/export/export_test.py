@@ -432,7 +432,7 @@ def test_the_command_writes_everything_once(run_folder, tmp_path):
         (["--out=OUT"], 2, "--run"),
         (["--run=RUN"], 2, "--out"),
         (["--run=RUN", "--out=OUT", "--formats=fp32,onnx"], 2, "onnx"),
-        (["--run=RUN", "--out=OUT", "--parity_pictures=0"], 2, "parity_pictures"),
+        (["--run=RUN", "--out=OUT", "--parity_pictures=9"], 2, "parity_pictures"),
         (["--run=RUN", "--out=RUN/options.json"], 2, "is a file"),
         (["--run=RUN", "--out=OUT", "stray"], 2, "stray"),
         (["--run=MISSING", "--out=OUT"], 1, "MISSING"),
@@ -563,6 +563,6 @@ def test_settings_of_an_export_are_checked_and_formats_have_two_names():
     chosen = Settings.of(["saved_model", "tflite_int8", "fp32"])
     assert chosen.formats == ("fp32", "int8", "saved_model")
     for wrong in ({"formats": ["onnx"]}, {"formats": []}, {"input": "int7"}, {"batch": -1},
-                  {"seeds": 1}):  # fmt: skip
+                  {"parity_pictures": 0}, {"seeds": 1}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Settings.of(**wrong)

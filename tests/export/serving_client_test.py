@@ -23,7 +23,7 @@ pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
 from tools import local_server
 
-PROTOCOLS = {"grpc": ["--grpc"], "rest": []}
+SCHEMES = {"grpc": "grpc://", "rest": ""}
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +50,14 @@ def photos(tmp_path_factory):
 
 
 def _host(server, protocol):
-    return f"127.0.0.1:{getattr(server, f'{protocol}_port')}"
+    return f"{SCHEMES[protocol]}127.0.0.1:{getattr(server, f'{protocol}_port')}"
 
 
 def _client(server, protocol, *words):
-    flags = [f"--host={_host(server, protocol)}", *PROTOCOLS[protocol], "--deadline_s=200"]
-    return run_command(client, *flags, *words)
+    return run_command(client, f"--host={_host(server, protocol)}", "--deadline_s=200", *words)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SCHEMES)
 def test_a_table_of_good_pictures_and_a_line_for_each_bad_one(server, photos, capsys, protocol):
     assert _client(server, protocol, photos, "missing.jpg") == 0
     out, err = capsys.readouterr()
@@ -79,7 +78,7 @@ def test_a_table_of_good_pictures_and_a_line_for_each_bad_one(server, photos, ca
 
 def test_both_protocols_answer_alike_as_json(server, photos, tmp_path):
     tables = []
-    for protocol in PROTOCOLS:
+    for protocol in SCHEMES:
         out = tmp_path / f"{protocol}.json"
         assert _client(server, protocol, f"--out={out}", *sorted(photos.glob("?.jpg"))) == 0
         tables.append(json.loads(out.read_text()))
@@ -178,35 +177,66 @@ def _one_error(capsys):
     return line
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SCHEMES)
 def test_a_server_that_does_not_answer(silent_server, photos, tmp_path, capsys, protocol):
     out = tmp_path / "table.csv"
-    flags = [f"--host=127.0.0.1:{silent_server}", *PROTOCOLS[protocol], "--deadline_s=0.5"]
+    flags = [f"--host={SCHEMES[protocol]}127.0.0.1:{silent_server}", "--deadline_s=0.5"]
     assert run_command(client, *flags, f"--out={out}", photos / "0.jpg") == 1
     assert "127.0.0.1" in _one_error(capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SCHEMES)
 def test_no_server_and_a_foreign_one(babbling_server, photos, capsys, protocol):
     for port in (babbling_server, 1):
-        flags = [f"--host=127.0.0.1:{port}", *PROTOCOLS[protocol], "--deadline_s=100"]
+        flags = [f"--host={SCHEMES[protocol]}127.0.0.1:{port}", "--deadline_s=100"]
         assert run_command(client, *flags, photos / "0.jpg") == 1
         assert "no server answers, after 4 retries" in _one_error(capsys)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SCHEMES)
 def test_a_model_that_is_not_served(server, photos, capsys, protocol):
     assert _client(server, protocol, "--model=other", photos / "0.jpg") == 1
     assert "Servable not found for request: Latest(other)" in _one_error(capsys)
 
 
 @pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("a", (calls.RestCaller, "a:8501", False)),
+        ("a-b.example:80", (calls.RestCaller, "a-b.example:80", False)),
+        ("http://a:1", (calls.RestCaller, "a:1", False)),
+        ("https://a", (calls.RestCaller, "a:8501", True)),
+        ("HTTPS://a:443/", (calls.RestCaller, "a:443", True)),
+        ("grpc://a", (calls.GrpcCaller, "a:8500", False)),
+        ("grpcs://[::1]:9", (calls.GrpcCaller, "[::1]:9", True)),
+    ],
+)
+def test_the_url_says_protocol_and_tls(url, wanted):
+    assert client.server_of(url) == wanted
+
+
+def test_https_speaks_tls_to_a_server_that_does_not(babbling_server, photos, capsys):
+    words = f"--host=https://127.0.0.1:{babbling_server}", photos / "0.jpg"
+    assert run_command(client, *words) == 1
+    assert "UNAUTHENTICATED" in _one_error(capsys)
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--grpc", "a.jpg"], 2, "--host"),
-        (["--host=http://localhost:8501", "a.jpg"], 2, "without http://"),
-        (["--host=localhost:99999", "a.jpg"], 2, "--host"),
+        (["a.jpg"], 2, "--host=HOST:PORT is missing"),
+        (["--host=ftp://a:21", "a.jpg"], 2, "ftp:// is none of grpc://, grpcs://, http://, https"),
+        (["--host=://a", "a.jpg"], 2, "--host=://a: :// is none of"),
+        (["--host=http://a:8501/v1/models", "a.jpg"], 2, "without a path"),
+        (["--host=http://a?b", "a.jpg"], 2, "write HOST, HOST:PORT or SCHEME://HOST:PORT"),
+        (["--host=me:secret@a:8501", "a.jpg"], 2, "write HOST"),
+        (["--host=grpc://", "a.jpg"], 2, "--host=grpc://: write HOST"),
+        (["--host=grpc://:8500", "a.jpg"], 2, "write HOST"),
+        (["--host=grpc:a", "a.jpg"], 2, "write HOST"),
+        (["--host=localhost:99999", "a.jpg"], 2, "--host=localhost:99999: write HOST"),
+        (["--host=https://localhost:0", "a.jpg"], 2, "--host=https://localhost:0: write HOST"),
+        (["--host=localhost", "--grpc", "a.jpg"], 2, "Unknown command line flag 'grpc'"),
         (["--host=localhost"], 2, "at least one picture"),
         (["--host=localhost", "--out=a.txt", "a.jpg"], 2, ".csv or .json"),
         (["--host=localhost", "--model=a/b", "a.jpg"], 2, "--model"),

@@ -1,16 +1,18 @@
 """Boxes of YOLO text files: one file a picture, one line `class cx cy w h` an object."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ssv_tf.base import files
-from ssv_tf.base.errors import UserError
+from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import folder
 from ssv_tf.data.boxes.box import Box, Edges, number
 from ssv_tf.data.boxes.masks import PolygonMask
 from ssv_tf.data.boxes.names import PictureNames
 
-NAMES_FILES = ("classes.txt", "obj.names", "classes.names")  # lie beside the boxes or above them
+NAMES_FILES = ("classes.txt", "obj.names", "classes.names")
+_LEVELS_ABOVE = 2  # DATA/classes.txt of DATA/labels/train/a.txt
 _MOST_BYTES = 100_000_000
 
 
@@ -23,14 +25,16 @@ def read(path: Path, names: PictureNames, class_names: Path | None = None) -> It
     Args:
       path: the file or folder.
       names: of the pictures.
-      class_names: a file with one name a line, the first for class 0; None: one of `NAMES_FILES`,
-        or no names.
+      class_names: a file with one name a line, the first for class 0; None: one of `NAMES_FILES`
+        beside the boxes or up to two folders above them, or no names.
 
     Raises:
       UserError: a file that cannot be read as text.
     """
-    top = path if path.is_dir() else path.parent
-    known = _class_names(class_names, top)
+    top = _top(path)
+    names_file = class_names or _names_file(top)
+    known = _text(names_file).strip().splitlines() if names_file else []
+    known = [name.strip() for name in known]
     for file in sorted(files_of(path)):
         name, problem = names.find_stem(file.relative_to(top).as_posix())
         for line in filter(None, map(str.strip, _text(file).splitlines())):
@@ -45,10 +49,39 @@ def files_of(path: Path) -> list[Path]:
     return [file for file in texts if file.name not in NAMES_FILES]
 
 
-def _class_names(path: Path | None, top: Path) -> list[str]:
-    candidates = [parent / name for parent in (top, top.parent) for name in NAMES_FILES]
-    path = path or next((candidate for candidate in candidates if candidate.is_file()), None)
-    return [line.strip() for line in _text(path).strip().splitlines()] if path else []
+def check_named(path: Path, boxes: Iterable[Box], classes: Sequence[str]) -> None:
+    """Raises SettingError where the boxes have numbers alone, and `classes` are asked for by name.
+
+    Args:
+      path: the file or folder that `read` took the boxes from, without `class_names`.
+      boxes: those.
+      classes: which are asked for.
+    """
+    there = {box.class_name for box in boxes if not box.problem}
+    has_numbers = there and all(map(str.isdecimal, there))
+    if not has_numbers or there & set(classes) or _names_file(_top(path)):
+        return
+    *first, last = NAMES_FILES
+    raise SettingError(
+        f"`classes={','.join(classes)}`: the boxes have numbers for classes, and no "
+        f"{', '.join(first)} or {last} lies in {', '.join(map(str, _places(_top(path))))}; "
+        "write one there, a name a line, the first for class 0"
+    )
+
+
+def _top(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _places(top: Path) -> list[Path]:
+    """Where a file of names is looked for, in this order."""
+    whole = Path(os.path.abspath(top))
+    return [whole, *whole.parents[:_LEVELS_ABOVE]]
+
+
+def _names_file(top: Path) -> Path | None:
+    candidates = (place / name for place in _places(top) for name in NAMES_FILES)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
 
 
 def _text(path: Path) -> str:
