@@ -20,8 +20,8 @@ stream supervised synthesis_rate synthesis_viewpoint_weight synthesis_width tilt
 viewpoint_weight volume_height volume_size volume_width where
 """
 OTHERS = """
-anchors author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrate_on
-classes columns concurrency convention count data_dir deadline_s draw_dir formats frames gaze host input
+anchors author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrate_on classes
+columns concurrency convention count data_dir deadline_s draw_dir formats frames gaze host input
 json keep_truncated label_tolerance_deg licence light limits max_overlap min_side model name out
 overwrite preset protocol quiet recipe report run samples scenes score serving_name shards split
 surroundings threads version width workers
