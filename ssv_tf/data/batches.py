@@ -6,6 +6,7 @@ Simon (Beaulieu et al. 2013) walked until it lands in the set. The coins for mir
 its stateless uniform numbers: Philox 4x32-10 (Salmon et al. 2011).
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from ssv_tf.data import framing
 
 _ROUNDS = 4
 _LEAST_BLOCK_BITS = 16
+_SMALL = 4096  # pictures; of more, a walk is short
 _PHILOX_FACTORS = (0xD2511F53, 0xCD9E8D57)
 _PHILOX_STEPS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
@@ -59,13 +61,38 @@ def shuffled_indices(step: int, batch_size: int, count: int, seed: int) -> np.nd
     places = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.uint64)
     if count == 1:
         return np.zeros(batch_size, np.int64)
-    bits = math.ceil(math.log2(count - 1))
-    half = max(bits + bits % 2, _LEAST_BLOCK_BITS) // 2
-    keys = _round_keys(seed, places // count, half)
-    indices = _encrypted(places % count, keys, half)
+    epochs, places = places // count, places % count
+    if count <= _SMALL:
+        order = [_permutation(int(epoch), count, seed) for epoch in epochs]
+        return np.array([one[place] for one, place in zip(order, places, strict=True)])
+    half = _half_block(count)
+    keys = _round_keys(seed, epochs, half)
+    indices = _encrypted(places, keys, half)
     while (outside := indices >= count).any():
         indices[outside] = _encrypted(indices[outside], keys[:, outside], half)
     return indices.astype(np.int64)
+
+
+@functools.lru_cache(maxsize=64)
+def _permutation(epoch: int, count: int, seed: int) -> np.ndarray:
+    """The order of a small set in an epoch, int64 [count].
+
+    Walking into it picture by picture takes as many rounds as the cipher's block is larger. Here
+    every block walks twice as far each time, those within the set stay.
+    """
+    half = _half_block(count)
+    blocks = np.arange(1 << 2 * half, dtype=np.uint64)
+    following = _encrypted(blocks, _round_keys(seed, np.uint64([epoch]), half), half)
+    arrived, first = np.where(blocks < count, blocks, following), following[:count]
+    while (arrived[first] >= count).any():
+        arrived = arrived[arrived]
+    return arrived[first].astype(np.int64)
+
+
+def _half_block(count: int) -> int:
+    """Bits of half a block of the cipher."""
+    bits = math.ceil(math.log2(count - 1))
+    return max(bits + bits % 2, _LEAST_BLOCK_BITS) // 2
 
 
 def _round_keys(seed, epochs, bits):
