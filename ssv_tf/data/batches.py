@@ -82,7 +82,7 @@ def _permutation(epoch: int, count: int, seed: int) -> np.ndarray:
     """
     half = _half_block(count)
     blocks = np.arange(1 << 2 * half, dtype=np.uint64)
-    following = _encrypted(blocks, _round_keys(seed, np.uint64([epoch]), half), half)
+    following = _encrypted(blocks, _round_keys(seed, np.array([epoch], np.uint64), half), half)
     arrived, first = np.where(blocks < count, blocks, following), following[:count]
     while (arrived[first] >= count).any():
         arrived = arrived[arrived]
