@@ -386,6 +386,7 @@ def test_draw_shows_the_axes_and_the_angles(model, photos, cars):
         model.draw(cars.images[:2])
 
 
+@pytest.mark.slow
 def test_turntables_turn_and_are_saved(model, tmp_path):
     table = model.turntable(count=2, views=6)
     assert table.pictures.shape == (2, 6, 32, 32, 3) and table.pictures.dtype == np.uint8
@@ -416,6 +417,7 @@ def test_pictures_are_drawn_anew_as_the_model_sees_them(model, cars):
         ssv_tf.load("cars_phone").redraw(cars.images)
 
 
+@pytest.mark.slow
 def test_a_preset_of_photos_is_exported_without_a_photo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()  # somebody's own, which the preset's `photos` does not mean
@@ -432,6 +434,7 @@ def test_a_preset_of_photos_is_exported_without_a_photo(tmp_path, monkeypatch):
         model.export("out", formats=["fp32"], **settings)
 
 
+@pytest.mark.slow
 def test_export_writes_the_calibration_in_memory(model, cars, tmp_path):
     from ssv_tf.export import tflite
 

@@ -79,6 +79,7 @@ def _check_named(text: str, corpus, least_good: int = 0) -> None:
 # predict
 
 
+@pytest.mark.slow
 def test_predict_names_each_bad_file_once_and_goes_on(run, corpus, tmp_path, capsys):
     place, names = corpus
     table, drawn = tmp_path / "angles.csv", tmp_path / "drawn"
@@ -144,6 +145,7 @@ def test_predict_tells_why_a_named_file_is_none(run, corpus, capsys, name):
 # calibrate and evaluate
 
 
+@pytest.mark.slow
 def test_calibrate_and_evaluate_go_through_the_corpus(run, corpus, capsys, caplog, tmp_path):
     place, names = corpus
     words = ("--run=x", f"--data_dir={place}", f"--labels={place}/labels.csv")

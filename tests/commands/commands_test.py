@@ -32,6 +32,7 @@ def run(tmp_path_factory):
     return run_folder.load(folder)
 
 
+@pytest.mark.slow
 def test_synthesize_writes_every_picture_once(run, tmp_path, capsys):
     words = f"--run={run.path}", f"--out={tmp_path}"
     assert run_command(synthesize, *words, "--count=2", "--frames=6") == 0
@@ -50,6 +51,7 @@ def test_synthesize_writes_every_picture_once(run, tmp_path, capsys):
         synthesize.draw_all(ViewpointModel(run), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_turntable_is_saved_as_its_suffix_says(run, tmp_path, monkeypatch):
     shown = ViewpointModel(run).turntable(1, 3)
     for suffix in ("GIF", "webp", "mp4", "png"):
@@ -65,6 +67,7 @@ def test_a_turntable_is_saved_as_its_suffix_says(run, tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_limited_range_swings_back_instead_of_jumping(run):
     options = TINY.replace(azimuth_range_deg=60.0)
     narrow = ViewpointModel(dataclasses.replace(run, options=options))

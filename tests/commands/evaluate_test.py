@@ -373,6 +373,7 @@ def _outcome():
     return outcome
 
 
+@pytest.mark.slow
 def test_the_report_is_self_contained_and_says_its_numbers(tmp_path):
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (64, 32)).save(tmp_path / "pictures" / "turntable_000500.png")

@@ -70,6 +70,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("tables") / "labels.csv"
 
 
+@pytest.mark.slow
 @given(content=st.one_of(tables(), st.binary(max_size=200)))
 @example(content=b"filename,azimuth_deg,elevation_deg,tilt_deg\na,1_0,2,3\n")
 @example(content="filename,azimuth_deg,elevation_deg,tilt_deg\na,\u0661,2,3\n".encode())

@@ -192,6 +192,7 @@ def test_two_pictures_of_one_open_file_are_read_one_after_the_other(tmp_path):
     assert all(np.array_equal(image, noise) for _, images in parts for image in images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, code, reason",
     [

@@ -55,6 +55,7 @@ def test_its_synthesis_draws(name):
     assert front.min() > -2 and front.max() < 2 and np.abs(front - side).mean() > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cars", "cars_phone"])
 def test_cars_score_what_the_card_says(name):
     run = run_folder.load(preset=name)

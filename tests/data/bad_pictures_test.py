@@ -128,6 +128,7 @@ print(json.dumps({"mb": peak_kb / 1024, "names": [name for name, _ in reasons]})
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_with_bombs_and_huge_pictures(corpus, tmp_path):
     for name, colour in (("clear.png", 6), ("deep.png", 2), ("other.png", 2)):
         (tmp_path / name).write_bytes(zeros_png(9_400, 9_400, 8, colour))

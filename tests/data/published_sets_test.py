@@ -23,6 +23,8 @@ from ssv_tf.data.open_images_crops import open_images_crops_dataset_builder as o
 from ssv_tf.data.pascal3d_plus import Pascal3dPlus
 from ssv_tf.data.the300w_lp_viewpoint import The300wLpViewpoint
 
+pytestmark = pytest.mark.slow
+
 ANGLES = ("azimuth_deg", "elevation_deg", "tilt_deg")
 
 

@@ -19,6 +19,8 @@ from ssv_tf.data.turntable_cars import collection, mesh, raster, render, sheet
 from ssv_tf.data.turntable_cars.scene import draw_scene, studio
 from ssv_tf.data.turntable_cars.shapes import SHAPES
 
+pytestmark = pytest.mark.slow
+
 _DARK = np.full(3, 0.02)
 _NIGHT = dataclasses.replace(studio(), kind="plain", backdrop=np.zeros((64, 64, 3), np.uint8))
 

@@ -315,6 +315,7 @@ def test_jpegs_of_odd_sizes_are_answered_in_one_batch(exported, reference):
     assert np.median(_apart(answers, reference(fitted)), axis=0).max() < 0.5
 
 
+@pytest.mark.slow
 def test_a_blurred_padding_is_served_as_it_is_predicted(folded, reference, tmp_path):
     framing = Framing(SIZE, "height", 2.4, "blur")
     loaded = tf.saved_model.load(str(saved_model.write(folded, tmp_path / "model", framing)))
@@ -509,6 +510,7 @@ def test_a_failure_half_way_leaves_an_earlier_export_untouched(run_folder, tmp_p
         exporter.export(run, out, one)
 
 
+@pytest.mark.slow
 def test_novelty_reaches_the_table_the_card_and_the_metadata(run_folder, tmp_path):
     network = AnalysisNetwork(resolution=SIZE, width=0.1, style_size=8, trunk="strided")
     network.build()

@@ -22,6 +22,8 @@ from ssv_tf.export import metadata_schema_generated as schema
 from ssv_tf.models.decoding import Viewpoints
 from ssv_tf.training import run_folder
 
+pytestmark = pytest.mark.slow
+
 ABOUT = about.About(
     name="cars", version="1.2+abc", author="Ada", licence="Free to use.", data="Ten cars.",
     score="azimuth, median error 6.0 deg", limits=("Cars only.",), prepared="RGB, 32 x 32 px.",

@@ -16,6 +16,8 @@ from ssv_tf.models import inference
 from ssv_tf.models.student import StudentNetwork
 from ssv_tf.training import run_folder
 
+pytestmark = pytest.mark.slow
+
 KEEP = quick.keep  # the real one: others in tests keep nothing
 
 

@@ -23,6 +23,8 @@ pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
 from tools import local_server
 
+pytestmark = pytest.mark.slow
+
 SCHEMES = {"grpc": "grpc://", "rest": ""}
 
 

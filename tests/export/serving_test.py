@@ -164,6 +164,7 @@ def test_inputs_that_do_not_fit_are_invalid_arguments(inputs, signature, words):
     assert caught.value.code == 3 and "\n" not in caught.value.message
 
 
+@pytest.mark.slow
 def test_the_plain_saved_model_refuses_larger_pictures_too(tmp_path):
     saved_model.write(served.folded(), tmp_path / "1")
     plain = ServedModel(tmp_path / "1", "plain")

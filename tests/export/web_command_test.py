@@ -23,6 +23,8 @@ from ssv_tf.export.web import build, site
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.training import run_folder
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 LARGEST = 4_000_000  # bytes of all built files
 

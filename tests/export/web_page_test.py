@@ -17,6 +17,8 @@ from ssv_tf.export import vectors
 from ssv_tf.export.web import site
 from ssv_tf.models.decoding import Viewpoints
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["browser_fixtures"]
 
 CLOSE_DEG = 0.5

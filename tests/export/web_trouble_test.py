@@ -11,6 +11,8 @@ from browser import PLACE, Visit, served, write_page
 
 from ssv_tf.export.web import site
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["browser_fixtures"]
 
 SIZE = 32

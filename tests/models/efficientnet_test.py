@@ -41,6 +41,7 @@ def test_wrong_arguments_are_refused(wrong):
         efficientnet_lite0(**{"resolution": 32} | wrong)
 
 
+@pytest.mark.slow
 def test_student_with_it_is_saved_and_loaded(tmp_path):
     student = StudentNetwork(resolution=32, backbone=EFFICIENTNET, weights="imagenet")
     student.build()

@@ -199,6 +199,7 @@ def mobilenet_weights(tmp_path_factory):
     return made, str(path)
 
 
+@pytest.mark.slow
 def test_a_local_file_gives_the_network_it_was_saved_from(mobilenet_weights):
     made, path = mobilenet_weights
     loaded = perceptual.perceptual_features("mobilenet_v2", 32, weights=path)
@@ -210,6 +211,7 @@ def test_a_local_file_gives_the_network_it_was_saved_from(mobilenet_weights):
     assert not loaded.trainable_variables
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_a_user_error(mobilenet_weights, tmp_path):
     with pytest.raises(UserError, match="do not fit vgg16"):
         perceptual.perceptual_features("vgg16", 32, weights=mobilenet_weights[1])

@@ -18,6 +18,8 @@ pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
 
 from tools import local_server, stress
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = ("grpc", "rest")
 # Nothing here waits for it: a machine under load may take its time.
 PATIENT = calls.Patience(deadline_s=200.0, retries=10)

@@ -204,6 +204,7 @@ def test_drift_holds_real_scores_of_the_wasserstein_loss(objective, real, monkey
     assert values[1] - values[0] >= 5.0 * float(parts["real_score"]) ** 2 > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wasserstein", [False, True])
 def test_every_weight_of_the_analysis_network_learns(objective, networks, real, wasserstein):
     made = objective(wasserstein=wasserstein)
@@ -310,6 +311,7 @@ def test_parts_of_the_synthesis_loss_are_those_of_its_triplets(objective, networ
         assert float(parts[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", ["composite", "free"])
 def test_every_weight_of_the_synthesis_network_learns(projection):
     gradients = _synthesis_gradients(_objective(_networks(projection)))

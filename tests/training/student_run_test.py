@@ -21,6 +21,8 @@ from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import run_folder, student_run
 from ssv_tf.training.distillation import Distiller
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = config.Options.of(elevation_max_deg=20.0)
 ENCODING = {"centre_rad": (0.0, 0.17, 0.0), "stretch": (1.0, 4.0, 9.0)}
 

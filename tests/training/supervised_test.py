@@ -33,6 +33,7 @@ def _picture_set(count, seed=0, labelled=True):
     return collection.PictureSet(names, images, _angles(count, seed) if labelled else None)
 
 
+@pytest.mark.slow
 def test_it_learns_the_labels_of_a_few_pictures(monkeypatch):
     tiny.without_chance(monkeypatch, augment=0.0, trunk="paper")
     monkeypatch.setattr(networks, "EMA_DECAY", 0.9)

@@ -200,6 +200,7 @@ def test_every_choice_trains(tmp_path, changes, request):
     assert np.mean(moved) > 0.9
 
 
+@pytest.mark.slow
 def test_micro_batches_average_to_the_whole_batchs_gradient(eager):
     real = tf.random.stateless_normal([16, 32, 32, 3], [1, 2])
     norms = []
@@ -211,6 +212,7 @@ def test_micro_batches_average_to_the_whole_batchs_gradient(eager):
     np.testing.assert_allclose(norms[0], norms[1], rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_each_half_moves_its_own_network_only(eager):
     trainer = step.Trainer(TINY, step.make_strategy())
     real = tf.random.stateless_normal([8, 32, 32, 3], [1, 2])
