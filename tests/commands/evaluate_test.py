@@ -26,7 +26,7 @@ OFFSET = 50.0
 class FakeRun:
     """A run whose V answers -azimuth + 50 of pictures that `_picture` painted."""
 
-    preset, networks, has_synthesis = None, "", False
+    preset, networks, has_synthesis, training = None, "", False, "self-supervised"
 
     def __init__(self, path, **options):
         self.path = Path(path)

@@ -148,7 +148,7 @@ def test_sets_and_configurations_by_name():
 class FakeRun:
     """A run whose V answers azimuth 10, elevation 0, tilt 0, whatever it sees."""
 
-    preset, networks = None, ""
+    preset, networks, training = None, "", "self-supervised"
 
     def __init__(self, path):
         self.path, self.options = (
