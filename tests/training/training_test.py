@@ -90,7 +90,8 @@ def test_run_folder_holds_all_it_promises(tmp_path, monkeypatch, capsys, eager):
 
 
 @pytest.mark.slow
-def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypatch):
+def test_interrupted_run_ends_with_the_unbroken_runs_weights(tmp_path, monkeypatch, eager):
+    # Of compiled steps `lasting_test` shows the same, by kills.
     sizes.without_chance(monkeypatch, dropout=0.3)
     monkeypatch.setattr(networks, "DECAY_SHARE", 0.0)  # else the rates follow the number of steps
     changes = {"deterministic": True, "prior_rate": 0.01}
