@@ -9,6 +9,7 @@ from ssv_tf.config.options import (
     SETTINGS,
     SUPERVISED,
     Options,
+    anchored,
     from_json,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "SETTINGS",
     "SUPERVISED",
     "Options",
+    "anchored",
     "define_flags",
     "from_flag_file",
     "from_flags",

@@ -18,6 +18,11 @@ SELF_SUPERVISED = "self-supervised"
 SUPERVISED = "supervised (ceiling, for reference)"
 
 
+def anchored(training: str, count: int) -> str:
+    """Words for a training in which `count` labelled pictures had a part, 0 or more."""
+    return f"{training}, then with {count} labelled pictures (anchors)" if count else training
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Settings of a run, saved as options.json in its folder. Units are in the names and helps.

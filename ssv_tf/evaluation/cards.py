@@ -92,10 +92,12 @@ def markdown(
 
 def introduction(options: config.Options, teacher: str | None = None, anchors: int = 0) -> str:
     """What the model is for and where it comes from; `anchors` labelled pictures trained it."""
-    labels = f"with {anchors} labelled pictures (anchors)" if anchors else "without labels"
-    origin = f"; a small student of {teacher}, trained {labels}" if teacher else ""
+    training = config.anchored(options.training, anchors)
+    origin = f"; a small student of {teacher}" if teacher else ""
+    if teacher and not anchors:
+        origin += ", trained without labels"
     return (
-        f"Predicts azimuth, elevation and tilt of a picture; {options.training}{origin}. Made with "
+        f"Predicts azimuth, elevation and tilt of a picture; {training}{origin}. Made with "
         "ssv_tf (SSV, Mustikovela et al., CVPR 2020)."
     )
 

@@ -71,7 +71,7 @@ class Run:
     @property
     def training(self) -> str:
         """How V is trained, in words for whoever reads a score."""
-        return anchored(self.options.training, self.anchors)
+        return config.anchored(self.options.training, self.anchors)
 
     @property
     def _distilled(self) -> dict[str, Any] | None:
@@ -151,11 +151,6 @@ class Run:
                 stacklevel=2,
             )
         return fitted
-
-
-def anchored(training: str, count: int) -> str:
-    """Words for a training in which `count` labelled pictures had a part."""
-    return f"{training}, then with {count} labelled pictures (anchors)" if count else training
 
 
 def load(path: str | os.PathLike | None = None, preset: str | None = None) -> Run:

@@ -148,7 +148,7 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     assert fitted.networks == student.networks and len(fitted.fitted_on) == 10
     assert student.training == "self-supervised, then with 10 labelled pictures (anchors)"
     told = cards.introduction(student.options, student.student, student.anchors)
-    assert "trained with 10 labelled pictures (anchors)" in told
+    assert "self-supervised, then with 10 labelled pictures (anchors); a small student" in told
     assert "No label" not in cards.training_data(student.options, "Photos.", student.anchors)
 
     # The finished student goes on with them, and with nothing else.
