@@ -127,11 +127,10 @@ def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration
 
 
 def of_angles(degrees: np.ndarray, code: encoding.Encoding) -> PseudoLabels:
-    """Labels for angles [n, 3]; elevation and tilt no further than the code can hold."""
-    limit = _WITHIN * 90.0 / np.asarray(code.stretch)
-    centre = np.degrees(code.centre_rad)
+    """Labels for angles [n, 3]; stretched ones no further than the code can hold."""
+    stretch, centre = np.asarray(code.stretch), np.degrees(code.centre_rad)
+    limit = np.where(stretch > 1.0, _WITHIN * 90.0 / stretch, np.inf)  # unstretched: the circle
     held = np.clip(degrees, centre - limit, centre + limit)
-    held[:, 0] = np.where(limit[0] < 89.0, held[:, 0], degrees[:, 0])  # a full circle has no end
     magnitudes, quadrants = map(np.asarray, encoding.encode(np.radians(held), code))
     rest = (1.0 - _PROBABILITY) / 3.0
     return PseudoLabels(magnitudes, rest + (_PROBABILITY - rest) * quadrants)

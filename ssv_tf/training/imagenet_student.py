@@ -72,17 +72,16 @@ def distill(
     pictures = student_pictures.load(run, settings.resolution, source)
     if behind is None:
         behind = np.ascontiguousarray(pictures.layers[: student_pictures.MOST_BEHIND, ..., :3])
-    data = Data(pictures.layers, in_scenes, known)
     try:
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
         student, labels = _start(run, pictures, behind, settings, unfinished_dir, quiet)
-        data = dataclasses.replace(data, labels=labels)
-        learnt, held_out = student_run.split(len(data.layers), settings.seed)
+        learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
+        data = Data(pictures.layers, in_scenes, known, labels, learnt)
         kind = calibration.azimuth_kind(run.options)
         within_deg = confidence.within_deg(kind == calibration.LINEAR)
         mirror = run.options.pictures.mirror_data
         fit = Fit(student, settings, behind, mirror, within_deg, quiet)
-        wanted = train(fit, data, learnt, kind, unfinished_dir)
+        wanted = train(fit, data, kind, unfinished_dir)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     record = made_with | {

@@ -126,23 +126,33 @@ class Data:
       in_scenes: photos in surroundings, uint8 [m, S, S, 4], or None.
       known: labelled pictures, or None.
       labels: pseudo-labels of `layers`; None for a student that goes on.
+      chosen: indices of `layers` that it learns from; it is compared on the others.
     """
 
     layers: np.ndarray
     in_scenes: np.ndarray | None
     known: anchors.Anchors | None
-    labels: self_training.PseudoLabels | None = None
+    labels: self_training.PseudoLabels | None
+    chosen: np.ndarray
+
+    @functools.cached_property
+    def learnt_layers(self) -> np.ndarray:
+        """Those of `layers` that it learns from; a copy, and so made once."""
+        return self.layers[self.chosen]
+
+    @functools.cached_property
+    def scene_squares(self) -> np.ndarray:
+        """The photos in surroundings as the student's framing shows them, uint8 [m, R, R, 3]."""
+        assert self.in_scenes is not None
+        return on_grey(self.in_scenes, self.in_scenes.shape[1] // 2)
 
 
-def train(
-    fit: Fit, data: Data, chosen: np.ndarray, kind: str, unfinished_dir: Path
-) -> self_training.PseudoLabels:
+def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_training.PseudoLabels:
     """All stages; one that is finished already only gives back its weights.
 
     Args:
       fit: the student and how it learns.
       data: the pictures.
-      chosen: indices of those it learns from; it is compared on the others.
       kind: of the azimuth's calibration.
       unfinished_dir: where an interrupted call left its state.
 
@@ -150,57 +160,46 @@ def train(
       what the student was to say to all pictures, [n].
     """
     settings = fit.settings
-    layers = data.layers[chosen]
     wanted = data.labels
     ends.freeze_first_blocks(fit.student.backbone)
     if wanted is not None:
-        labels = wanted[chosen]
-        fit(
-            lambda step: fit.batches(layers, labels, step), settings.steps, settings.rate,
-            unfinished_dir,
-        )  # fmt: skip
+        labels = wanted[data.chosen]
+        feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], 0)
+        fit(feed, settings.steps, settings.rate, unfinished_dir)
         if data.in_scenes is not None:
-            squares = on_grey(data.in_scenes, settings.resolution)
             for number in range(settings.scene_learning.rounds):
                 try:
-                    _go_on(fit, layers, labels, data.in_scenes, squares, number, unfinished_dir)
+                    _go_on(fit, data, number, unfinished_dir)
                 except ValueError as error:
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
     if data.known is not None:
-        wanted = _anchor(fit, data, chosen, kind, unfinished_dir)
+        wanted = _anchor(fit, data, kind, unfinished_dir)
     fit.student.backbone.trainable = True
     assert wanted is not None  # a student goes on with anchors alone
     return wanted
 
 
-def _go_on(
-    fit: Fit,
-    layers: np.ndarray,
-    labels: self_training.PseudoLabels,
-    in_scenes: np.ndarray,
-    squares: np.ndarray,
-    number: int,
-    unfinished_dir: Path,
-) -> None:
-    """A round with photos in surroundings, as layers and as the student's framing shows them.
+def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
+    """A round with photos in surroundings.
 
     Raises:
       ValueError: they show no two ends.
     """
     settings, how = fit.settings, fit.settings.scene_learning
-    answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
+    assert data.labels is not None and data.in_scenes is not None
+    answers = self_training.pseudo_labels(fit.student, data.scene_squares, fit.mirror)
     odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     first_step = settings.steps + number * how.steps
-    pools = [(layers, labels, None), (in_scenes, settled, odds)]
+    pools: list[Pool] = [
+        (data.learnt_layers, data.labels[data.chosen], None), (data.in_scenes, settled, odds)
+    ]  # fmt: skip
     feed = fit.joined(pools, (0.5, 0.5), first_step)
     fit(feed, how.steps, how.rate, unfinished_dir / f"scenes-{number + 1}")
 
 
-def _anchor(
-    fit: Fit, data: Data, chosen: np.ndarray, kind: str, unfinished_dir: Path
-) -> self_training.PseudoLabels:
+def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_training.PseudoLabels:
     """The rounds with labelled pictures; what the student said to all pictures before them."""
     how, student, known = fit.settings.anchor_learning, fit.student, data.known
     assert known is not None
@@ -214,11 +213,11 @@ def _anchor(
         own_deg = of_known.angles_deg(student.encoding)
         targets = anchors.of_angles(anchors.targets_deg(known, own_deg), student.encoding)
         pools: list[Pool] = [
-            (data.layers[chosen], labels[chosen], None), (known.layers, targets, None)
+            (data.learnt_layers, labels[data.chosen], None), (known.layers, targets, None)
         ]  # fmt: skip
         shares = [1.0 - anchors.SHARE, anchors.SHARE]
         if data.in_scenes is not None:
-            pools.append((data.in_scenes, *_settled_scenes(fit, data.in_scenes, fitted)))
+            pools.append((data.in_scenes, *_settled_scenes(fit, data.scene_squares, fitted)))
             shares = [shares[0] / 2.0, anchors.SHARE, shares[0] / 2.0]
         feed = fit.joined(pools, shares, _steps_before(fit.settings) + number * how.steps)
         fit(feed, how.steps, how.rate, unfinished_dir / f"anchors-{number + 1}")
@@ -227,10 +226,9 @@ def _anchor(
 
 
 def _settled_scenes(
-    fit: Fit, in_scenes: np.ndarray, fitted: calibration.Calibration
+    fit: Fit, squares: np.ndarray, fitted: calibration.Calibration
 ) -> tuple[self_training.PseudoLabels, np.ndarray | None]:
     """The student's answers to photos in surroundings, and the odds of each to be drawn."""
-    squares = on_grey(in_scenes, fit.settings.resolution)
     answers = anchors.answers(fit.student, squares, fit.mirror, fitted)
     try:
         odds, settled = scenes.confident_ends(answers, fit.settings.front_share, _LAST_ROUND)
