@@ -210,7 +210,6 @@ def test_the_page_names_no_foreign_host_and_all_licences():
         assert part in licences
 
 
-@pytest.mark.slow
 def test_a_build_gives_the_committed_files(tmp_path):
     if not shutil.which("npm") or not shutil.which("node"):
         pytest.skip("no node and npm on this machine")

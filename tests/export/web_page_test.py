@@ -113,7 +113,6 @@ def test_large_jpegs_are_decoded_small_or_averaged(browser, url, car, tmp_path, 
     assert len(paths) == 11 and max(apart) == (0 if has_decoder else 1)
 
 
-@pytest.mark.slow
 def test_vectors_are_read_in_the_browser_as_in_python(browser, url, car, tmp_path):
     """The test vectors of an export, which any app may use: the same squares, or a refusal."""
     model = ssv_tf.load("cars")

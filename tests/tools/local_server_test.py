@@ -207,7 +207,6 @@ def test_a_folder_that_is_not_for_serving(tmp_path, capsys):
     assert "--serving" in _one_error(capsys)
 
 
-@pytest.mark.slow
 def test_the_local_server_runs_as_a_command():
     with stress.started(served.exported()) as (ports, process):
         caller = calls.GrpcCaller(f"127.0.0.1:{ports['grpc']}", "viewpoint")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from cutout_files import write_cutouts
 
 from ssv_tf import config, viewpoint
 from ssv_tf.base.errors import SettingError, UserError
@@ -66,14 +66,7 @@ def test_an_angle_beyond_the_code_is_asked_as_its_end_and_not_as_another():
 
 @pytest.fixture
 def pictures(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        picture = np.zeros((40, 60, 3), np.uint8)
-        picture[8:32, 6:54] = rng.integers(60, 255, 3)
-        Image.fromarray(picture).save(folder / f"{i}.png")
-    return folder
+    return write_cutouts(tmp_path / "pictures")
 
 
 @pytest.fixture

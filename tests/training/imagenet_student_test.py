@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from cutout_files import write_cutouts
 from in_process import run_command
 from PIL import Image
 
@@ -33,13 +34,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        picture = np.zeros((40, 60, 3), np.uint8)
-        picture[8:32, 6:54] = rng.integers(60, 255, 3)
-        Image.fromarray(picture).save(folder / f"{i}.png")
+    folder = write_cutouts(tmp_path / "pictures")
     (folder / "broken.png").write_bytes(b"no picture")
     return folder
 

@@ -142,7 +142,6 @@ def test_without_mirrored_data_nothing_is_mirrored():
     np.testing.assert_allclose(out["quadrants"][:2], keras.ops.softmax(plain), atol=1e-5)
 
 
-@pytest.mark.slow
 def test_only_the_student_learns_and_it_learns():
     distiller, pictures = _distiller(), _pictures(16)
     before = [w.numpy().copy() for w in distiller.teacher.weights + distiller.synthesis.weights]
@@ -223,7 +222,6 @@ def test_student_folder_is_a_run(student_folder):
         run.synthesis()
 
 
-@pytest.mark.slow
 def test_interrupted_student_goes_on(teacher_run, tmp_path, monkeypatch, eager):
     monkeypatch.setattr(student_run, "STEPS_AN_EPOCH", 2)
     run, out = run_folder.load(teacher_run), tmp_path / "phone"
