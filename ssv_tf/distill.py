@@ -79,7 +79,8 @@ def define_flags() -> None:
     )  # fmt: skip
     flags.DEFINE_integer(
         "steps", None, "Training steps, above a hundred rounded up to whole hundreds; "
-        f"{default.steps}, or {imagenet_student.Settings.steps} for {EFFICIENTNET}.",
+        f"{default.steps}, or {imagenet_student.Settings.steps} for {EFFICIENTNET}, whose rounds "
+        "on front and rear take a third of them each.",
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssv_tf.base.errors import SettingError, UserError
-from ssv_tf.data import cutouts
+from ssv_tf.data import cutouts, sources
 from ssv_tf.evaluation import calibration, confidence
 from ssv_tf.training import anchors, ends, run_folder, self_training, student_pictures, student_run
 from ssv_tf.training.student_run import Source
@@ -46,7 +46,8 @@ def distill(
       run: the teacher's; with anchors also a student of this kind, which goes on.
       out: the folder.
       settings: how.
-      source: a folder of unlabelled pictures, such as the teacher was trained on.
+      source: a folder of unlabelled pictures, such as the teacher was trained on, or the embedded
+        cars; empty: what it was trained on.
       backgrounds: folder of any pictures to put behind cut-outs; empty: the collection's own.
       scenes_dir: folder of more unlabelled photos of such objects, in their surroundings, which
         the student goes on with (`training.scenes`); empty: none.
@@ -65,10 +66,12 @@ def distill(
     made_with = _made_with(run, settings, backgrounds, scenes_dir, anchors_table)
     student_run.check_folder(out, made_with, overwrite)
     framing = cutouts.framing(settings.resolution)
-    side = 2 * settings.resolution
+    side = student_pictures.side(source, settings.resolution)
     known = anchors.read(anchors_table, framing) if anchors_table else None
     behind = student_pictures.backgrounds(backgrounds, side) if backgrounds else None
-    in_scenes = student_pictures.load_scenes(scenes_dir, side) if scenes_dir else None
+    in_scenes = None
+    if scenes_dir:
+        in_scenes = student_pictures.load_scenes(scenes_dir, 2 * settings.resolution)
     pictures = student_pictures.load(run, settings.resolution, source)
     if behind is None:
         behind = np.ascontiguousarray(pictures.layers[: student_pictures.MOST_BEHIND, ..., :3])
@@ -108,6 +111,7 @@ def _made_with(
         "teacher": run.preset or run.path.name,
         "backbone": "efficientnet_lite0",
         **dataclasses.asdict(settings),
+        "end_learning": dataclasses.asdict(settings.of_ends),
         "backgrounds": Path(backgrounds).name,
         "scenes": Path(scenes_dir).name,
         "anchors": Path(anchors_table).name,
@@ -130,12 +134,12 @@ def _check(run: run_folder.Run, settings: Settings, source: Source, anchors_tabl
     if source.data_dir:
         return source
     asked = run.options.pictures
-    if not Path(asked.data).is_dir():
+    if asked.data != sources.EMBEDDED and not Path(asked.data).is_dir():
         raise SettingError(
             f"{asked.data} is no folder of pictures; give one with `data_dir=FOLDER`: they are "
             "read at two sizes"
         )
-    return Source(asked.data, asked.where, asked.limit)
+    return Source(asked.data, asked.where, source.limit or asked.limit)
 
 
 def _check_student(run: run_folder.Run, settings: Settings, anchors_table: str) -> None:
@@ -162,7 +166,7 @@ def _with_ends(
 ) -> self_training.PseudoLabels:
     """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
     limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
-    how = settings.end_learning
+    how = settings.of_ends
     if limited or not how.rounds:
         return labels
     path = unfinished_dir / _ENDS

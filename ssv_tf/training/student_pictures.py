@@ -20,19 +20,37 @@ class Pictures:
     """The same pictures as the teacher sees them, and as layers for the student."""
 
     squares: np.ndarray  # uint8 [n, r, r, 3]
-    layers: np.ndarray  # uint8 [n, 2 R, 2 R, 4]
+    layers: np.ndarray  # uint8 [n, S, S, 4], S: `side`
+
+
+def side(source: Source, resolution: int) -> int:
+    """Side of a layer: twice the student's, and of rendered cars, which fill it, the student's."""
+    return resolution if source.data_dir == sources.EMBEDDED else 2 * resolution
 
 
 def load(run: run_folder.Run, resolution: int, source: Source) -> Pictures:
     """Reads every picture once, for teacher and student; names and counts what cannot be read."""
     framing = run.options.framing
+    if source.data_dir == sources.EMBEDDED:
+        return _rendered_cars(framing.resolution, resolution, source)
     asked = run.options.pictures
     table = asked.labels if source.data_dir == asked.data else ""
 
     def read(path: Path) -> tuple[np.ndarray, ...]:
-        return framing.read(path), cutouts.layer(path, 2 * resolution)
+        return framing.read(path), cutouts.layer(path, side(source, resolution))
 
     return Pictures(*_read_folder(source, table, read))
+
+
+def _rendered_cars(teacher_resolution: int, resolution: int, source: Source) -> Pictures:
+    """The embedded cars, with the surroundings that they are rendered in."""
+    cars = sources.load_collection(
+        sources.EMBEDDED, resolution=resolution, limit=source.limit or None
+    ).images
+    opaque = np.full((*cars.shape[:3], 1), 255, np.uint8)
+    return Pictures(
+        student_run.shrunk(cars, teacher_resolution), np.concatenate([cars, opaque], axis=-1)
+    )
 
 
 def load_scenes(folder_path: str, side: int) -> np.ndarray:

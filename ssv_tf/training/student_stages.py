@@ -32,6 +32,7 @@ class Settings:
       rate: AdamW's highest learning rate.
       seed: of everything random.
       end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
+        None: rounds of a third of `steps`.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8.
       anchor_learning: how the student goes on with labelled pictures.
@@ -42,10 +43,15 @@ class Settings:
     batch_size: int = 32
     rate: float = 1e-3
     seed: int = 0
-    end_learning: ends.Settings = dataclasses.field(default_factory=ends.Settings)
+    end_learning: ends.Settings | None = None
     scene_learning: scenes.Settings = dataclasses.field(default_factory=scenes.Settings)
     front_share: float = 0.5
     anchor_learning: anchors.Settings = dataclasses.field(default_factory=anchors.Settings)
+
+    @property
+    def of_ends(self) -> ends.Settings:
+        """How front and rear are learnt."""
+        return self.end_learning or ends.Settings(steps=max(1, self.steps // 3))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,13 @@ from PIL import Image
 import ssv_tf
 from ssv_tf import config, distill
 from ssv_tf.base.errors import SettingError, UserError
+from ssv_tf.data import sources
+from ssv_tf.evaluation import labelled
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import ends, imagenet_student, run_folder, scenes
+from ssv_tf.training import ends, imagenet_student, run_folder, scenes, student_pictures
 from ssv_tf.training.student_run import Source
 
 
@@ -103,6 +105,39 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
     )
     for one, other in zip(broken, whole, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
+    run, pictures, tmp_path, eager
+):
+    options = config.Options.of(data=sources.EMBEDDED, crop="longest", padding="constant", limit=9)
+    (run.path / "options.json").write_text(options.to_json())
+    settings = imagenet_student.Settings(
+        steps=1, batch_size=2, end_learning=ends.Settings(rounds=0)
+    )
+    out = tmp_path / "student"
+    imagenet_student.distill(
+        run_folder.load(run.path), out, settings, Source(limit=5), str(pictures), quiet=True
+    )
+    record = json.loads((out / "distill.json").read_text())
+    assert record["pictures"] == 4 and record["teacher_distance"]["pictures"] == 1
+    student = run_folder.load(out)
+    assert student.options.pictures.data == sources.EMBEDDED and student.options.pictures.limit == 5
+    cars = labelled.embedded_pictures(student.options, "calibration")
+    assert cars.images.shape[1:] == (64, 64, 3)
+
+
+def test_a_teacher_sees_the_embedded_cars_small_and_the_student_whole(run):
+    options = config.Options.of(data=sources.EMBEDDED, crop="longest", padding="constant")
+    (run.path / "options.json").write_text(options.to_json())
+    source = Source(sources.EMBEDDED, limit=3)
+    loaded = student_pictures.load(run_folder.load(run.path), 64, source)
+    cars = sources.load_collection(sources.EMBEDDED, resolution=64, limit=3).images
+    np.testing.assert_array_equal(loaded.layers[..., :3], cars)
+    assert (loaded.layers[..., 3] == 255).all()
+    means = cars.reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_array_equal(loaded.squares, np.rint(means))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.95])
