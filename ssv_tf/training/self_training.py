@@ -20,7 +20,8 @@ from ssv_tf.models import inference
 from ssv_tf.training import losses
 
 _FRONT = np.array(viewpoint.QUADRANT_SIGNS)[:, 0] > 0
-_LEFT = np.array(viewpoint.QUADRANT_SIGNS)[:, 1] > 0
+# The quadrants in which the nose is at image left of the front, or at image right of the rear.
+_DIAGONAL = np.array(viewpoint.QUADRANT_SIGNS).prod(axis=1) > 0
 # Quadrant of the mirrored picture: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = np.array([viewpoint.QUADRANT_SIGNS.index((c, -s)) for c, s in viewpoint.QUADRANT_SIGNS])
 _ZOOM, _SHIFT = (0.85, 1.25), 0.06
@@ -57,12 +58,16 @@ class PseudoLabels:
         return self.quadrants[:, 0, _FRONT].sum(axis=1)
 
     def with_front(self, front: np.ndarray) -> "PseudoLabels":
-        """The same, with other probabilities [n] of the front half; left and right stay."""
-        left = self.quadrants[:, 0, _LEFT].sum(axis=1)
+        """The same modulo half a circle, with other probabilities [n] of the front half.
+
+        An outline gives the azimuth modulo half a circle: who takes one end for the other also
+        takes left for right.
+        """
+        diagonal = self.quadrants[:, 0, _DIAGONAL].sum(axis=1)
         quadrants = self.quadrants.copy()
         for i in range(4):
             end = front if _FRONT[i] else 1.0 - front
-            quadrants[:, 0, i] = end * (left if _LEFT[i] else 1.0 - left)
+            quadrants[:, 0, i] = end * (diagonal if _DIAGONAL[i] else 1.0 - diagonal)
         return PseudoLabels(self.magnitudes, quadrants)
 
     def mirrored(self) -> "PseudoLabels":

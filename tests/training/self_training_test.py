@@ -34,11 +34,11 @@ def test_mirroring_negates_azimuth_and_tilt():
     assert mirrored.quadrants[0, 2].argmax() == 0  # tilt above 0 now
 
 
-def test_another_end_turns_the_azimuth_to_the_other_side_of_side_on():
-    turned = _labels([10, 170, -20]).with_front(np.array([0.0, 1.0, 0.1]))
-    np.testing.assert_allclose(np.degrees(turned.azimuth_rad()), [170, 10, -160], atol=1e-4)
+def test_another_end_turns_the_azimuth_by_half_a_circle():
+    turned = _labels([10, 170, -20, 60]).with_front(np.array([0.0, 1.0, 0.1, 0.9]))
+    np.testing.assert_allclose(np.degrees(turned.azimuth_rad()), [-170, -10, 160, 60], atol=1e-4)
     np.testing.assert_allclose(turned.quadrants.sum(axis=-1), 1.0)
-    np.testing.assert_allclose(turned.front, [0.0, 1.0, 0.1])
+    np.testing.assert_allclose(turned.front, [0.0, 1.0, 0.1, 0.9])
 
 
 def test_pseudo_labels_of_a_picture_and_its_mirror_image_agree():
