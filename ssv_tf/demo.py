@@ -1,13 +1,11 @@
-"""The main job end to end on the embedded cars: train, distil, calibrate, score, export, predict.
+"""The main job end to end on the embedded cars: train, calibrate, score, export, predict.
 
   python -m ssv_tf.demo --out=runs/demo
 
 Each stage is the command a user would give; the lines are printed, so that they can be copied.
-OUT/teacher is the run of V and S, OUT/student its student, which the other stages use.
 """
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -19,10 +17,6 @@ from absl import flags
 
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
-from ssv_tf.training.student_run import RECORD
-
-# Fewer steps and pictures than a student of your own should have: the demo is a first look.
-_STUDENT = ("--backbone=efficientnet_lite0", "--steps=600", "--limit=4000")
 
 
 def define_flags() -> None:
@@ -40,26 +34,22 @@ def main(argv: Sequence[str]) -> None:
     out = Path(values.out)
     pictures = out / "sample_pictures"
     for words in stages(out, pictures, values.recipe, values.overwrite):
-        if words[0] == "distill" and not values.overwrite and (out / "student" / RECORD).is_file():
-            continue  # an earlier call came this far
-        if words[0] == "predict":
-            _write_sample_pictures(pictures, out / "student")
         _run(words)
+        if words[0] == "train":
+            _write_sample_pictures(pictures, out)
     print(final_table(out, (time.monotonic() - began) / 60))
 
 
 def stages(out: Path, pictures: Path, recipe: str, overwrite: bool) -> list[list[str]]:
     """The commands of the main job, each as words after `python -m ssv_tf.`."""
-    teacher, student, again = out / "teacher", out / "student", "--overwrite"
-    run = f"--run={student}"
+    run, again = f"--run={out}", "--overwrite"
     fresh = [again] if overwrite else []
     return [
-        ["train", f"--flagfile={recipe}", f"--run_dir={teacher}", *fresh],
-        ["distill", f"--run={teacher}", f"--out={student}", *_STUDENT, *fresh],
+        ["train", f"--flagfile={recipe}", f"--run_dir={out}", *fresh],
         ["calibrate", run, again],
         ["evaluate", run, "--calibrate_on=0", f"--json={out / 'score.json'}",
          f"--report={out / 'report.html'}", again],
-        ["synthesize", f"--run={teacher}", again],
+        ["synthesize", run, again],
         ["export", run, f"--out={out / 'export'}", again],
         ["predict", run, f"--out={out / 'predictions.csv'}", f"--draw_dir={out / 'drawn'}",
          again, str(pictures)],
@@ -87,7 +77,7 @@ def final_table(out: Path, minutes: float) -> str:
     lines = [f"{a:<28}{b:>12}{c:>16}" for a, b, c in rows]
     paths = [
         ("report", out / "report.html"),
-        ("turntable", out / "teacher" / "pictures" / "turntable.gif"),
+        ("turntable", out / "pictures" / "turntable.gif"),
         ("TFLite", out / "export" / "model_int8.tflite"),
         ("predictions", out / "predictions.csv"),
     ]
@@ -97,10 +87,8 @@ def final_table(out: Path, minutes: float) -> str:
 
 def _run(words: list[str]) -> None:
     command = [sys.executable, "-m", f"ssv_tf.{words[0]}", *words[1:]]
-    setting = "TF_ENABLE_ONEDNN_OPTS=0 " if words[0] == "distill" else ""
-    print(f"\n$ {setting}python -m ssv_tf.{shlex.join(words)}", flush=True)
-    more = dict(part.split("=") for part in setting.split())
-    code = subprocess.run(command, check=False, env=os.environ | more).returncode
+    print(f"\n$ python -m ssv_tf.{shlex.join(words)}", flush=True)
+    code = subprocess.run(command, check=False).returncode
     if code:
         raise UserError(f"{words[0]} ended with exit code {code}")
 

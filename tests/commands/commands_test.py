@@ -93,23 +93,10 @@ def test_rows_of_a_style_grid_differ_by_the_object_and_columns_by_the_background
 def test_demo_runs_the_commands_a_user_would(tmp_path):
     words = demo.stages(tmp_path, tmp_path / "pictures", "configs/demo.flags", False)
     assert [w[0] for w in words] == [
-        "train", "distill", "calibrate", "evaluate", "synthesize", "export", "predict",
+        "train", "calibrate", "evaluate", "synthesize", "export", "predict",
     ]  # fmt: skip
-    for trains in words[:2]:
-        assert "--overwrite" not in trains  # they go on where they stopped
-    again = demo.stages(tmp_path, tmp_path, "f", True)
-    assert "--overwrite" in again[0] and "--overwrite" in again[1]
-
-
-def test_demo_goes_on_behind_a_student_that_is_finished(tmp_path, monkeypatch):
-    (tmp_path / "student").mkdir()
-    (tmp_path / "student" / "distill.json").write_text("{}")
-    called = []
-    monkeypatch.setattr(demo, "_run", lambda words: called.append(words[0]))
-    monkeypatch.setattr(demo, "_write_sample_pictures", lambda *_: None)
-    monkeypatch.setattr(demo, "final_table", lambda *_: "")
-    assert run_command(demo, f"--out={tmp_path}") == 0
-    assert called == ["train", "calibrate", "evaluate", "synthesize", "export", "predict"]
+    assert "--overwrite" not in words[0]  # training goes on where it stopped
+    assert "--overwrite" in demo.stages(tmp_path, tmp_path, "f", True)[0]
 
 
 def test_demo_table_shows_the_constant_beside_the_score(tmp_path):
