@@ -44,12 +44,14 @@ def load(run: run_folder.Run, resolution: int, source: Source) -> Pictures:
 
 def _rendered_cars(teacher_resolution: int, resolution: int, source: Source) -> Pictures:
     """The embedded cars, with the surroundings that they are rendered in."""
+    larger = max(teacher_resolution, resolution)
     cars = sources.load_collection(
-        sources.EMBEDDED, resolution=resolution, limit=source.limit or None
+        sources.EMBEDDED, resolution=larger, limit=source.limit or None
     ).images
-    opaque = np.full((*cars.shape[:3], 1), 255, np.uint8)
+    colours = student_run.shrunk(cars, resolution)
+    opaque = np.full((*colours.shape[:3], 1), 255, np.uint8)
     return Pictures(
-        student_run.shrunk(cars, teacher_resolution), np.concatenate([cars, opaque], axis=-1)
+        student_run.shrunk(cars, teacher_resolution), np.concatenate([colours, opaque], axis=-1)
     )
 
 

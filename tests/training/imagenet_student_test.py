@@ -128,16 +128,21 @@ def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
     assert cars.images.shape[1:] == (64, 64, 3)
 
 
-def test_a_teacher_sees_the_embedded_cars_small_and_the_student_whole(run):
-    options = config.Options.of(data=sources.EMBEDDED, crop="longest", padding="constant")
+@pytest.mark.parametrize("teacher", [32, 128])
+def test_teacher_and_student_see_the_same_cars_each_at_its_size(run, teacher):
+    options = config.Options.of(
+        data=sources.EMBEDDED, crop="longest", padding="constant", resolution=teacher
+    )
     (run.path / "options.json").write_text(options.to_json())
     source = Source(sources.EMBEDDED, limit=3)
     loaded = student_pictures.load(run_folder.load(run.path), 64, source)
-    cars = sources.load_collection(sources.EMBEDDED, resolution=64, limit=3).images
-    np.testing.assert_array_equal(loaded.layers[..., :3], cars)
+    cars = sources.load_collection(sources.EMBEDDED, resolution=max(teacher, 64), limit=3).images
+    seen = loaded.squares, loaded.layers[..., :3]
+    for pictures, side in zip(seen, (teacher, 64), strict=True):
+        k = len(cars[0]) // side
+        means = cars.reshape(3, side, k, side, k, 3).mean(axis=(2, 4))
+        np.testing.assert_array_equal(pictures, np.rint(means))
     assert (loaded.layers[..., 3] == 255).all()
-    means = cars.reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_array_equal(loaded.squares, np.rint(means))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.95])
