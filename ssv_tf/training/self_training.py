@@ -20,7 +20,7 @@ from ssv_tf.models import inference
 from ssv_tf.training import losses
 
 _FRONT = np.array(viewpoint.QUADRANT_SIGNS)[:, 0] > 0
-# The quadrants in which the nose is at image left of the front, or at image right of the rear.
+# Quadrants whose two signs agree; half a circle leads from one of them to the other.
 _DIAGONAL = np.array(viewpoint.QUADRANT_SIGNS).prod(axis=1) > 0
 # Quadrant of the mirrored picture: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = np.array([viewpoint.QUADRANT_SIGNS.index((c, -s)) for c, s in viewpoint.QUADRANT_SIGNS])
