@@ -155,9 +155,6 @@ def sample_volume(
 ) -> Tensor:
     """Trilinear samples of a volume that fills a box, zero outside.
 
-    The eight neighbours of a voxel are laid side by side first, so that a sample is one
-    contiguous gather.
-
     Args:
       volume: [batch, depth, height, width, channels], axes as `camera_grid`'s.
       points: (x, y, z) in object space, [batch, points, 3].
@@ -166,7 +163,23 @@ def sample_volume(
     Returns:
       [batch, points, channels].
     """
-    size, channels = volume.shape[1:4], volume.shape[4]
+    return read_cells(volume, *find_cells(points, volume.shape[1:4], extent))
+
+
+def find_cells(
+    points: Tensor, size: Sequence[int], extent: Sequence[float] = (1.0, 1.0, 1.0)
+) -> tuple[Tensor, Tensor]:
+    """Between which eight voxels each point lies, and how much of each it takes.
+
+    Args:
+      points: (x, y, z) in object space, [batch, points, 3].
+      size: voxels along depth, height and width.
+      extent: half sides (x, y, z) of the box; 1 for the whole cube.
+
+    Returns:
+      (int32 [batch, points], the cell among those of the whole batch; trilinear weights
+      [batch, points, 8], corners in the order of `_neighbours`).
+    """
     # Object-space (x, y, z) to fractional (depth, height, width) indices of the padded volume.
     signs = np.array([-1.0, -1.0, 1.0], "float32")
     half = np.array(size, "float32") / 2.0
@@ -174,17 +187,32 @@ def sample_volume(
     index = points[..., ::-1] * per_unit + (half + 0.5)
     index = ops.clip(index, 0.0, np.array(size, "float32") + 1.0)
     corner = ops.minimum(ops.floor(index), np.array(size, "float32"))
-    fraction = ops.cast(index - corner, volume.dtype)
+    fraction = index - corner
     corner = ops.cast(corner, "int32")
     stride = np.array([(size[1] + 1) * (size[2] + 1), size[2] + 1, 1], "int32")
     cells = (size[0] + 1) * (size[1] + 1) * (size[2] + 1)
-    batch = ops.shape(volume)[0]
-    flat = ops.sum(corner * stride, axis=-1) + ops.arange(batch, dtype="int32")[:, None] * cells
+    first = ops.arange(ops.shape(points)[0], dtype="int32")[:, None] * cells
+    return ops.sum(corner * stride, axis=-1) + first, _trilinear_weights(fraction)
+
+
+def read_cells(volume: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of the eight voxels around each point, zero outside the volume.
+
+    The eight neighbours of a voxel are laid side by side first, so that a sample is one
+    contiguous gather.
+
+    Args:
+      volume: [batch, depth, height, width, channels], axes as `camera_grid`'s.
+      cells, weights: of `find_cells`.
+
+    Returns:
+      [batch, points, channels].
+    """
+    count, channels = weights.shape[1], volume.shape[4]
     rows = ops.reshape(_neighbours(volume), (-1, 8 * channels))
-    picked = ops.take(rows, ops.reshape(flat, (-1,)), axis=0)
-    points_count = points.shape[1]
-    picked = ops.reshape(picked, (-1, points_count, 8, channels))
-    return ops.sum(picked * _trilinear_weights(fraction)[..., None], axis=2)
+    picked = ops.take(rows, ops.reshape(cells, (-1,)), axis=0)
+    picked = ops.reshape(picked, (-1, count, 8, channels))
+    return ops.sum(picked * ops.cast(weights, volume.dtype)[..., None], axis=2)
 
 
 def _neighbours(volume: Tensor) -> Tensor:
