@@ -52,6 +52,14 @@ def _no_flags_left_over():
 
 
 @pytest.fixture(autouse=True)
+def _the_same_on_any_processor(monkeypatch):
+    """Trainings within a test compute in float32, whatever this machine's CPU can multiply."""
+    from ssv_tf.training import precision
+
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def _no_networks_kept(monkeypatch):
     """A first prediction leaves no LiteRT file behind: converting takes seconds."""
     from ssv_tf.export import quick

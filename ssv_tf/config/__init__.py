@@ -12,8 +12,10 @@ from ssv_tf.config.options import (
     anchored,
     from_json,
 )
+from ssv_tf.config.parts import PRECISIONS
 
 __all__ = [
+    "PRECISIONS",
     "SELF_SUPERVISED",
     "SETTINGS",
     "SUPERVISED",

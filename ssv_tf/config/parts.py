@@ -13,6 +13,7 @@ from ssv_tf.data import read_policy
 from ssv_tf.data.framing import CROPS, PADDINGS, Framing
 
 STREAM_FILES = "files"
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Run(Part):
         "", "Run folder or preset whose V and S training starts from (refinement); empty: none."
     )
     precision: str = setting(
-        "float32", "Compute type; weights stay float32.", choices=("float32", "mixed_bfloat16")
+        "auto",
+        "Compute type; weights stay float32. auto: bfloat16 on a CPU with instructions for it "
+        "(AMX, AVX512-BF16), else float32.",
+        choices=PRECISIONS,
     )
     devices: str = setting(
         "",

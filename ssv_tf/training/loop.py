@@ -29,6 +29,7 @@ from ssv_tf.training import (
     health,
     monitor,
     networks,
+    precision,
     run_folder,
     start,
     turntable,
@@ -64,6 +65,7 @@ def train(options: config.Options, overwrite: bool = False, quiet: bool = False)
       TrainingDiverged: a loss or weight is no longer a number.
     """
     role = cluster.current_role()
+    options = precision.settle(options, None if overwrite else begun(options))
     if role.is_chief:
         check_folder(options, overwrite)
         resumed = not overwrite and checkpoints.checkpoint_paths(
@@ -151,6 +153,12 @@ def _restored(
         print(f"resumed at step {first}", flush=True)
     monitor.drop_later_records(saved.folder.parent / "metrics.jsonl", first)
     return first
+
+
+def begun(options: config.Options) -> config.Options | None:
+    """The settings of the run that the folder holds, if it holds one."""
+    folder = Path(options.run.run_dir)
+    return run_folder.load(folder).options if (folder / "options.json").is_file() else None
 
 
 def check_folder(options: config.Options, overwrite: bool) -> None:

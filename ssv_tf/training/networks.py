@@ -22,7 +22,7 @@ from ssv_tf.config.method import (
 from ssv_tf.models import perceptual
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import prior
+from ssv_tf.training import precision, prior
 from ssv_tf.training.objective import Objective, angle_encoding
 
 
@@ -88,7 +88,7 @@ class Networks:
         self.options = options
         with stderr.captured():  # it imports TensorFlow beside any backend
             keras.utils.set_random_seed(options.run.seed)
-        keras.config.set_dtype_policy(options.run.precision)
+        keras.config.set_dtype_policy(precision.settle(options).run.precision)
         try:
             self._build(realness_gradient)
         finally:
