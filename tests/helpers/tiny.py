@@ -9,6 +9,7 @@ NETWORKS = {
     "analysis_width": 0.03,
     "synthesis_width": 0.03,
     "volume_size": 8,
+    "precision": "float32",  # the same numbers on any processor, in processes of their own too
 }
 
 

@@ -9,7 +9,7 @@ from ssv_tf.data import collection
 
 OPTIONS = config.Options.of(
     steps=4, batch_size=8, data="pictures", supervised=True, log_interval=1, checkpoint_interval=2,
-    evaluation_interval=1000,
+    evaluation_interval=1000, precision="float32",
 )  # fmt: skip
 
 
