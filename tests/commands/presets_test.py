@@ -17,7 +17,8 @@ LARGEST = 26_000_000  # bytes of all files of a preset, its network twice
 
 
 def test_there_are_the_promised_presets():
-    assert {"cars", "cars_cutouts", "cars_photos", "cars_phone", "faces", "faces_phone"} <= set(PRESETS)
+    promised = {"cars", "cars_cutouts", "cars_photos", "cars_phone", "faces", "faces_phone"}
+    assert promised <= set(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
