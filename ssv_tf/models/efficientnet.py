@@ -4,11 +4,12 @@ Tan and Le 2019, section 4, in its "Lite" form: no squeeze and excitation, and R
 swish, so that it quantises well. The weights know ImageNet's categories and no viewpoint.
 """
 
+import functools
 from pathlib import Path
 
 import numpy as np
 
-from ssv_tf.base.backend import keras
+from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Tensor
 
 layers = keras.layers
@@ -24,6 +25,7 @@ _STAGES = (
     (3, 1, 320, 6, 1),
 )
 _NORM_EPSILON = 1e-3
+_FEW_POSITIONS = 64  # of a map whose depthwise convolution trains as a product of matrices
 # ImageNet training's 0.99 and more needs thousands of steps to forget ImageNet's statistics.
 _NORM_MOMENTUM = 0.98
 WEIGHTS = Path(__file__).with_name("weights") / "efficientnet_lite0.npz"
@@ -69,6 +71,53 @@ def efficientnet_lite0(
     return model
 
 
+@keras.saving.register_keras_serializable("ssv_tf")
+class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
+    """Convolves each channel by itself; on small maps it trains as a product of matrices.
+
+    On a map of few positions a 5 x 5 kernel is nearly a matrix from all positions to all others,
+    one for each channel. Its gradient as such takes a fraction of the time that TensorFlow's
+    kernel for the gradient of the filters takes on a CPU. Answers and exports are the layer's own.
+    """
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """[b, h, w, c] -> [b, h / stride, w / stride, c]."""
+        height, width, channels = inputs.shape[1:]
+        if not (training and self.trainable) or height * width > _FEW_POSITIONS:
+            return super().call(inputs)
+        taps = _taps(height, width, self.kernel_size[0], self.strides[0])
+        _, positions_out, positions_in = taps.shape
+        kernel = ops.reshape(ops.convert_to_tensor(self.kernel), (-1, channels))
+        matrices = ops.matmul(
+            ops.transpose(kernel), ops.convert_to_tensor(taps.reshape(len(taps), -1), kernel.dtype)
+        )
+        matrices = ops.reshape(matrices, (channels, positions_out, positions_in))
+        flat = ops.reshape(inputs, (-1, positions_in, channels))
+        out = ops.einsum("bic,coi->boc", flat, ops.cast(matrices, flat.dtype))
+        side = self.strides[0]
+        return ops.reshape(out, (-1, -(-height // side), -(-width // side), channels))
+
+
+@functools.cache
+def _taps(height: int, width: int, kernel: int, stride: int) -> np.ndarray:
+    """Which tap leads from one position to another: 0 or 1, [kernel^2, positions out, in].
+
+    Padded as TensorFlow's "same" pads: what is uneven goes below and to the right.
+    """
+    rows, columns = (_taps_along(length, kernel, stride) for length in (height, width))
+    taps = np.einsum("aio,bjp->abopij", rows, columns)
+    positions_out = rows.shape[2] * columns.shape[2]
+    return taps.reshape(kernel**2, positions_out, height * width).astype(np.float32)
+
+
+def _taps_along(length: int, kernel: int, stride: int) -> np.ndarray:
+    """As `_taps` of one axis: [kernel, positions in, out]."""
+    outs = -(-length // stride)
+    before = max((outs - 1) * stride + kernel - length, 0) // 2
+    tap, position, out = np.ogrid[:kernel, :length, :outs]
+    return position == out * stride + tap - before
+
+
 def _convolution(x: Tensor, filters: int, kernel: int, stride: int, name: str) -> Tensor:
     convolution = layers.Conv2D(
         filters, kernel, stride, "same", use_bias=False, name=f"{name}_conv"
@@ -83,7 +132,7 @@ def _inverted_bottleneck(
     y, width = x, x.shape[-1]
     if expansion > 1:
         y = _convolution(y, width * expansion, 1, 1, f"{name}_expand")
-    depthwise = layers.DepthwiseConv2D(
+    depthwise = DepthwiseConvolution(
         kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv"
     )
     y = _norm(depthwise(y), f"{name}_depthwise_norm")

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from places import ROOT
 
-from ssv_tf.models.efficientnet import WEIGHTS, efficientnet_lite0
+from ssv_tf.models.efficientnet import WEIGHTS, DepthwiseConvolution, efficientnet_lite0
 from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
 
 
@@ -19,6 +20,30 @@ def test_features_are_those_of_the_published_weights():
     # The weights lie on disk in half precision.
     assert np.abs(features - wanted).max() < 0.06
     assert np.abs(features - wanted).mean() < 0.01 * np.abs(wanted).mean()
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"),
+    [(8, 3, 2), (4, 5, 1), (4, 5, 2), (2, 5, 1), (2, 3, 1), (3, 5, 2), (1, 3, 1)],
+)
+def test_depthwise_convolution_trains_as_the_layer_does(side, kernel, stride):
+    layer = DepthwiseConvolution(kernel, stride, "same", use_bias=False)
+    x = tf.Variable(np.random.default_rng(0).normal(size=(3, side, side, 7)).astype(np.float32))
+    layer.build(x.shape)
+    results = []
+    for training in (False, True):
+        with tf.GradientTape() as tape:
+            y = layer(x, training=training)
+            loss = tf.reduce_sum(y**3)
+        results.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
+    for own, dense in zip(*results, strict=True):
+        np.testing.assert_allclose(dense, own, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_depthwise_convolution_answers_in_training_as_otherwise():
+    layer = DepthwiseConvolution(3, 1, "same", use_bias=False, trainable=False)
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))
 
 
 def test_weights_are_small_and_without_pickles():
