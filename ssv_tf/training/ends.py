@@ -57,6 +57,7 @@ def learn_ends(
     settings: Settings = Settings(),
     seed: int = 0,
     say: Callable[[str], object] = lambda text: None,
+    front_share: float = 0.5,
 ) -> np.ndarray:
     """Probabilities that pictures show the end V calls the front.
 
@@ -68,6 +69,7 @@ def learn_ends(
       settings: how.
       seed: of everything random.
       say: gets a line after each round.
+      front_share: share of the pictures that show the end V calls the front.
 
     Returns:
       float64 [n]: the network's for end-on views, V's own for all others where it is sure, and
@@ -85,7 +87,9 @@ def learn_ends(
     network = None
     for number in range(settings.rounds):
         share = 0.0 if not number else _SHARES[min(number, len(_SHARES)) - 1]
-        round_weights, round_is_front = _with_end_on(weights, is_front, end_on, scores, share)
+        round_weights, round_is_front = _with_end_on(
+            weights, is_front, end_on, scores, share, front_share
+        )
         network = _network(settings, seed)
         feed = _windows(
             layers,
@@ -107,9 +111,9 @@ def learn_ends(
     uncertain = np.flatnonzero(
         (np.abs(front - 0.5) <= _CONFIDENT_MARGIN) & (slant_deg >= _END_ON_DEG)
     )
-    # Both ends are as frequent among end-on views as the middle of the scores makes them.
-    middle = np.median(scores) if len(scores) else 0.0
-    answers[end_on] = _sigmoid(scores - middle)
+    # Both ends are as frequent among end-on views as the threshold makes them.
+    threshold = np.quantile(scores, 1.0 - front_share) if len(scores) else 0.0
+    answers[end_on] = _sigmoid(scores - threshold)
     if len(uncertain):
         answers[uncertain] = _sigmoid(_ask(network, layers[uncertain], boxes[uncertain], rng))
     return answers
@@ -147,13 +151,23 @@ def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray,
 
 
 def _with_end_on(
-    weights: np.ndarray, is_front: np.ndarray, end_on: np.ndarray, scores: np.ndarray, share: float
+    weights: np.ndarray,
+    is_front: np.ndarray,
+    end_on: np.ndarray,
+    scores: np.ndarray,
+    share: float,
+    front_share: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Adds the surest end-on views, `share` of them for each end, with half of the weight."""
+    """Adds the surest end-on views, 2 `share` of them, with half of the weight.
+
+    As many join for either end as `front_share` says that there are; both ends weigh the same.
+    """
     if not share or len(end_on) < 20:
         return weights, is_front
     weights, is_front = weights.copy(), is_front.copy()
-    low, high = np.quantile(scores, [share, 1.0 - share])
+    low, high = np.quantile(
+        scores, [2.0 * share * (1.0 - front_share), 1.0 - 2.0 * share * front_share]
+    )
     rears, fronts = end_on[scores <= low], end_on[scores >= high]
     weights *= 0.5
     for indices, end in ((fronts, True), (rears, False)):

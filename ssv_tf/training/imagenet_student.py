@@ -177,8 +177,9 @@ def _with_ends(
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     try:
         front = ends.learn_ends(
-            layers, labels.slant_deg, labels.front, behind, how, settings.seed, say
-        )
+            layers, labels.slant_deg, labels.front, behind, how, settings.seed, say,
+            run.options.viewpoints.front_share,
+        )  # fmt: skip
     except ValueError as error:
         print(f"warning: front and rear stay as the teacher has them: {error}", flush=True)
         return labels

@@ -43,17 +43,21 @@ def test_too_few_views_of_an_end_are_refused():
         ends.three_quarter(slant, np.maximum(front, 0.9))
 
 
-def test_end_on_views_join_in_equal_numbers_by_rank():
+@pytest.mark.parametrize(("front_share", "rears", "fronts"), [(0.5, 15, 15), (0.8, 6, 24)])
+def test_end_on_views_join_by_rank_as_many_as_there_are(front_share, rears, fronts):
     weights, wanted = np.full(100, 0.01), np.ones(100, bool)
     weights[50:] = 0
     weights /= weights.sum()
     end_on = np.arange(50, 100)
-    new_weights, new_wanted = ends._with_end_on(weights, wanted, end_on, np.arange(50.0), 0.3)
+    new_weights, new_wanted = ends._with_end_on(
+        weights, wanted, end_on, np.arange(50.0), 0.3, front_share
+    )
     assert new_weights.sum() == pytest.approx(1.0)
-    assert new_weights[:50].sum() == pytest.approx(0.5)
-    joined = np.flatnonzero(new_weights[50:])
-    assert (joined < 25).sum() == (joined >= 25).sum() == 15
-    assert not new_wanted[50:65].any() and new_wanted[85:].all()
+    joined = np.flatnonzero(new_weights)[50:]
+    np.testing.assert_array_equal(joined, [*range(50, 50 + rears), *range(100 - fronts, 100)])
+    assert not new_wanted[joined[:rears]].any() and new_wanted[joined[rears:]].all()
+    shares = [new_weights[part].sum() for part in (slice(50), joined[:rears], joined[rears:])]
+    np.testing.assert_allclose(shares, [0.5, 0.25, 0.25])
 
 
 def _boxes(slant_deg, is_front, seed=0):
@@ -79,12 +83,14 @@ def _boxes(slant_deg, is_front, seed=0):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ends_of_slanting_views_are_carried_to_end_on_ones():
-    slant, is_front, front = _views(400)
+    slant, is_front, front = _views(560)
+    kept = is_front | (np.arange(len(slant)) % 2 == 0)  # two of three show the front
+    slant, is_front, front = slant[kept], is_front[kept], front[kept]
     layers = _boxes(slant, is_front)
     behind = np.random.default_rng(2).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
     said = []
     settings = ends.Settings(rounds=2, steps=30, batch_size=16)
-    answers = ends.learn_ends(layers, slant, front, behind, settings, 0, said.append)
+    answers = ends.learn_ends(layers, slant, front, behind, settings, 0, said.append, 2 / 3)
     end_on = slant < ends._END_ON_DEG
     right = (answers > 0.5) == is_front
     assert right[end_on].mean() > 0.9 > 0.6 > ((front > 0.5) == is_front)[end_on].mean()
