@@ -1,11 +1,11 @@
-"""Learns front from rear without a label, where V knows it for slanting views alone.
+"""Learns front from rear without a label, where it is known for slanting views alone.
 
-V has the ends of three-quarter views right: S draws one rigid object, whose front and rear differ
-in outline there. Seen end-on the two outlines agree, and V tosses a coin. A network with ImageNet
-features learns the ends on V's three-quarter views from random windows of the picture, which hold
+Slanting views show which way the object points (`training.directions`), and so which end is
+nearer. Seen end-on the outlines of both ends agree, and V tosses a coin. A network with ImageNet
+features learns the ends on three-quarter views from random windows of the picture, which hold
 lamps, plates and glass and not the outline, and carries them to the end-on views. Then it teaches
-itself in rounds (self-training): of the end-on views it is surest of, as many for either end, join
-its training pictures.
+itself in rounds (self-training): of the end-on views those it is surest of join its training
+pictures, as many for either end as the share of fronts says.
 
 Which of the two ends is the front stays V's word; calibration settles it.
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from ssv_tf.data import cutouts, framing
 from ssv_tf.models.efficientnet import efficientnet_lite0
+from ssv_tf.training.self_training import SIDE_ON_DEG
 
 _SIDE = 64  # pixels of a window, as the network sees it
 _FROZEN = 5  # inverted bottlenecks that keep their ImageNet weights
@@ -64,7 +65,7 @@ def learn_ends(
     Args:
       layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
       slant_deg: V's angle from the mirror plane, 0 (end-on) to 90 (side-on), [n].
-      front: V's probability of the front half, [n].
+      front: probability of the half V calls the front, [n].
       behind: pictures put behind cut-outs, uint8 [m, S, S, 3].
       settings: how.
       seed: of everything random.
@@ -72,11 +73,11 @@ def learn_ends(
       front_share: share of the pictures that show the end V calls the front.
 
     Returns:
-      float64 [n]: the network's for end-on views, V's own for all others where it is sure, and
-      else the network's.
+      float64 [n]: the network's for end-on views; the given one for all others that are sure or
+      from the side, and else the network's.
 
     Raises:
-      ValueError: V is sure of too few three-quarter views of either end to begin with.
+      ValueError: too few three-quarter views are sure of either end to begin with.
     """
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
@@ -109,7 +110,9 @@ def learn_ends(
         say(f"ends, round {number + 1} of {settings.rounds}: loss {loss:.3f}")
     answers = np.array(front, np.float64)
     uncertain = np.flatnonzero(
-        (np.abs(front - 0.5) <= _CONFIDENT_MARGIN) & (slant_deg >= _END_ON_DEG)
+        (np.abs(front - 0.5) <= _CONFIDENT_MARGIN)
+        & (slant_deg >= _END_ON_DEG)
+        & (slant_deg < SIDE_ON_DEG)
     )
     # Both ends are as frequent among end-on views as the threshold makes them.
     threshold = np.quantile(scores, 1.0 - front_share) if len(scores) else 0.0
@@ -134,8 +137,8 @@ def three_quarter(slant_deg: np.ndarray, front: np.ndarray) -> tuple[np.ndarray,
     counts = int((used & is_front).sum()), int((used & ~is_front).sum())
     if min(counts) < 50:
         raise ValueError(
-            f"need 50 three-quarter views of either end that V is sure of, got {counts[0]} fronts "
-            f"and {counts[1]} rears"
+            f"need 50 sure three-quarter views of either end, got {counts[0]} fronts and "
+            f"{counts[1]} rears"
         )
     edges = np.linspace(low, high, _BINS + 1)[1:-1]
     which = np.digitize(slant_deg, edges)

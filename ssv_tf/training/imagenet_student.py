@@ -1,6 +1,7 @@
 """Trains a student that starts from ImageNet features, and writes its run folder.
 
-    V's pseudo-labels -> which end is seen (full circle) -> student on changed backgrounds
+    V's pseudo-labels -> which way it points, which end is seen (full circle)
+    -> student on changed backgrounds
     -> the same with photos in surroundings, which it labels itself (if there are any)
     -> the same with about a hundred labelled pictures (only where these anchors are given)
 
@@ -17,7 +18,15 @@ import numpy as np
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import cutouts, sources
 from ssv_tf.evaluation import calibration, confidence
-from ssv_tf.training import anchors, ends, run_folder, self_training, student_pictures, student_run
+from ssv_tf.training import (
+    anchors,
+    directions,
+    ends,
+    run_folder,
+    self_training,
+    student_pictures,
+    student_run,
+)
 from ssv_tf.training.student_run import Source
 from ssv_tf.training.student_stages import Data, Fit, Settings, train
 
@@ -171,20 +180,25 @@ def _with_ends(
         return labels
     path = unfinished_dir / _ENDS
     if path.is_file():
-        front = np.load(path, allow_pickle=False)
-        if front.shape == (len(layers),):
-            return labels.with_front(front)
+        quadrants = np.load(path, allow_pickle=False)
+        if quadrants.shape == labels.quadrants.shape:
+            return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
+    front_share = run.options.viewpoints.front_share
+    try:
+        labels = labels.with_left(*directions.left(layers, labels, front_share))
+    except ValueError as error:
+        print(f"warning: left and right stay as the teacher has them: {error}", flush=True)
     try:
         front = ends.learn_ends(
-            layers, labels.slant_deg, labels.front, behind, how, settings.seed, say,
-            run.options.viewpoints.front_share,
-        )  # fmt: skip
+            layers, labels.slant_deg, labels.front, behind, how, settings.seed, say, front_share
+        )
     except ValueError as error:
-        print(f"warning: front and rear stay as the teacher has them: {error}", flush=True)
+        print(f"warning: front and rear stay as they are known: {error}", flush=True)
         return labels
-    np.save(path, front, allow_pickle=False)
-    return labels.with_front(front)
+    labels = labels.with_front(front)
+    np.save(path, labels.quadrants, allow_pickle=False)
+    return labels
 
 
 def _start(

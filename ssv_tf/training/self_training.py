@@ -22,6 +22,8 @@ from ssv_tf.training import losses
 _FRONT = np.array(viewpoint.QUADRANT_SIGNS)[:, 0] > 0
 # Quadrants whose two signs agree; half a circle leads from one of them to the other.
 _DIAGONAL = np.array(viewpoint.QUADRANT_SIGNS).prod(axis=1) > 0
+_LEFT = np.array(viewpoint.QUADRANT_SIGNS)[:, 1] > 0
+SIDE_ON_DEG = 68.0  # from here on an end says nothing about left and right
 # Quadrant of the mirrored picture: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = np.array([viewpoint.QUADRANT_SIGNS.index((c, -s)) for c, s in viewpoint.QUADRANT_SIGNS])
 _ZOOM, _SHIFT = (0.85, 1.25), 0.06
@@ -57,17 +59,37 @@ class PseudoLabels:
         """Probability of the half that V calls the front, [n]."""
         return self.quadrants[:, 0, _FRONT].sum(axis=1)
 
+    @property
+    def left(self) -> np.ndarray:
+        """Probability that the object points to what V calls image left, [n]."""
+        return self.quadrants[:, 0, _LEFT].sum(axis=1)
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Probability that the azimuth modulo half a circle is below 90 degrees, [n]."""
+        return self.quadrants[:, 0, _DIAGONAL].sum(axis=1)
+
     def with_front(self, front: np.ndarray) -> "PseudoLabels":
         """The same modulo half a circle, with other probabilities [n] of the front half.
 
         An outline gives the azimuth modulo half a circle: who takes one end for the other also
-        takes left for right.
+        takes left for right. Views from the side stay as they are: which end is nearer says
+        nothing about left and right there.
         """
-        diagonal = self.quadrants[:, 0, _DIAGONAL].sum(axis=1)
+        return self._with_signs(front, _FRONT, self.slant_deg < SIDE_ON_DEG)
+
+    def with_left(self, left: np.ndarray, where: np.ndarray) -> "PseudoLabels":
+        """The same modulo half a circle, with other probabilities [n] of left, `where` [n]."""
+        return self._with_signs(left, _LEFT, where)
+
+    def _with_signs(
+        self, probability: np.ndarray, positive: np.ndarray, where: np.ndarray
+    ) -> "PseudoLabels":
         quadrants = self.quadrants.copy()
         for i in range(4):
-            end = front if _FRONT[i] else 1.0 - front
-            quadrants[:, 0, i] = end * (diagonal if _DIAGONAL[i] else 1.0 - diagonal)
+            of_sign = probability if positive[i] else 1.0 - probability
+            of_diagonal = self.diagonal if _DIAGONAL[i] else 1.0 - self.diagonal
+            quadrants[:, 0, i] = np.where(where, of_sign * of_diagonal, quadrants[:, 0, i])
         return PseudoLabels(self.magnitudes, quadrants)
 
     def mirrored(self) -> "PseudoLabels":

@@ -1,0 +1,178 @@
+"""Which way objects point, from what a picture and its mirror image do not share. No label.
+
+Make, colour and light are the same in a picture and its mirror image; which way the object points
+is not. So among views from the side, a principal component of the differences between the ImageNet
+features of a picture and of its mirror image is that direction: the one that parts them best in
+two. From the side it is carried step by step to views that slant more, by ridge regression on
+its own surest answers.
+
+All it needs from V is the azimuth modulo half a circle, which V learns first. Which of the two
+ways is called left stays V's word where it has one; calibration settles it.
+"""
+
+import keras
+import numpy as np
+
+from ssv_tf.data.framing import to_network
+from ssv_tf.models.efficientnet import efficientnet_lite0
+from ssv_tf.training import student_pictures
+from ssv_tf.training.self_training import PseudoLabels
+
+_SIDE = 64  # pixels of a picture, as the network sees it
+_FEATURES = "block_10_add"
+_SLANTS_DEG = (72.0, 62.0, 52.0, 42.0, 32.0, 22.0)  # from the side on to views that slant more
+_BATCH = 64
+_FEWEST = 50  # views from the side
+_CANDIDATES = 4  # principal components of side views, one of which is the direction
+_TWO_PARTS = 2.3  # kurtosis below which they part in two
+_ONE_WAY = 0.1  # of the side views: a component along which fewer point the other way is none
+_COMPONENTS, _PICTURES = 200, 4000  # of the features that are kept; pictures that choose them
+_RIDGE = 0.03
+_UNSURE = 0.3  # share of the pictures whose direction does not teach
+_PROBABILITY = 0.97  # of the direction of a picture that teaches
+
+
+def left(
+    layers: np.ndarray, labels: PseudoLabels, front_share: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that objects point to image left.
+
+    Args:
+      layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
+      labels: V's answers to them, of which the azimuth modulo half a circle is used, and the
+        ends only to choose which way is left.
+      front_share: share of the pictures that show the end V calls the front.
+
+    Returns:
+      probabilities [n]; bool [n], whether the view slants enough (22 degrees) for them to mean
+      something.
+
+    Raises:
+      ValueError: too few views from the side, or they do not part in two.
+    """
+    slant_deg, diagonal = labels.slant_deg, labels.diagonal > 0.5
+    side = slant_deg >= _SLANTS_DEG[0]
+    if side.sum() < _FEWEST:
+        raise ValueError(f"need {_FEWEST} views from the side, got {side.sum()}")
+    slanting = slant_deg >= _SLANTS_DEG[-1]
+    scores = np.zeros(len(layers))
+    differences = _differences(layers[slanting])
+    scores[slanting] = score(differences, slant_deg[slanting], diagonal[slanting])
+    if _is_turned(scores[slanting], labels[slanting], front_share):
+        scores = -scores
+    return 0.5 + (_PROBABILITY - 0.5) * np.clip(scores, -1.0, 1.0), slanting
+
+
+def score(differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """How far the pictures point one way (above 0) or the other.
+
+    Args:
+      differences: features of the pictures less those of their mirror images, [n, k].
+      slant_deg: angle from the mirror plane, 0 (end-on) to 90 (side-on), [n].
+      diagonal: whether the azimuth modulo half a circle is below 90 degrees, [n].
+
+    Returns:
+      [n]; -1 and 1 where seven of ten pictures of such a slant are surer, 0 for views that slant
+      less than 22 degrees.
+
+    Raises:
+      ValueError: the views from the side do not part in two.
+    """
+    unit = differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
+    x = _reduced(unit)
+    scores = np.zeros(len(x))
+    teaches = np.zeros(len(x), bool)
+    side = slant_deg >= _SLANTS_DEG[0]
+    scores[side] = _relative(_two_way(unit[side]))
+    for low in _SLANTS_DEG:
+        for _ in range(2):
+            teaches[:] = np.abs(scores) >= 1.0
+            projected = x @ _ridge(x[teaches], scores[teaches] > 0, diagonal[teaches])
+            high = np.inf
+            for edge in _SLANTS_DEG:
+                here = (slant_deg >= edge) & (slant_deg < high)
+                if edge >= low and here.any():
+                    scores[here] = _relative(projected[here])
+                high = edge
+    return scores
+
+
+def _relative(projected: np.ndarray) -> np.ndarray:
+    """In multiples of what three of ten fall below, by size."""
+    return projected / max(float(np.quantile(np.abs(projected), _UNSURE)), 1e-9)
+
+
+def _two_way(unit: np.ndarray) -> np.ndarray:
+    """Side views along the principal component that parts them best in two: [n].
+
+    That is the one of least kurtosis: 1 for two points, 3 for a normal distribution.
+
+    Raises:
+      ValueError: no component parts them.
+    """
+    count = min(_CANDIDATES, *unit.shape)
+    projected = unit @ _components(unit, count)
+    projected -= np.where(_one_way(projected), projected.mean(axis=0), 0.0)
+    variance = np.mean(projected**2, axis=0)
+    kurtosis = np.mean(projected**4, axis=0) / np.maximum(variance, 1e-12) ** 2
+    if kurtosis.min() > _TWO_PARTS:
+        raise ValueError("the views from the side do not part in two")
+    return projected[:, np.argmin(kurtosis)]
+
+
+def _one_way(projected: np.ndarray) -> np.ndarray:
+    """Whether nearly all pictures lie on one side of 0, as what is behind them may: [k]."""
+    share = np.mean(projected > 0, axis=0)
+    return np.minimum(share, 1.0 - share) < _ONE_WAY
+
+
+def _reduced(unit: np.ndarray) -> np.ndarray:
+    """The principal components of differences, half whitened: [n, k] -> [n, at most 200]."""
+    components = _components(unit, _COMPONENTS)
+    projected = unit @ components
+    return projected / np.sqrt(projected.std(axis=0) + 1e-9)
+
+
+def _components(differences: np.ndarray, count: int) -> np.ndarray:
+    """Principal directions of differences, which have no sign and so no mean: [k, count]."""
+    some = differences[:: -(-len(differences) // _PICTURES)]
+    _, vectors = np.linalg.eigh(some.T @ some)
+    return vectors[:, ::-1][:, :count]
+
+
+def _ridge(x: np.ndarray, one_way: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Weights [k] of a regression without a constant, as a mirror image has the other sign.
+
+    Either direction and either diagonal weigh the same, so that the slant itself says nothing.
+    """
+    cells = 2 * one_way + diagonal
+    sizes = np.bincount(cells, minlength=4)
+    weights = 1.0 / np.maximum(sizes, 1)[cells]
+    weights /= weights.sum()
+    moments = x.T @ (x * weights[:, None])
+    moments += _RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    return np.linalg.solve(moments, x.T @ (np.where(one_way, 1.0, -1.0) * weights))
+
+
+def _is_turned(scores: np.ndarray, labels: PseudoLabels, front_share: float) -> bool:
+    """Whether the surest scores say right where V, or the share of fronts, says left."""
+    sure = np.abs(scores) >= 1.0
+    is_left = scores[sure] > 0
+    if front_share != 0.5:
+        share = np.mean(is_left == (labels.diagonal[sure] > 0.5))
+        return bool(abs(share - front_share) > abs(1.0 - share - front_share))
+    return bool(np.mean(is_left == (labels.left[sure] > 0.5)) < 0.5)
+
+
+def _differences(layers: np.ndarray) -> np.ndarray:
+    """Features of pictures on grey less those of their mirror images, float32 [n, k]."""
+    whole = efficientnet_lite0(_SIDE)
+    network = keras.Model(whole.input, whole.get_layer(_FEATURES).output)
+    parts = []
+    for start in range(0, len(layers), _BATCH):
+        squares = student_pictures.on_grey(layers[start : start + _BATCH], _SIDE)
+        pictures = to_network(squares)
+        both = np.concatenate([pictures, pictures[:, :, ::-1]])
+        features = network.predict(both, batch_size=_BATCH, verbose=0).reshape(2, len(squares), -1)
+        parts.append(features[0] - features[1])
+    return np.concatenate(parts)
