@@ -46,7 +46,9 @@ def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, cap
     settings = imagenet_student.Settings(steps=2, batch_size=4)
     out = tmp_path / "student"
     record = imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
-    assert "front and rear stay as the teacher has them" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left and right stay as the teacher has them" in said
+    assert "front and rear stay as they are known" in said
     assert record["pictures"] == 11 and record["teacher_distance"]["pictures"] == 1
     student = run_folder.load(out)
     assert student.student == "run" and student.options.framing.crop == "longest"

@@ -41,6 +41,20 @@ def test_another_end_turns_the_azimuth_by_half_a_circle():
     np.testing.assert_allclose(turned.front, [0.0, 1.0, 0.1, 0.9])
 
 
+def test_views_from_the_side_keep_left_and_right_whatever_their_end():
+    labels = _labels([88, -91, 269, 100])
+    turned = labels.with_front(np.array([0.0, 1.0, 1.0, 0.5]))
+    np.testing.assert_array_equal(turned.quadrants, labels.quadrants)
+
+
+def test_another_direction_turns_the_azimuth_by_half_a_circle():
+    where = np.array([True, True, True, False])
+    turned = _labels([60, -120, 88, 60]).with_left(np.array([0.0, 0.0, 0.1, 0.0]), where)
+    np.testing.assert_allclose(np.degrees(turned.azimuth_rad()), [-120, -120, -92, 60], atol=1e-4)
+    np.testing.assert_allclose(turned.left, [0.0, 0.0, 0.1, 1.0], atol=1e-6)
+    np.testing.assert_allclose(turned.quadrants.sum(axis=-1), 1.0)
+
+
 def test_pseudo_labels_of_a_picture_and_its_mirror_image_agree():
     network = AnalysisNetwork(resolution=32, width=0.05, style_size=8)
     network.build()

@@ -1,0 +1,113 @@
+"""Which way objects point, from differences between pictures and their mirror images."""
+
+import numpy as np
+import pytest
+
+from ssv_tf.training import directions
+from ssv_tf.training.self_training import PseudoLabels
+
+_DIRECTION, _DIAGONAL, _NOISE = np.eye(60)[0], np.eye(60)[1], 0.08
+
+
+def _views(count=1500, seed=0, background=0.0):
+    """Azimuths in degrees and feature differences, in which the direction fades end-on."""
+    rng = np.random.default_rng(seed)
+    azimuth_rad = rng.uniform(-np.pi, np.pi, count)
+    differences = rng.normal(0.0, _NOISE, (count, 60))
+    differences += np.sin(azimuth_rad)[:, None] * _DIRECTION
+    differences += 0.7 * np.sin(2.0 * azimuth_rad)[:, None] * _DIAGONAL
+    differences += background * np.eye(60)[2]
+    slant_deg = np.degrees(np.arcsin(np.abs(np.sin(azimuth_rad))))
+    return np.degrees(azimuth_rad), differences, slant_deg, np.sin(2.0 * azimuth_rad) > 0
+
+
+def _share_right(scores, azimuth_deg, where):
+    share = np.mean((scores > 0)[where] == (azimuth_deg > 0)[where])
+    return max(share, 1.0 - share)  # which way is which is not known
+
+
+@pytest.mark.parametrize("background", [0.0, 2.0])
+def test_direction_is_found_from_the_side_and_carried_on(background):
+    azimuth_deg, differences, slant_deg, diagonal = _views(background=background)
+    scores = directions.score(differences, slant_deg, diagonal)
+    assert not scores[slant_deg < 22].any()
+    assert _share_right(scores, azimuth_deg, slant_deg >= 72) > 0.98
+    assert _share_right(scores, azimuth_deg, slant_deg >= 22) > 0.95
+    sure = np.abs(scores) >= 1.0
+    assert sure[slant_deg >= 22].mean() == pytest.approx(0.7, abs=0.02)
+    assert _share_right(scores, azimuth_deg, sure) > 0.99
+
+
+def test_wrong_diagonals_cost_little():
+    azimuth_deg, differences, slant_deg, diagonal = _views()
+    wrong = np.random.default_rng(1).random(len(diagonal)) < 0.07
+    scores = directions.score(differences, slant_deg, diagonal ^ wrong)
+    assert _share_right(scores, azimuth_deg, slant_deg >= 22) > 0.93
+
+
+def test_objects_whose_ends_are_alike_are_refused():
+    _, differences, slant_deg, diagonal = _views()
+    differences[:, 0] = np.random.default_rng(1).normal(0.0, _NOISE, len(differences))
+    differences[:, 1] = differences[:, 0][::-1]
+    with pytest.raises(ValueError, match="do not part in two"):
+        directions.score(differences, slant_deg, diagonal)
+
+
+def _labels(azimuth_deg):
+    """V's answers, sure of everything."""
+    cosine, sine = np.cos(np.radians(azimuth_deg)), np.sin(np.radians(azimuth_deg))
+    magnitudes = np.full((len(cosine), 3, 2), 0.5)
+    magnitudes[:, 0] = np.stack([cosine**2, sine**2], axis=-1)
+    quadrants = np.full((len(cosine), 3, 4), 0.25)
+    quadrants[:, 0] = np.eye(4)[(sine < 0) * 2 + (cosine < 0)]
+    return PseudoLabels(magnitudes, quadrants)
+
+
+@pytest.fixture
+def views(monkeypatch):
+    azimuth_deg, differences, _, _ = _views()
+    which = np.arange(len(azimuth_deg)).astype(np.int32)
+    monkeypatch.setattr(
+        directions, "_differences", lambda layers: differences[layers.view(np.int32)[:, 0, 0, 0]]
+    )
+    return azimuth_deg, which.view(np.uint8).reshape(-1, 1, 1, 4)
+
+
+def test_left_is_what_v_calls_left_more_often(views):
+    azimuth_deg, layers = views
+    toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.4  # V is half a turn off
+    probabilities, slanting = directions.left(layers, _labels(azimuth_deg + 180.0 * toss))
+    right = (probabilities > 0.5) == (azimuth_deg > 0)
+    assert right[slanting].mean() > 0.95
+    np.testing.assert_array_equal(probabilities[~slanting], 0.5)
+    assert 0.02 < probabilities.min() and probabilities.max() < 0.98
+
+
+def test_the_share_of_fronts_decides_which_way_is_left(views):
+    azimuth_deg, layers = views
+    fronts = np.abs(azimuth_deg) < 90
+    kept = fronts | (np.arange(len(fronts)) % 4 == 0)
+    toss = np.random.default_rng(2).random(kept.sum()) < 0.7
+    labels = _labels(azimuth_deg[kept] + 180.0 * toss)
+    probabilities, slanting = directions.left(layers[kept], labels, front_share=0.8)
+    right = (probabilities > 0.5) == (azimuth_deg[kept] > 0)
+    assert right[slanting].mean() > 0.93
+
+
+def test_few_views_from_the_side_are_refused(views):
+    azimuth_deg, layers = views
+    kept = np.abs(np.sin(np.radians(azimuth_deg))) < 0.9
+    with pytest.raises(ValueError, match="need 50 views from the side, got 0"):
+        directions.left(layers[kept], _labels(azimuth_deg[kept]))
+
+
+@pytest.mark.slow
+def test_a_symmetric_picture_points_nowhere():
+    layers = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 4), dtype=np.uint8)
+    layers[..., 3] = 255
+    layers[1] = (layers[1] // 2 + layers[1, :, ::-1] // 2) // 8 * 8
+    layers[2] = layers[0, :, ::-1]
+    differences = directions._differences(layers)
+    assert differences.shape == (3, 4 * 4 * 112)
+    np.testing.assert_allclose(differences[2], -differences[0], atol=1e-4)
+    assert np.abs(differences[0]).mean() > 0.01
