@@ -1,5 +1,5 @@
 # make setup   a virtual environment in .venv with the pinned packages
-# make demo    the main job on the embedded cars: train, calibrate, score, export, predict
+# make demo    the main job on the embedded cars: train, distill, calibrate, score, export, predict
 # make test    lint, types and the quick tests; make test-all runs every test
 # make docs    the documentation as a site in build/site; fails on a broken link
 # make lock    resolves requirements.lock anew from the ranges in setup.py

@@ -1,8 +1,12 @@
-"""The main job end to end on the embedded cars: train, calibrate, score, export, predict.
+"""The main job end to end on the embedded cars: train, distill, calibrate, score, export, predict.
 
   python -m ssv_tf.demo --out=runs/demo
 
 Each stage is the command a user would give; the lines are printed, so that they can be copied.
+
+OUT/               V and S
+  student/         what learnt from V and settled front and rear: calibrated, scored, exported
+  report.html, score.json, export/, predictions.csv, drawn/
 """
 
 import json
@@ -17,6 +21,8 @@ from absl import flags
 
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
+
+_STUDENT, _STUDENT_STEPS, _STUDENT_PICTURES = "student", 600, 4000
 
 
 def define_flags() -> None:
@@ -35,21 +41,24 @@ def main(argv: Sequence[str]) -> None:
     pictures = out / "sample_pictures"
     for words in stages(out, pictures, values.recipe, values.overwrite):
         _run(words)
-        if words[0] == "train":
-            _write_sample_pictures(pictures, out)
+        if words[0] == "distill":
+            _write_sample_pictures(pictures, out / _STUDENT)
     print(final_table(out, (time.monotonic() - began) / 60))
 
 
 def stages(out: Path, pictures: Path, recipe: str, overwrite: bool) -> list[list[str]]:
     """The commands of the main job, each as words after `python -m ssv_tf.`."""
-    run, again = f"--run={out}", "--overwrite"
+    student = out / _STUDENT
+    run, again = f"--run={student}", "--overwrite"
     fresh = [again] if overwrite else []
     return [
         ["train", f"--flagfile={recipe}", f"--run_dir={out}", *fresh],
+        ["distill", f"--run={out}", f"--out={student}", "--backbone=efficientnet_lite0",
+         f"--steps={_STUDENT_STEPS}", f"--limit={_STUDENT_PICTURES}", again],
         ["calibrate", run, again],
         ["evaluate", run, "--calibrate_on=0", f"--json={out / 'score.json'}",
          f"--report={out / 'report.html'}", again],
-        ["synthesize", run, again],
+        ["synthesize", f"--run={out}", again],
         ["export", run, f"--out={out / 'export'}", again],
         ["predict", run, f"--out={out / 'predictions.csv'}", f"--draw_dir={out / 'drawn'}",
          again, str(pictures)],
@@ -93,13 +102,13 @@ def _run(words: list[str]) -> None:
         raise UserError(f"{words[0]} ended with exit code {code}")
 
 
-def _write_sample_pictures(folder: Path, out: Path) -> None:
+def _write_sample_pictures(folder: Path, run: Path) -> None:
     from PIL import Image
 
     import ssv_tf
     from ssv_tf.data import sources
 
-    resolution = ssv_tf.load(out).resolution
+    resolution = ssv_tf.load(run).resolution
     test = sources.load_collection(sources.EMBEDDED, resolution=resolution, split="test")
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(8):

@@ -72,12 +72,13 @@ def efficientnet_lite0(
 
 
 @keras.saving.register_keras_serializable("ssv_tf")
-class DepthwiseConvolution(keras.layers.DepthwiseConv2D):
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """Convolves each channel by itself; on small maps it trains as a product of matrices.
 
     On a map of few positions a 5 x 5 kernel is nearly a matrix from all positions to all others,
     one for each channel. Its gradient as such takes a fraction of the time that TensorFlow's
     kernel for the gradient of the filters takes on a CPU. Answers and exports are the layer's own.
+    It keeps Keras's name, by which weights are found in a file.
     """
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -132,7 +133,7 @@ def _inverted_bottleneck(
     y, width = x, x.shape[-1]
     if expansion > 1:
         y = _convolution(y, width * expansion, 1, 1, f"{name}_expand")
-    depthwise = DepthwiseConvolution(
+    depthwise = DepthwiseConv2D(
         kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv"
     )
     y = _norm(depthwise(y), f"{name}_depthwise_norm")

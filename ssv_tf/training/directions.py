@@ -173,6 +173,6 @@ def _differences(layers: np.ndarray) -> np.ndarray:
         squares = student_pictures.on_grey(layers[start : start + _BATCH], _SIDE)
         pictures = to_network(squares)
         both = np.concatenate([pictures, pictures[:, :, ::-1]])
-        features = network.predict(both, batch_size=_BATCH, verbose=0).reshape(2, len(squares), -1)
+        features = network.predict_on_batch(both).reshape(2, len(squares), -1)
         parts.append(features[0] - features[1])
     return np.concatenate(parts)

@@ -30,6 +30,7 @@ _CONFIDENT_MARGIN = 0.25  # distance of V's front probability from a half
 _WIDTHS = ((0.25, 0.8), (0.4, 1.0))  # of a window, in the first round and later, shares
 _HEIGHTS = (0.6, 1.05)
 _ASKED_WIDTHS, _WINDOWS_ASKED = (0.7, 1.0), 4
+_ASKED = 64  # pictures at once
 _SHARES = (0.3, 0.4, 0.45)  # of the end-on views that join for each end, by round
 
 
@@ -253,12 +254,12 @@ def _ask(
 ) -> np.ndarray:
     """Logits of the front [n], each the mean of several windows on black."""
     scores = np.zeros(len(layers))
-    for start in range(0, len(layers), 256):
-        part = slice(start, start + 256)
+    for start in range(0, len(layers), _ASKED):
+        part = slice(start, start + _ASKED)
         squares = cutouts.over(layers[part], np.zeros_like(layers[part, ..., :3]))
         for _ in range(_WINDOWS_ASKED):
             windows = _cut(squares, _draw_boxes(boxes[part], _ASKED_WIDTHS, rng))
-            scores[part] += network.predict(windows, batch_size=64, verbose=0)[:, 0]
+            scores[part] += network.predict_on_batch(windows)[:, 0]
     return scores / _WINDOWS_ASKED
 
 

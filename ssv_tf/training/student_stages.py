@@ -195,6 +195,7 @@ def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
     settings, how = fit.settings, fit.settings.scene_learning
     assert data.labels is not None and data.in_scenes is not None
     answers = self_training.pseudo_labels(fit.student, data.scene_squares, fit.mirror)
+    answers = scenes.with_directions(data.in_scenes, answers)
     odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     first_step = settings.steps + number * how.steps

@@ -93,7 +93,12 @@ def test_rows_of_a_style_grid_differ_by_the_object_and_columns_by_the_background
 def test_demo_runs_the_commands_a_user_would(tmp_path):
     words = demo.stages(tmp_path, tmp_path / "pictures", "configs/demo.flags", False)
     assert [w[0] for w in words] == [
-        "train", "calibrate", "evaluate", "synthesize", "export", "predict",
+        "train", "distill", "calibrate", "evaluate", "synthesize", "export", "predict",
+    ]  # fmt: skip
+    student = str(tmp_path / "student")
+    assert f"--out={student}" in words[1]
+    assert [w[0] for w in words if f"--run={student}" in w] == [
+        "calibrate", "evaluate", "export", "predict",
     ]  # fmt: skip
     assert "--overwrite" not in words[0]  # training goes on where it stopped
     assert "--overwrite" in demo.stages(tmp_path, tmp_path, "f", True)[0]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from places import ROOT
 
-from ssv_tf.models.efficientnet import WEIGHTS, DepthwiseConvolution, efficientnet_lite0
+from ssv_tf.models.efficientnet import WEIGHTS, DepthwiseConv2D, efficientnet_lite0
 from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
 
 
@@ -27,7 +27,7 @@ def test_features_are_those_of_the_published_weights():
     [(8, 3, 2), (4, 5, 1), (4, 5, 2), (2, 5, 1), (2, 3, 1), (3, 5, 2), (1, 3, 1)],
 )
 def test_depthwise_convolution_trains_as_the_layer_does(side, kernel, stride):
-    layer = DepthwiseConvolution(kernel, stride, "same", use_bias=False)
+    layer = DepthwiseConv2D(kernel, stride, "same", use_bias=False)
     x = tf.Variable(np.random.default_rng(0).normal(size=(3, side, side, 7)).astype(np.float32))
     layer.build(x.shape)
     results = []
@@ -41,7 +41,7 @@ def test_depthwise_convolution_trains_as_the_layer_does(side, kernel, stride):
 
 
 def test_frozen_depthwise_convolution_answers_in_training_as_otherwise():
-    layer = DepthwiseConvolution(3, 1, "same", use_bias=False, trainable=False)
+    layer = DepthwiseConv2D(3, 1, "same", use_bias=False, trainable=False)
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
     np.testing.assert_array_equal(layer(x, training=True), layer(x))
 

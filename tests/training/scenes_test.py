@@ -14,8 +14,10 @@ def _labels(front, slant_deg):
     slant = np.radians(slant_deg)
     magnitudes = np.zeros((len(front), 3, 2))
     magnitudes[:, 0] = np.stack([np.cos(slant) ** 2, np.sin(slant) ** 2], axis=1)
+    front = np.asarray(front)[:, None]
     quadrants = np.full((len(front), 3, 4), 0.25)
-    return PseudoLabels(magnitudes, quadrants).with_front(np.asarray(front))
+    quadrants[:, 0] = np.where(_FRONT, front, 1.0 - front) / 2.0
+    return PseudoLabels(magnitudes, quadrants)
 
 
 def test_the_surest_of_either_end_join_by_the_share_of_fronts():
@@ -33,12 +35,36 @@ def test_the_surest_of_either_end_join_by_the_share_of_fronts():
 
 def test_each_slant_has_both_ends_or_is_left_out():
     front = np.tile([0.05, 0.95], 40)
-    slant = np.repeat([10.0, 80.0], 40)
-    front[40:] = np.where(np.arange(40) < 2, 0.05, 0.95)  # side-on: two rears
+    slant = np.repeat([10.0, 60.0], 40)
+    front[40:] = np.where(np.arange(40) < 2, 0.05, 0.95)  # slanting: two rears
     odds, _ = scenes.confident_ends(_labels(front, slant), 0.75, 9)
     assert odds[40:].sum() == 0 and odds[:40].sum() == pytest.approx(1.0)
     fronts, rears = odds[:40][front[:40] > 0.5].sum(), odds[:40][front[:40] < 0.5].sum()
     assert fronts == pytest.approx(rears)
+
+
+def test_what_v_calls_the_front_may_be_the_rarer_end():
+    front = np.linspace(0.01, 0.99, 100) ** 3  # a fifth are called front
+    odds, _ = scenes.confident_ends(_labels(front, np.full(100, 10.0)), 0.8, 0)
+    np.testing.assert_array_equal(np.flatnonzero(odds), [*range(40), *range(90, 100)])
+
+
+def test_of_views_from_the_side_as_many_join_that_point_left_as_right():
+    labels = _labels(
+        np.r_[np.tile([0.05, 0.95], 10), np.full(80, 0.5)], np.repeat([10, 85], [20, 80])
+    )
+    left = np.r_[np.full(20, 0.5), np.full(20, 0.9), np.full(50, 0.1), np.full(10, 0.6)]
+    labels = labels.with_left(left, np.arange(100) >= 20)
+    odds, settled = scenes.confident_ends(labels, 0.5, 9)
+    assert odds[20:40].sum() == pytest.approx(odds[40:90].sum()) and not odds[90:].any()
+    assert odds[20:40].all() and odds[40:90].all()
+    np.testing.assert_allclose(settled.left[20:], left[20:])
+
+
+def test_directions_that_cannot_be_told_are_left_to_the_student(capsys):
+    labels = _labels(np.full(4, 0.9), np.full(4, 10.0))
+    assert scenes.with_directions(np.zeros((4, 64, 64, 4), np.uint8), labels) is labels
+    assert "need 50 views from the side, got 0" in capsys.readouterr().out
 
 
 def test_a_rare_end_is_not_repeated_without_bound():
