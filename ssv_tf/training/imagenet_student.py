@@ -186,7 +186,7 @@ def _with_ends(
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     front_share = run.options.viewpoints.front_share
     try:
-        labels = labels.with_left(*directions.left(layers, labels, front_share))
+        labels = labels.with_left(*directions.left(layers, labels, front_share, say))
     except ValueError as error:
         print(f"warning: left and right stay as the teacher has them: {error}", flush=True)
     try:

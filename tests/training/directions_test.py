@@ -76,10 +76,13 @@ def views(monkeypatch):
 def test_left_is_what_v_calls_left_more_often(views):
     azimuth_deg, layers = views
     toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.4  # V is half a turn off
-    probabilities, slanting = directions.left(layers, _labels(azimuth_deg + 180.0 * toss))
+    said = []
+    labels = _labels(azimuth_deg + 180.0 * toss)
+    probabilities, slanting = directions.left(layers, labels, say=said.append)
     right = (probabilities > 0.5) == (azimuth_deg > 0)
     assert right[slanting].mean() > 0.95
     np.testing.assert_array_equal(probabilities[~slanting], 0.5)
+    assert float(said[0].split("agrees with ")[1].split()[0]) == pytest.approx(0.6, abs=0.05)
     assert 0.02 < probabilities.min() and probabilities.max() < 0.98
 
 
