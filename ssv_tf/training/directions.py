@@ -6,8 +6,9 @@ features of a picture and of its mirror image is that direction: the one that pa
 two. From the side it is carried step by step to views that slant more, by ridge regression on
 its own surest answers.
 
-All it needs from V is the azimuth modulo half a circle, which V learns first. Which of the two
-ways is called left stays V's word where it has one; calibration settles it.
+All it needs from V is the azimuth modulo half a circle, which V learns first. Where V tells left
+from right as well, pictures on which both agree teach. Which of the two ways is called left stays
+V's word where it has one; calibration settles it.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,8 @@ _ONE_WAY = 0.1  # of the side views: a component along which fewer point the oth
 _COMPONENTS, _PICTURES = 200, 4000  # of the features that are kept; pictures that choose them
 _RIDGE = 0.03
 _UNSURE = 0.3  # share of the pictures whose direction does not teach
+_TRUSTED = 0.8  # share of sure directions that V must agree with for its word to count
+_CONTRADICTED = 0.3  # times the certainty of a direction that V contradicts then
 _PROBABILITY = 0.97  # of the direction of a picture that teaches
 
 
@@ -64,22 +67,30 @@ def left(
     slanting = slant_deg >= _SLANTS_DEG[-1]
     scores = np.zeros(len(layers))
     differences = _differences(layers[slanting])
-    scores[slanting] = score(differences, slant_deg[slanting], diagonal[slanting])
+    own = labels.left > 0.5
+    scores[slanting] = score(differences, slant_deg[slanting], diagonal[slanting], own[slanting])
     if _is_turned(scores[slanting], labels[slanting], front_share):
         scores = -scores
     sure = np.abs(scores) >= 1.0
-    agreed = np.mean((scores > 0)[sure] == (labels.left > 0.5)[sure])
+    agreed = np.mean((scores > 0)[sure] == own[sure])
     say(f"directions: {sure.sum()} pictures are sure, V agrees with {agreed:.2f} of them")
-    return 0.5 + (_PROBABILITY - 0.5) * np.clip(scores, -1.0, 1.0), slanting
+    scores = np.clip(scores, -1.0, 1.0)
+    if agreed >= _TRUSTED:
+        scores[(scores > 0) != own] *= _CONTRADICTED
+    return 0.5 + (_PROBABILITY - 0.5) * scores, slanting
 
 
-def score(differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+def score(
+    differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray, own: np.ndarray
+) -> np.ndarray:
     """How far the pictures point one way (above 0) or the other.
 
     Args:
       differences: features of the pictures less those of their mirror images, [n, k].
       slant_deg: angle from the mirror plane, 0 (end-on) to 90 (side-on), [n].
       diagonal: whether the azimuth modulo half a circle is below 90 degrees, [n].
+      own: whether V says left, [n]. If V has four of five side views right, the pictures on
+        which both agree teach; else V's word is not used.
 
     Returns:
       [n]; -1 and 1 where seven of ten pictures of such a slant are surer, 0 for views that slant
@@ -91,12 +102,14 @@ def score(differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray) 
     unit = differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
     x = _reduced(unit)
     scores = np.zeros(len(x))
-    teaches = np.zeros(len(x), bool)
     side = slant_deg >= _SLANTS_DEG[0]
     scores[side] = _relative(_two_way(unit[side]))
+    believed = _believed(scores, own)
     for low in _SLANTS_DEG:
         for _ in range(2):
-            teaches[:] = np.abs(scores) >= 1.0
+            teaches = np.abs(scores) >= 1.0
+            if believed is not None:
+                teaches &= (scores > 0) == believed
             projected = x @ _ridge(x[teaches], scores[teaches] > 0, diagonal[teaches])
             high = np.inf
             for edge in _SLANTS_DEG:
@@ -105,6 +118,15 @@ def score(differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray) 
                     scores[here] = _relative(projected[here])
                 high = edge
     return scores
+
+
+def _believed(scores: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+    """V's word [n] with the sign of the scores, or None if it agrees with too few sure ones."""
+    sure = np.abs(scores) >= 1.0
+    agreed = np.mean((scores > 0)[sure] == own[sure])
+    if max(agreed, 1.0 - agreed) < _TRUSTED:
+        return None
+    return own if agreed > 0.5 else ~own
 
 
 def _relative(projected: np.ndarray) -> np.ndarray:

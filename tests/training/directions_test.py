@@ -21,6 +21,11 @@ def _views(count=1500, seed=0, background=0.0):
     return np.degrees(azimuth_rad), differences, slant_deg, np.sin(2.0 * azimuth_rad) > 0
 
 
+def _toss(count, share=0.5, seed=5):
+    """V's word that is true with a chance of `share`."""
+    return np.random.default_rng(seed).random(count) < share
+
+
 def _share_right(scores, azimuth_deg, where):
     share = np.mean((scores > 0)[where] == (azimuth_deg > 0)[where])
     return max(share, 1.0 - share)  # which way is which is not known
@@ -29,7 +34,7 @@ def _share_right(scores, azimuth_deg, where):
 @pytest.mark.parametrize("background", [0.0, 2.0])
 def test_direction_is_found_from_the_side_and_carried_on(background):
     azimuth_deg, differences, slant_deg, diagonal = _views(background=background)
-    scores = directions.score(differences, slant_deg, diagonal)
+    scores = directions.score(differences, slant_deg, diagonal, _toss(len(slant_deg)))
     assert not scores[slant_deg < 22].any()
     assert _share_right(scores, azimuth_deg, slant_deg >= 72) > 0.98
     assert _share_right(scores, azimuth_deg, slant_deg >= 22) > 0.95
@@ -41,8 +46,24 @@ def test_direction_is_found_from_the_side_and_carried_on(background):
 def test_wrong_diagonals_cost_little():
     azimuth_deg, differences, slant_deg, diagonal = _views()
     wrong = np.random.default_rng(1).random(len(diagonal)) < 0.07
-    scores = directions.score(differences, slant_deg, diagonal ^ wrong)
+    scores = directions.score(differences, slant_deg, diagonal ^ wrong, _toss(len(wrong)))
     assert _share_right(scores, azimuth_deg, slant_deg >= 22) > 0.93
+
+
+def test_where_v_tells_left_from_right_what_both_agree_on_teaches():
+    azimuth_deg, differences, slant_deg, diagonal = _views(600)
+    gap = (slant_deg < 50) | (slant_deg > 80)  # little leads from the side to slanting views
+    differences += 0.2 * np.random.default_rng(3).normal(size=differences.shape)
+    azimuth_deg, differences, slant_deg, diagonal = (
+        values[gap] for values in (azimuth_deg, differences, slant_deg, diagonal)
+    )
+    true = azimuth_deg > 0
+    own = true == _toss(len(true), 0.9)
+    right = []
+    for word in (true == _toss(len(true)), own, ~own):  # what V calls left may be right
+        scores = directions.score(differences, slant_deg, diagonal, word)
+        right.append(_share_right(scores, azimuth_deg, slant_deg >= 22))
+    assert right[1] == right[2] > right[0] + 0.01
 
 
 def test_objects_whose_ends_are_alike_are_refused():
@@ -50,7 +71,7 @@ def test_objects_whose_ends_are_alike_are_refused():
     differences[:, 0] = np.random.default_rng(1).normal(0.0, _NOISE, len(differences))
     differences[:, 1] = differences[:, 0][::-1]
     with pytest.raises(ValueError, match="do not part in two"):
-        directions.score(differences, slant_deg, diagonal)
+        directions.score(differences, slant_deg, diagonal, diagonal)
 
 
 def _labels(azimuth_deg):
@@ -84,6 +105,15 @@ def test_left_is_what_v_calls_left_more_often(views):
     np.testing.assert_array_equal(probabilities[~slanting], 0.5)
     assert float(said[0].split("agrees with ")[1].split()[0]) == pytest.approx(0.6, abs=0.05)
     assert 0.02 < probabilities.min() and probabilities.max() < 0.98
+
+
+def test_a_direction_that_v_contradicts_is_uncertain_where_v_is_trusted(views):
+    azimuth_deg, layers = views
+    toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.1
+    probabilities, slanting = directions.left(layers, _labels(azimuth_deg + 180.0 * toss))
+    assert np.abs(probabilities - 0.5)[toss & slanting].max() < 0.25
+    right = (probabilities > 0.5) == (azimuth_deg > 0)
+    assert right[slanting].mean() > 0.95  # and yet not V's
 
 
 def test_the_share_of_fronts_decides_which_way_is_left(views):
