@@ -85,7 +85,7 @@ def confident_ends(
     ends[0, order[: round(share * (1.0 - front_share) * n)]] = True
     ends[1, order[n - round(share * front_share * n) :]] = True
     slants = np.digitize(labels.slant_deg, _SLANT_EDGES_DEG)
-    from_side = slants == len(_SLANT_EDGES_DEG)
+    from_side = labels.slant_deg >= SIDE_ON_DEG
     ends[:, from_side] = np.stack([1.0 - labels.left, labels.left])[:, from_side] > _SURE_OF_LEFT
     odds = np.zeros(n)
     for slant in range(len(_SLANT_EDGES_DEG) + 1):
