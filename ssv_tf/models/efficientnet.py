@@ -86,7 +86,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         height, width, channels = inputs.shape[1:]
         if not (training and self.trainable) or height * width > _FEW_POSITIONS:
             return super().call(inputs)
-        taps = _taps(height, width, self.kernel_size[0], self.strides[0])
+        stride = self.strides[0]
+        taps = _taps(height, width, self.kernel_size[0], stride)
         _, positions_out, positions_in = taps.shape
         kernel = ops.reshape(ops.convert_to_tensor(self.kernel), (-1, channels))
         matrices = ops.matmul(
@@ -95,8 +96,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         matrices = ops.reshape(matrices, (channels, positions_out, positions_in))
         flat = ops.reshape(inputs, (-1, positions_in, channels))
         out = ops.einsum("bic,coi->boc", flat, ops.cast(matrices, flat.dtype))
-        side = self.strides[0]
-        return ops.reshape(out, (-1, -(-height // side), -(-width // side), channels))
+        return ops.reshape(out, (-1, -(-height // stride), -(-width // stride), channels))
 
 
 @functools.cache

@@ -37,6 +37,26 @@ _CONTRADICTED = 0.3  # times the certainty of a direction that V contradicts the
 _PROBABILITY = 0.97  # of the direction of a picture that teaches
 
 
+def with_directions(
+    layers: np.ndarray,
+    labels: PseudoLabels,
+    whose: str,
+    front_share: float = 0.5,
+    say: Callable[[str], object] = lambda text: None,
+) -> PseudoLabels:
+    """The labels with left and right learnt anew, or as they are where that cannot be told.
+
+    Args:
+      layers, labels, front_share, say: as of `left`.
+      whose: the labels are, for the warning.
+    """
+    try:
+        return labels.with_left(*left(layers, labels, front_share, say))
+    except ValueError as error:
+        print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
+        return labels
+
+
 def left(
     layers: np.ndarray,
     labels: PseudoLabels,
@@ -47,8 +67,8 @@ def left(
 
     Args:
       layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
-      labels: V's answers to them, of which the azimuth modulo half a circle is used, and the
-        ends only to choose which way is left.
+      labels: V's answers to them, of which the azimuth modulo half a circle is used; left and
+        right to choose which way is left, and as in `score`.
       front_share: share of the pictures that show the end V calls the front.
       say: gets a line at the end, on how many of the surest V has the same direction. That is half
         of them where V does not tell the ends.
@@ -69,11 +89,11 @@ def left(
     differences = _differences(layers[slanting])
     own = labels.left > 0.5
     scores[slanting] = score(differences, slant_deg[slanting], diagonal[slanting], own[slanting])
-    if _is_turned(scores[slanting], labels[slanting], front_share):
-        scores = -scores
-    sure = np.abs(scores) >= 1.0
-    agreed = np.mean((scores > 0)[sure] == own[sure])
-    say(f"directions: {sure.sum()} pictures are sure, V agrees with {agreed:.2f} of them")
+    agreed = _agreement(scores, own)
+    if _is_turned(scores, diagonal, agreed, front_share):
+        scores, agreed = -scores, 1.0 - agreed
+    count = np.sum(np.abs(scores) >= 1.0)
+    say(f"directions: {count} pictures are sure, V agrees with {agreed:.2f} of them")
     scores = np.clip(scores, -1.0, 1.0)
     if agreed >= _TRUSTED:
         scores[(scores > 0) != own] *= _CONTRADICTED
@@ -120,10 +140,15 @@ def score(
     return scores
 
 
+def _agreement(scores: np.ndarray, word: np.ndarray) -> float:
+    """Share of the sure scores whose sign is that of a word, True or False, on each picture."""
+    sure = np.abs(scores) >= 1.0
+    return float(np.mean((scores > 0)[sure] == word[sure]))
+
+
 def _believed(scores: np.ndarray, own: np.ndarray) -> np.ndarray | None:
     """V's word [n] with the sign of the scores, or None if it agrees with too few sure ones."""
-    sure = np.abs(scores) >= 1.0
-    agreed = np.mean((scores > 0)[sure] == own[sure])
+    agreed = _agreement(scores, own)
     if max(agreed, 1.0 - agreed) < _TRUSTED:
         return None
     return own if agreed > 0.5 else ~own
@@ -186,14 +211,18 @@ def _ridge(x: np.ndarray, one_way: np.ndarray, diagonal: np.ndarray) -> np.ndarr
     return np.linalg.solve(moments, x.T @ (np.where(one_way, 1.0, -1.0) * weights))
 
 
-def _is_turned(scores: np.ndarray, labels: PseudoLabels, front_share: float) -> bool:
-    """Whether the surest scores say right where V, or the share of fronts, says left."""
-    sure = np.abs(scores) >= 1.0
-    is_left = scores[sure] > 0
-    if front_share != 0.5:
-        share = np.mean(is_left == (labels.diagonal[sure] > 0.5))
-        return bool(abs(share - front_share) > abs(1.0 - share - front_share))
-    return bool(np.mean(is_left == (labels.left[sure] > 0.5)) < 0.5)
+def _is_turned(scores: np.ndarray, diagonal: np.ndarray, agreed: float, front_share: float) -> bool:
+    """Whether the surest scores say right where V, or the share of fronts, says left.
+
+    Args:
+      scores, diagonal: of all pictures, [n].
+      agreed: share of the sure scores with V's left and right.
+      front_share: see `left`; a half says nothing, and V decides.
+    """
+    if front_share == 0.5:
+        return agreed < 0.5
+    fronts = _agreement(scores, diagonal)  # a front points left on one diagonal, right on the other
+    return abs(fronts - front_share) > abs(1.0 - fronts - front_share)
 
 
 def _differences(layers: np.ndarray) -> np.ndarray:

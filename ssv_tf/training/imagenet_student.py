@@ -185,10 +185,7 @@ def _with_ends(
             return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     front_share = run.options.viewpoints.front_share
-    try:
-        labels = labels.with_left(*directions.left(layers, labels, front_share, say))
-    except ValueError as error:
-        print(f"warning: left and right stay as the teacher has them: {error}", flush=True)
+    labels = directions.with_directions(layers, labels, "the teacher", front_share, say)
     try:
         front = ends.learn_ends(
             layers, labels.slant_deg, labels.front, behind, how, settings.seed, say, front_share

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ssv_tf.training import directions
 from ssv_tf.training.self_training import SIDE_ON_DEG, PseudoLabels
 
 _SHARES = (0.5, 0.7, 0.85)  # of the photos that join, by round
@@ -42,20 +41,6 @@ class Settings:
     rate: float = 5e-4
 
 
-def with_directions(layers: np.ndarray, labels: PseudoLabels) -> PseudoLabels:
-    """The answers [n] with left and right learnt anew, where the photos tell which way they point.
-
-    Args:
-      layers: the photos, uint8 [n, S, S, 4].
-      labels: the student's answers to them.
-    """
-    try:
-        return labels.with_left(*directions.left(layers, labels))
-    except ValueError as error:
-        print(f"warning: which way the photos point is left to the student: {error}", flush=True)
-        return labels
-
-
 def confident_ends(
     labels: PseudoLabels, front_share: float, number: int
 ) -> tuple[np.ndarray, PseudoLabels]:
@@ -70,7 +55,7 @@ def confident_ends(
     Returns:
       odds of each photo to be drawn, [n], summing to 1, 0 for those left out; the labels to learn,
       with the ends of the joining photos settled. Of views from the side as many join that point
-        left as right.
+      left as right.
 
     Raises:
       ValueError: no slant has five photos of either end among the surest.

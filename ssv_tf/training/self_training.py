@@ -85,10 +85,10 @@ class PseudoLabels:
     def _with_signs(
         self, probability: np.ndarray, positive: np.ndarray, where: np.ndarray
     ) -> "PseudoLabels":
-        quadrants = self.quadrants.copy()
+        quadrants, diagonal = self.quadrants.copy(), self.diagonal
         for i in range(4):
             of_sign = probability if positive[i] else 1.0 - probability
-            of_diagonal = self.diagonal if _DIAGONAL[i] else 1.0 - self.diagonal
+            of_diagonal = diagonal if _DIAGONAL[i] else 1.0 - diagonal
             quadrants[:, 0, i] = np.where(where, of_sign * of_diagonal, quadrants[:, 0, i])
         return PseudoLabels(self.magnitudes, quadrants)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ssv_tf.evaluation import calibration
-from ssv_tf.training import anchors, ends, scenes, self_training, student_run
+from ssv_tf.training import anchors, directions, ends, scenes, self_training, student_run
 from ssv_tf.training.student_pictures import on_grey
 
 _APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
@@ -195,7 +195,7 @@ def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
     settings, how = fit.settings, fit.settings.scene_learning
     assert data.labels is not None and data.in_scenes is not None
     answers = self_training.pseudo_labels(fit.student, data.scene_squares, fit.mirror)
-    answers = scenes.with_directions(data.in_scenes, answers)
+    answers = directions.with_directions(data.in_scenes, answers, "the student")
     odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     first_step = settings.steps + number * how.steps

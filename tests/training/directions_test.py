@@ -134,13 +134,23 @@ def test_few_views_from_the_side_are_refused(views):
         directions.left(layers[kept], _labels(azimuth_deg[kept]))
 
 
+def test_directions_that_cannot_be_told_are_left_as_they_were(views, capsys):
+    azimuth_deg, layers = views
+    kept = np.abs(np.sin(np.radians(azimuth_deg))) < 0.9
+    labels = _labels(azimuth_deg[kept])
+    assert directions.with_directions(layers[kept], labels, "the student") is labels
+    said = capsys.readouterr().out
+    assert "as the student has them: need 50 views from the side, got 0" in said
+
+
 @pytest.mark.slow
-def test_a_symmetric_picture_points_nowhere():
+def test_a_mirror_image_points_the_other_way_and_a_symmetric_one_nowhere():
     layers = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 4), dtype=np.uint8)
     layers[..., 3] = 255
-    layers[1] = (layers[1] // 2 + layers[1, :, ::-1] // 2) // 8 * 8
+    layers[1, :, 32:] = layers[1, :, 31::-1]
     layers[2] = layers[0, :, ::-1]
     differences = directions._differences(layers)
     assert differences.shape == (3, 4 * 4 * 112)
     np.testing.assert_allclose(differences[2], -differences[0], atol=1e-4)
+    np.testing.assert_allclose(differences[1], 0.0, atol=1e-4)
     assert np.abs(differences[0]).mean() > 0.01

@@ -61,12 +61,6 @@ def test_of_views_from_the_side_as_many_join_that_point_left_as_right():
     np.testing.assert_allclose(settled.left[20:], left[20:])
 
 
-def test_directions_that_cannot_be_told_are_left_to_the_student(capsys):
-    labels = _labels(np.full(4, 0.9), np.full(4, 10.0))
-    assert scenes.with_directions(np.zeros((4, 64, 64, 4), np.uint8), labels) is labels
-    assert "need 50 views from the side, got 0" in capsys.readouterr().out
-
-
 def test_a_rare_end_is_not_repeated_without_bound():
     front = np.r_[np.full(6, 0.02), np.full(600, 0.98)]
     odds, _ = scenes.confident_ends(_labels(front, np.full(606, 10.0)), 0.98, 9)
