@@ -38,7 +38,7 @@ _PROBABILITY = 0.97  # of the direction of a picture that teaches
 
 
 def with_directions(
-    layers: np.ndarray,
+    differences: np.ndarray,
     labels: PseudoLabels,
     whose: str,
     front_share: float = 0.5,
@@ -47,18 +47,18 @@ def with_directions(
     """The labels with left and right learnt anew, or as they are where that cannot be told.
 
     Args:
-      layers, labels, front_share, say: as of `left`.
+      differences, labels, front_share, say: as of `left`.
       whose: the labels are, for the warning.
     """
     try:
-        return labels.with_left(*left(layers, labels, front_share, say))
+        return labels.with_left(*left(differences, labels, front_share, say))
     except ValueError as error:
         print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
         return labels
 
 
 def left(
-    layers: np.ndarray,
+    differences: np.ndarray,
     labels: PseudoLabels,
     front_share: float = 0.5,
     say: Callable[[str], object] = lambda text: None,
@@ -66,7 +66,8 @@ def left(
     """Probabilities that objects point to image left.
 
     Args:
-      layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
+      differences: of the unlabelled pictures, float32 [n, k], as the function of that name gives
+        them.
       labels: V's answers to them, of which the azimuth modulo half a circle is used; left and
         right to choose which way is left, and as in `score`.
       front_share: share of the pictures that show the end V calls the front.
@@ -85,10 +86,11 @@ def left(
     if side.sum() < _FEWEST:
         raise ValueError(f"need {_FEWEST} views from the side, got {side.sum()}")
     slanting = slant_deg >= _SLANTS_DEG[-1]
-    scores = np.zeros(len(layers))
-    differences = _differences(layers[slanting])
+    scores = np.zeros(len(differences))
     own = labels.left > 0.5
-    scores[slanting] = score(differences, slant_deg[slanting], diagonal[slanting], own[slanting])
+    scores[slanting] = score(
+        differences[slanting], slant_deg[slanting], diagonal[slanting], own[slanting]
+    )
     agreed = _agreement(scores, own)
     if _is_turned(scores, diagonal, agreed, front_share):
         scores, agreed = -scores, 1.0 - agreed
@@ -98,6 +100,27 @@ def left(
     if agreed >= _TRUSTED:
         scores[(scores > 0) != own] *= _CONTRADICTED
     return 0.5 + (_PROBABILITY - 0.5) * scores, slanting
+
+
+def differences(layers: np.ndarray) -> np.ndarray:
+    """ImageNet features of pictures on grey less those of their mirror images.
+
+    Args:
+      layers: unlabelled pictures, uint8 [n, S, S, 4], as `data.cutouts.layer` gives them.
+
+    Returns:
+      float32 [n, 1792].
+    """
+    whole = efficientnet_lite0(_SIDE)
+    network = keras.Model(whole.input, whole.get_layer(_FEATURES).output)
+    parts = []
+    for start in range(0, len(layers), _BATCH):
+        squares = student_pictures.on_grey(layers[start : start + _BATCH], _SIDE)
+        pictures = to_network(squares)
+        both = np.concatenate([pictures, pictures[:, :, ::-1]])
+        features = network.predict_on_batch(both).reshape(2, len(squares), -1)
+        parts.append(features[0] - features[1])
+    return np.concatenate(parts)
 
 
 def score(
@@ -223,17 +246,3 @@ def _is_turned(scores: np.ndarray, diagonal: np.ndarray, agreed: float, front_sh
         return agreed < 0.5
     fronts = _agreement(scores, diagonal)  # a front points left on one diagonal, right on the other
     return abs(fronts - front_share) > abs(1.0 - fronts - front_share)
-
-
-def _differences(layers: np.ndarray) -> np.ndarray:
-    """Features of pictures on grey less those of their mirror images, float32 [n, k]."""
-    whole = efficientnet_lite0(_SIDE)
-    network = keras.Model(whole.input, whole.get_layer(_FEATURES).output)
-    parts = []
-    for start in range(0, len(layers), _BATCH):
-        squares = student_pictures.on_grey(layers[start : start + _BATCH], _SIDE)
-        pictures = to_network(squares)
-        both = np.concatenate([pictures, pictures[:, :, ::-1]])
-        features = network.predict_on_batch(both).reshape(2, len(squares), -1)
-        parts.append(features[0] - features[1])
-    return np.concatenate(parts)

@@ -185,7 +185,9 @@ def _with_ends(
             return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     front_share = run.options.viewpoints.front_share
-    labels = directions.with_directions(layers, labels, "the teacher", front_share, say)
+    labels = directions.with_directions(
+        directions.differences(layers), labels, "the teacher", front_share, say
+    )
     try:
         front = ends.learn_ends(
             layers, labels.slant_deg, labels.front, behind, how, settings.seed, say, front_share

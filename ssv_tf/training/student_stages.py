@@ -152,6 +152,12 @@ class Data:
         assert self.in_scenes is not None
         return on_grey(self.in_scenes, self.in_scenes.shape[1] // 2)
 
+    @functools.cached_property
+    def scene_differences(self) -> np.ndarray:
+        """What the photos in surroundings and their mirror images do not share, [m, k]."""
+        assert self.in_scenes is not None
+        return directions.differences(self.in_scenes)
+
 
 def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_training.PseudoLabels:
     """All stages; one that is finished already only gives back its weights.
@@ -195,7 +201,7 @@ def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
     settings, how = fit.settings, fit.settings.scene_learning
     assert data.labels is not None and data.in_scenes is not None
     answers = self_training.pseudo_labels(fit.student, data.scene_squares, fit.mirror)
-    answers = directions.with_directions(data.in_scenes, answers, "the student")
+    answers = directions.with_directions(data.scene_differences, answers, "the student")
     odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     first_step = settings.steps + number * how.steps

@@ -85,21 +85,17 @@ def _labels(azimuth_deg):
 
 
 @pytest.fixture
-def views(monkeypatch):
+def views():
     azimuth_deg, differences, _, _ = _views()
-    which = np.arange(len(azimuth_deg)).astype(np.int32)
-    monkeypatch.setattr(
-        directions, "_differences", lambda layers: differences[layers.view(np.int32)[:, 0, 0, 0]]
-    )
-    return azimuth_deg, which.view(np.uint8).reshape(-1, 1, 1, 4)
+    return azimuth_deg, differences
 
 
 def test_left_is_what_v_calls_left_more_often(views):
-    azimuth_deg, layers = views
+    azimuth_deg, differences = views
     toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.4  # V is half a turn off
     said = []
     labels = _labels(azimuth_deg + 180.0 * toss)
-    probabilities, slanting = directions.left(layers, labels, say=said.append)
+    probabilities, slanting = directions.left(differences, labels, say=said.append)
     right = (probabilities > 0.5) == (azimuth_deg > 0)
     assert right[slanting].mean() > 0.95
     np.testing.assert_array_equal(probabilities[~slanting], 0.5)
@@ -108,37 +104,37 @@ def test_left_is_what_v_calls_left_more_often(views):
 
 
 def test_a_direction_that_v_contradicts_is_uncertain_where_v_is_trusted(views):
-    azimuth_deg, layers = views
+    azimuth_deg, differences = views
     toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.1
-    probabilities, slanting = directions.left(layers, _labels(azimuth_deg + 180.0 * toss))
+    probabilities, slanting = directions.left(differences, _labels(azimuth_deg + 180.0 * toss))
     assert np.abs(probabilities - 0.5)[toss & slanting].max() < 0.25
     right = (probabilities > 0.5) == (azimuth_deg > 0)
     assert right[slanting].mean() > 0.95  # and yet not V's
 
 
 def test_the_share_of_fronts_decides_which_way_is_left(views):
-    azimuth_deg, layers = views
+    azimuth_deg, differences = views
     fronts = np.abs(azimuth_deg) < 90
     kept = fronts | (np.arange(len(fronts)) % 4 == 0)
     toss = np.random.default_rng(2).random(kept.sum()) < 0.7
     labels = _labels(azimuth_deg[kept] + 180.0 * toss)
-    probabilities, slanting = directions.left(layers[kept], labels, front_share=0.8)
+    probabilities, slanting = directions.left(differences[kept], labels, front_share=0.8)
     right = (probabilities > 0.5) == (azimuth_deg[kept] > 0)
     assert right[slanting].mean() > 0.93
 
 
 def test_few_views_from_the_side_are_refused(views):
-    azimuth_deg, layers = views
+    azimuth_deg, differences = views
     kept = np.abs(np.sin(np.radians(azimuth_deg))) < 0.9
     with pytest.raises(ValueError, match="need 50 views from the side, got 0"):
-        directions.left(layers[kept], _labels(azimuth_deg[kept]))
+        directions.left(differences[kept], _labels(azimuth_deg[kept]))
 
 
 def test_directions_that_cannot_be_told_are_left_as_they_were(views, capsys):
-    azimuth_deg, layers = views
+    azimuth_deg, differences = views
     kept = np.abs(np.sin(np.radians(azimuth_deg))) < 0.9
     labels = _labels(azimuth_deg[kept])
-    assert directions.with_directions(layers[kept], labels, "the student") is labels
+    assert directions.with_directions(differences[kept], labels, "the student") is labels
     said = capsys.readouterr().out
     assert "as the student has them: need 50 views from the side, got 0" in said
 
@@ -149,7 +145,7 @@ def test_a_mirror_image_points_the_other_way_and_a_symmetric_one_nowhere():
     layers[..., 3] = 255
     layers[1, :, 32:] = layers[1, :, 31::-1]
     layers[2] = layers[0, :, ::-1]
-    differences = directions._differences(layers)
+    differences = directions.differences(layers)
     assert differences.shape == (3, 4 * 4 * 112)
     np.testing.assert_allclose(differences[2], -differences[0], atol=1e-4)
     np.testing.assert_allclose(differences[1], 0.0, atol=1e-4)
