@@ -2,7 +2,8 @@
 
     V's pseudo-labels -> which way it points, which end is seen (full circle)
     -> student on changed backgrounds
-    -> the same with photos in surroundings, which it labels itself (if there are any)
+    -> the same with its own answers (full circle), or with photos in surroundings, which it
+       labels itself (if there are any)
     -> the same with about a hundred labelled pictures (only where these anchors are given)
 
 No label is read but that of anchors. What an interrupted call of the same settings left is gone on
@@ -10,6 +11,8 @@ with. A finished student of this kind can be the start too: then only the anchor
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ from ssv_tf.training import (
     anchors,
     directions,
     ends,
+    own_answers,
     run_folder,
     self_training,
     student_pictures,
@@ -84,11 +88,14 @@ def distill(
     pictures = student_pictures.load(run, settings.resolution, source)
     if behind is None:
         behind = np.ascontiguousarray(pictures.layers[: student_pictures.MOST_BEHIND, ..., :3])
+    differences = functools.cache(lambda: directions.differences(pictures.layers))
     try:
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
-        student, labels = _start(run, pictures, behind, settings, unfinished_dir, quiet)
+        student, labels = _start(
+            run, pictures, differences, behind, settings, unfinished_dir, quiet
+        )
         learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
-        data = Data(pictures.layers, in_scenes, known, labels, learnt)
+        data = Data(pictures.layers, in_scenes, known, labels, learnt, differences)
         kind = calibration.azimuth_kind(run.options)
         within_deg = confidence.within_deg(kind == calibration.LINEAR)
         mirror = run.options.pictures.mirror_data
@@ -121,12 +128,15 @@ def _made_with(
         "backbone": "efficientnet_lite0",
         **dataclasses.asdict(settings),
         "end_learning": dataclasses.asdict(settings.of_ends),
+        "own_learning": dataclasses.asdict(settings.of_own),
         "backgrounds": Path(backgrounds).name,
         "scenes": Path(scenes_dir).name,
         "anchors": Path(anchors_table).name,
     }
     if not scenes_dir:
         del made_with["scene_learning"], made_with["front_share"]
+    else:
+        del made_with["own_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]
     return made_with
@@ -168,6 +178,7 @@ def _with_ends(
     run: run_folder.Run,
     labels: self_training.PseudoLabels,
     layers: np.ndarray,
+    differences: Callable[[], np.ndarray],
     behind: np.ndarray,
     settings: Settings,
     unfinished_dir: Path,
@@ -185,9 +196,7 @@ def _with_ends(
             return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     front_share = run.options.viewpoints.front_share
-    labels = directions.with_directions(
-        directions.differences(layers), labels, "the teacher", front_share, say
-    )
+    labels = directions.with_directions(differences(), labels, "the teacher", front_share, say)
     try:
         front = ends.learn_ends(
             layers, labels.slant_deg, labels.front, behind, how, settings.seed, say, front_share
@@ -203,6 +212,7 @@ def _with_ends(
 def _start(
     run: run_folder.Run,
     pictures: student_pictures.Pictures,
+    differences: Callable[[], np.ndarray],
     behind: np.ndarray,
     settings: Settings,
     unfinished_dir: Path,
@@ -217,7 +227,11 @@ def _start(
     teacher = run.analysis()
     mirror = run.options.pictures.mirror_data
     labels = self_training.pseudo_labels(teacher, pictures.squares, mirror)
-    labels = _with_ends(run, labels, pictures.layers, behind, settings, unfinished_dir, quiet)
+    if run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate:
+        labels = own_answers.spread(labels, own_answers.even_slants(len(labels.slant_deg)))
+    labels = _with_ends(
+        run, labels, pictures.layers, differences, behind, settings, unfinished_dir, quiet
+    )
     return _student(teacher, settings), labels
 
 

@@ -82,6 +82,22 @@ class PseudoLabels:
         """The same modulo half a circle, with other probabilities [n] of left, `where` [n]."""
         return self._with_signs(left, _LEFT, where)
 
+    def weighed_with_left(self, left: np.ndarray, where: np.ndarray) -> "PseudoLabels":
+        """Quadrants times other, independent evidence of left [n], `where` [n] (Bayes' rule)."""
+        quadrants = self.quadrants.copy()
+        evidence = np.where(_LEFT, left[:, None], 1.0 - left[:, None])
+        weighed = quadrants[:, 0] * evidence
+        weighed /= weighed.sum(axis=1, keepdims=True)
+        quadrants[where, 0] = weighed[where]
+        return PseudoLabels(self.magnitudes, quadrants)
+
+    def with_slant(self, slant_deg: np.ndarray) -> "PseudoLabels":
+        """The same with other slants [n]."""
+        magnitudes = self.magnitudes.copy()
+        squared = np.cos(np.radians(slant_deg)) ** 2
+        magnitudes[:, 0] = np.stack([squared, 1.0 - squared], axis=-1)
+        return PseudoLabels(magnitudes, self.quadrants)
+
     def _with_signs(
         self, probability: np.ndarray, positive: np.ndarray, where: np.ndarray
     ) -> "PseudoLabels":

@@ -1,6 +1,7 @@
 """The stages in which a student with ImageNet features learns, each gone on with where it was left.
 
-pseudo-labels on changed backgrounds -> with photos in surroundings -> with labelled pictures
+pseudo-labels on changed backgrounds -> own answers, or with photos in surroundings
+-> with labelled pictures
 """
 
 import dataclasses
@@ -12,7 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ssv_tf.evaluation import calibration
-from ssv_tf.training import anchors, directions, ends, scenes, self_training, student_run
+from ssv_tf.training import (
+    anchors,
+    directions,
+    ends,
+    own_answers,
+    scenes,
+    self_training,
+    student_run,
+)
 from ssv_tf.training.student_pictures import on_grey
 
 _APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
@@ -33,6 +42,8 @@ class Settings:
       seed: of everything random.
       end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
         None: rounds of a third of `steps`.
+      own_learning: how the student goes on with its own answers, where azimuth covers the full
+        circle and there are no photos in surroundings. None: a round of half of `steps`.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8.
       anchor_learning: how the student goes on with labelled pictures.
@@ -44,6 +55,7 @@ class Settings:
     rate: float = 1e-3
     seed: int = 0
     end_learning: ends.Settings | None = None
+    own_learning: own_answers.Settings | None = None
     scene_learning: scenes.Settings = dataclasses.field(default_factory=scenes.Settings)
     front_share: float = 0.5
     anchor_learning: anchors.Settings = dataclasses.field(default_factory=anchors.Settings)
@@ -52,6 +64,11 @@ class Settings:
     def of_ends(self) -> ends.Settings:
         """How front and rear are learnt."""
         return self.end_learning or ends.Settings(steps=max(1, self.steps // 3))
+
+    @property
+    def of_own(self) -> own_answers.Settings:
+        """How the student goes on with its own answers."""
+        return self.own_learning or own_answers.Settings(steps=max(1, self.steps // 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +150,8 @@ class Data:
       known: labelled pictures, or None.
       labels: pseudo-labels of `layers`; None for a student that goes on.
       chosen: indices of `layers` that it learns from; it is compared on the others.
+      differences: gives what `layers` and their mirror images do not share, [n, k]
+        (`directions.differences`).
     """
 
     layers: np.ndarray
@@ -140,6 +159,7 @@ class Data:
     known: anchors.Anchors | None
     labels: self_training.PseudoLabels | None
     chosen: np.ndarray
+    differences: Callable[[], np.ndarray]
 
     @functools.cached_property
     def learnt_layers(self) -> np.ndarray:
@@ -185,11 +205,27 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                 except ValueError as error:
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
+        elif kind != calibration.LINEAR:
+            for number in range(settings.of_own.rounds):
+                _learn_own_answers(fit, data, labels, number, unfinished_dir)
     if data.known is not None:
         wanted = _anchor(fit, data, kind, unfinished_dir)
     fit.student.backbone.trainable = True
     assert wanted is not None  # a student goes on with anchors alone
     return wanted
+
+
+def _learn_own_answers(
+    fit: Fit, data: Data, first: self_training.PseudoLabels, number: int, unfinished_dir: Path
+) -> None:
+    """A round with the student's own answers to the pictures whose `first` labels it learnt."""
+    how = fit.settings.of_own
+    squares = on_grey(data.learnt_layers, fit.student.resolution)
+    answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
+    labels = own_answers.settled(answers, first, data.differences()[data.chosen])
+    first_step = fit.settings.steps + number * how.steps
+    feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], first_step)
+    fit(feed, how.steps, how.rate, unfinished_dir / f"own-{number + 1}")
 
 
 def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
@@ -251,5 +287,6 @@ def _settled_scenes(
 
 
 def _steps_before(settings: Settings) -> int:
-    """Steps of the stages before the anchors', so that no two batches draw alike."""
-    return settings.steps + settings.scene_learning.rounds * settings.scene_learning.steps
+    """Steps of the stages before the anchors' at most, so that no two batches draw alike."""
+    own, of_scenes = settings.of_own, settings.scene_learning
+    return settings.steps + max(own.rounds * own.steps, of_scenes.rounds * of_scenes.steps)

@@ -17,7 +17,14 @@ from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
-from ssv_tf.training import ends, imagenet_student, run_folder, scenes, student_pictures
+from ssv_tf.training import (
+    ends,
+    imagenet_student,
+    own_answers,
+    run_folder,
+    scenes,
+    student_pictures,
+)
 from ssv_tf.training.student_run import Source
 
 
@@ -101,6 +108,43 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
     with pytest.raises(SettingError, match="scenes was 'photos'"):
         imagenet_student.distill(run, tmp_path / "broken", settings, Source(str(pictures)))
     assert distilled(tmp_path / "broken")["pictures"] == 21
+    distilled(tmp_path / "whole")
+    broken, whole = (
+        run_folder.load(tmp_path / name).analysis().get_weights() for name in ("broken", "whole")
+    )
+    for one, other in zip(broken, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end(
+    run, pictures, tmp_path, monkeypatch, eager
+):
+    settings = imagenet_student.Settings(
+        steps=1,
+        batch_size=4,
+        end_learning=ends.Settings(rounds=0),
+        own_learning=own_answers.Settings(rounds=2, steps=1),
+    )
+    settled, asked = own_answers.settled, []
+
+    def distilled(out):
+        return imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
+
+    def broken_off(answers, first, differences):
+        assert len(first.front) == len(differences) == 11
+        asked.append(answers)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return settled(answers, first, differences)
+
+    monkeypatch.setattr(own_answers, "settled", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(tmp_path / "broken")
+    assert np.any(asked[0].quadrants != asked[1].quadrants)  # it answers anew
+    monkeypatch.setattr(own_answers, "settled", settled)
+    record = distilled(tmp_path / "broken")
+    assert record["own_learning"]["rounds"] == 2
     distilled(tmp_path / "whole")
     broken, whole = (
         run_folder.load(tmp_path / name).analysis().get_weights() for name in ("broken", "whole")

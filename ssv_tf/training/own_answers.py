@@ -1,0 +1,61 @@
+"""The student goes on with its own answers to the pictures it learnt from (self-training).
+
+It answers them better than the labels that taught it, whose mistakes agree little with each other.
+So its answers become the labels. Each is averaged with the mirror image's, and which way the object
+points is weighed against what a picture and its mirror image do not share (`training.directions`).
+A network that is uncertain answers near the middle of the slants; they are spread anew as those of
+the first labels.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ssv_tf.training import directions
+from ssv_tf.training.self_training import PseudoLabels
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the student goes on.
+
+    Attributes:
+      rounds: of answering and learning.
+      steps: of each round, whole hundreds.
+      rate: AdamW's highest learning rate.
+    """
+
+    rounds: int = 1
+    steps: int = 600
+    rate: float = 5e-4
+
+
+def even_slants(count: int) -> np.ndarray:
+    """Slants in degrees, [count], of azimuths all of which are as frequent."""
+    return (np.arange(count) + 0.5) * 90.0 / count
+
+
+def spread(labels: PseudoLabels, slants_deg: np.ndarray) -> PseudoLabels:
+    """The labels, whose slants keep their order and are as frequent as `slants_deg`, [n]."""
+    order = np.argsort(labels.slant_deg, kind="stable")
+    spread_deg = np.empty(len(order))
+    spread_deg[order] = np.sort(slants_deg)
+    return labels.with_slant(spread_deg)
+
+
+def settled(answers: PseudoLabels, first: PseudoLabels, differences: np.ndarray) -> PseudoLabels:
+    """What the student learns next.
+
+    Args:
+      answers: the student's to the pictures that it learns from, each averaged with the mirror
+        image's.
+      first: the labels that it learnt first.
+      differences: of the same pictures, [n, k], as `directions.differences` gives them.
+    """
+    answers = spread(answers, first.slant_deg)
+    try:
+        left, slanting = directions.left(differences, answers)
+    except ValueError as error:
+        print(f"warning: left and right stay as the student has them: {error}", flush=True)
+        return answers
+    return answers.weighed_with_left(left, slanting)
