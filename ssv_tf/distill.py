@@ -11,10 +11,10 @@ r"""Makes a student of a run: a run folder of its own, for every other command.
 No label is read but that of --anchors: V teaches on unlabelled pictures, and S draws more with
 known viewpoints. With --backbone=efficientnet_lite0 the student starts from ImageNet features,
 learns front and rear of end-on views anew and sees every picture on changed backgrounds, so that it
-fits other photos too. With --anchors about a hundred labelled pictures train it as well, and --run
-may be such a student already.
-The run's calibration is copied, as a student answers in V's own angles. Ctrl-C loses nothing but
-the last hundred steps: the same command goes on.
+fits other photos too. Then it goes on with its own answers, or with --scenes. With --anchors about
+a hundred labelled pictures train it as well, and --run may be such a student already.
+The run's calibration is copied, as a student answers in V's own angles; what does not hold for it
+any more is left out. Ctrl-C loses nothing but the last hundred steps: the same command goes on.
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "steps", None, "Training steps, above a hundred rounded up to whole hundreds; "
         f"{default.steps}, or {imagenet_student.Settings.steps} for {EFFICIENTNET}, whose rounds "
-        "on front and rear take a third of them each.",
+        "on front and rear take a third of them each, and its own answers a half.",
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)

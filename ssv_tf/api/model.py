@@ -427,7 +427,7 @@ class ViewpointModel:
           backbone: "mobilenet_v3_small", for phones, imitates this model and its synthesis
             network's drawings. "efficientnet_lite0" starts from ImageNet features, learns front
             and rear anew and looks at changed backgrounds (`training.imagenet_student`); its
-            pictures are a folder.
+            pictures are a folder or the embedded cars.
           backgrounds: a folder of any pictures to put behind objects that are cut out on black;
             for "efficientnet_lite0".
           scenes: a folder of more unlabelled photos of such objects, in their surroundings, which

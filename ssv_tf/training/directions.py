@@ -32,8 +32,9 @@ _ONE_WAY = 0.1  # of the side views: a component along which fewer point the oth
 _COMPONENTS, _PICTURES = 200, 4000  # of the features that are kept; pictures that choose them
 _RIDGE = 0.03
 _UNSURE = 0.3  # share of the pictures whose direction does not teach
-_TRUSTED = 0.8  # share of sure directions that V must agree with for its word to count
-_CONTRADICTED = 0.3  # times the certainty of a direction that V contradicts then
+# Share of sure directions that V, or a student, must agree with for its word to count.
+TRUSTED, TRUSTED_STUDENT = 0.97, 0.8
+_CONTRADICTED = 0.3  # times the certainty of a direction that a trusted network contradicts
 _PROBABILITY = 0.97  # of the direction of a picture that teaches
 
 
@@ -43,15 +44,16 @@ def with_directions(
     whose: str,
     front_share: float = 0.5,
     say: Callable[[str], object] = lambda text: None,
+    trusted: float = TRUSTED,
 ) -> PseudoLabels:
     """The labels with left and right learnt anew, or as they are where that cannot be told.
 
     Args:
-      differences, labels, front_share, say: as of `left`.
+      differences, labels, front_share, say, trusted: as of `left`.
       whose: the labels are, for the warning.
     """
     try:
-        return labels.with_left(*left(differences, labels, front_share, say))
+        return labels.with_left(*left(differences, labels, front_share, say, trusted))
     except ValueError as error:
         print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
         return labels
@@ -62,6 +64,7 @@ def left(
     labels: PseudoLabels,
     front_share: float = 0.5,
     say: Callable[[str], object] = lambda text: None,
+    trusted: float = TRUSTED,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that objects point to image left.
 
@@ -73,6 +76,8 @@ def left(
       front_share: share of the pictures that show the end V calls the front.
       say: gets a line at the end, on how many of the surest V has the same direction. That is half
         of them where V does not tell the ends.
+      trusted: share of the sure directions that V must agree with for its word to count: the
+        pictures on which both agree teach, and what it contradicts becomes uncertain.
 
     Returns:
       probabilities [n]; bool [n], whether the view slants enough (22 degrees) for them to mean
@@ -89,7 +94,7 @@ def left(
     scores = np.zeros(len(differences))
     own = labels.left > 0.5
     scores[slanting] = score(
-        differences[slanting], slant_deg[slanting], diagonal[slanting], own[slanting]
+        differences[slanting], slant_deg[slanting], diagonal[slanting], own[slanting], trusted
     )
     agreed = _agreement(scores, own)
     if _is_turned(scores, diagonal, agreed, front_share):
@@ -97,7 +102,7 @@ def left(
     count = np.sum(np.abs(scores) >= 1.0)
     say(f"directions: {count} pictures are sure, V agrees with {agreed:.2f} of them")
     scores = np.clip(scores, -1.0, 1.0)
-    if agreed >= _TRUSTED:
+    if agreed >= trusted:
         scores[(scores > 0) != own] *= _CONTRADICTED
     return 0.5 + (_PROBABILITY - 0.5) * scores, slanting
 
@@ -124,7 +129,11 @@ def differences(layers: np.ndarray) -> np.ndarray:
 
 
 def score(
-    differences: np.ndarray, slant_deg: np.ndarray, diagonal: np.ndarray, own: np.ndarray
+    differences: np.ndarray,
+    slant_deg: np.ndarray,
+    diagonal: np.ndarray,
+    own: np.ndarray,
+    trusted: float = TRUSTED,
 ) -> np.ndarray:
     """How far the pictures point one way (above 0) or the other.
 
@@ -132,8 +141,9 @@ def score(
       differences: features of the pictures less those of their mirror images, [n, k].
       slant_deg: angle from the mirror plane, 0 (end-on) to 90 (side-on), [n].
       diagonal: whether the azimuth modulo half a circle is below 90 degrees, [n].
-      own: whether V says left, [n]. If V has four of five side views right, the pictures on
-        which both agree teach; else V's word is not used.
+      own: whether V says left, [n].
+      trusted: share of the sure side views that V must have right for its word to count: then
+        the pictures on which both agree teach.
 
     Returns:
       [n]; -1 and 1 where seven of ten pictures of such a slant are surer, 0 for views that slant
@@ -147,7 +157,7 @@ def score(
     scores = np.zeros(len(x))
     side = slant_deg >= _SLANTS_DEG[0]
     scores[side] = _relative(_two_way(unit[side]))
-    believed = _believed(scores, own)
+    believed = _believed(scores, own, trusted)
     for low in _SLANTS_DEG:
         for _ in range(2):
             teaches = np.abs(scores) >= 1.0
@@ -169,10 +179,10 @@ def _agreement(scores: np.ndarray, word: np.ndarray) -> float:
     return float(np.mean((scores > 0)[sure] == word[sure]))
 
 
-def _believed(scores: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+def _believed(scores: np.ndarray, own: np.ndarray, trusted: float) -> np.ndarray | None:
     """V's word [n] with the sign of the scores, or None if it agrees with too few sure ones."""
     agreed = _agreement(scores, own)
-    if max(agreed, 1.0 - agreed) < _TRUSTED:
+    if max(agreed, 1.0 - agreed) < trusted:
         return None
     return own if agreed > 0.5 else ~own
 

@@ -115,7 +115,8 @@ def distill(
     options = run.options.replace(
         data=source.data_dir, where=source.where, limit=source.limit, labels="", **framing.to_dict()
     )
-    student_run.write_run(run, out, student, options, record, fitted)
+    changes = {} if labels is None else _unlike_teacher(run)
+    student_run.write_run(run, out, student, options, record, fitted, changes)
     return record
 
 
@@ -227,12 +228,27 @@ def _start(
     teacher = run.analysis()
     mirror = run.options.pictures.mirror_data
     labels = self_training.pseudo_labels(teacher, pictures.squares, mirror)
-    if run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate:
+    if _is_even(run):
         labels = own_answers.spread(labels, own_answers.even_slants(len(labels.slant_deg)))
     labels = _with_ends(
         run, labels, pictures.layers, differences, behind, settings, unfinished_dir, quiet
     )
     return _student(teacher, settings), labels
+
+
+def _is_even(run: run_folder.Run) -> bool:
+    """Whether the run was told that every azimuth is as frequent."""
+    return run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate
+
+
+def _unlike_teacher(run: run_folder.Run) -> dict[str, Any]:
+    """What of the teacher's calibration does not hold for a student whose labels were changed."""
+    changes: dict[str, Any] = {}
+    if run.options.viewpoints.full_circle:
+        changes["quadrant_bias"] = calibration.NO_BIAS  # the ends were learnt anew
+    if _is_even(run):
+        changes["azimuth_warp"] = calibration.NO_WARP  # the slants were spread
+    return changes
 
 
 def _student(teacher: "AnalysisNetwork", settings: Settings) -> "StudentNetwork":

@@ -54,7 +54,7 @@ def settled(answers: PseudoLabels, first: PseudoLabels, differences: np.ndarray)
     """
     answers = spread(answers, first.slant_deg)
     try:
-        left, slanting = directions.left(differences, answers)
+        left, slanting = directions.left(differences, answers, trusted=directions.TRUSTED_STUDENT)
     except ValueError as error:
         print(f"warning: left and right stay as the student has them: {error}", flush=True)
         return answers

@@ -6,8 +6,9 @@ No label is read. What an interrupted call of the same settings left is gone on 
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -352,6 +353,7 @@ def write_run(
     options: config.Options,
     record: dict,
     fitted: "calibrations.Calibration | None" = None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Writes the student's run folder and removes what an unfinished training left.
 
@@ -362,6 +364,7 @@ def write_run(
       options: of the student.
       record: for `distill.json`.
       fitted: its calibration; None: the teacher's, whose angles are the student's.
+      changes: fields of the teacher's calibration in which the student's angles are not.
     """
     run_folder.save_model(out / "models", student, "analysis.keras")
     calibration = run.calibration()
@@ -370,7 +373,9 @@ def write_run(
         calibration = dataclasses.replace(fitted, networks=networks)
     elif calibration is not None:
         # The teacher's confidence and features are not the student's: `calibrate` fits them anew.
-        calibration = dataclasses.replace(calibration, confidence=None, novelty=None, networks="")
+        calibration = dataclasses.replace(
+            calibration, confidence=None, novelty=None, networks="", **changes
+        )
     if calibration is not None:
         calibration.save(out / calibrations.FILE_NAME)
     files.write_atomically(out / "options.json", options.to_json())

@@ -237,7 +237,9 @@ def _go_on(fit: Fit, data: Data, number: int, unfinished_dir: Path) -> None:
     settings, how = fit.settings, fit.settings.scene_learning
     assert data.labels is not None and data.in_scenes is not None
     answers = self_training.pseudo_labels(fit.student, data.scene_squares, fit.mirror)
-    answers = directions.with_directions(data.scene_differences, answers, "the student")
+    answers = directions.with_directions(
+        data.scene_differences, answers, "the student", trusted=directions.TRUSTED_STUDENT
+    )
     odds, settled = scenes.confident_ends(answers, settings.front_share, number)
 
     first_step = settings.steps + number * how.steps

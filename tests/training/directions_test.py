@@ -61,7 +61,7 @@ def test_where_v_tells_left_from_right_what_both_agree_on_teaches():
     own = true == _toss(len(true), 0.9)
     right = []
     for word in (true == _toss(len(true)), own, ~own):  # what V calls left may be right
-        scores = directions.score(differences, slant_deg, diagonal, word)
+        scores = directions.score(differences, slant_deg, diagonal, word, trusted=0.8)
         right.append(_share_right(scores, azimuth_deg, slant_deg >= 22))
     assert right[1] == right[2] > right[0] + 0.01
 
@@ -106,7 +106,10 @@ def test_left_is_what_v_calls_left_more_often(views):
 def test_a_direction_that_v_contradicts_is_uncertain_where_v_is_trusted(views):
     azimuth_deg, differences = views
     toss = np.random.default_rng(2).random(len(azimuth_deg)) < 0.1
-    probabilities, slanting = directions.left(differences, _labels(azimuth_deg + 180.0 * toss))
+    labels = _labels(azimuth_deg + 180.0 * toss)
+    alone, slanting = directions.left(differences, labels)  # nine of ten right are too few
+    assert np.abs(alone - 0.5)[toss & slanting].max() > 0.4
+    probabilities, _ = directions.left(differences, labels, trusted=0.8)
     assert np.abs(probabilities - 0.5)[toss & slanting].max() < 0.25
     right = (probabilities > 0.5) == (azimuth_deg > 0)
     assert right[slanting].mean() > 0.95  # and yet not V's

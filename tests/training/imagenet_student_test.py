@@ -13,7 +13,7 @@ from ssv_tf import config, distill
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import sources
 from ssv_tf.evaluation import labelled
-from ssv_tf.evaluation.calibration import Calibration
+from ssv_tf.evaluation.calibration import NO_BIAS, NO_WARP, Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
@@ -116,6 +116,17 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
         np.testing.assert_array_equal(one, other)
 
 
+def _bent():
+    return Calibration(
+        (1.0, 1.0, 1.0),
+        (180.0, 0.0, 0.0),
+        ("symmetric", "linear", "linear"),
+        pictures=30,
+        quadrant_bias=(-0.4, 0.4, -0.4, 0.4),
+        azimuth_warp=(1.3, 1.7),
+    )
+
+
 @pytest.mark.slow
 def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end(
     run, pictures, tmp_path, monkeypatch, eager
@@ -126,6 +137,7 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
         end_learning=ends.Settings(rounds=0),
         own_learning=own_answers.Settings(rounds=2, steps=1),
     )
+    _bent().save(run.path / "calibration.json")
     settled, asked = own_answers.settled, []
 
     def distilled(out):
@@ -145,6 +157,8 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
     monkeypatch.setattr(own_answers, "settled", settled)
     record = distilled(tmp_path / "broken")
     assert record["own_learning"]["rounds"] == 2
+    kept = run_folder.load(tmp_path / "broken").calibration()
+    assert kept.azimuth_warp == (1.3, 1.7) and kept.quadrant_bias == NO_BIAS
     distilled(tmp_path / "whole")
     broken, whole = (
         run_folder.load(tmp_path / name).analysis().get_weights() for name in ("broken", "whole")
@@ -157,8 +171,11 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
 def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
     run, pictures, tmp_path, eager
 ):
-    options = config.Options.of(data=sources.EMBEDDED, crop="longest", padding="constant", limit=9)
+    options = config.Options.of(
+        data=sources.EMBEDDED, crop="longest", padding="constant", limit=9, prior_rate=0.0
+    )
     (run.path / "options.json").write_text(options.to_json())
+    _bent().save(run.path / "calibration.json")
     settings = imagenet_student.Settings(
         steps=1, batch_size=2, end_learning=ends.Settings(rounds=0)
     )
@@ -170,6 +187,9 @@ def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
     assert record["pictures"] == 4 and record["teacher_distance"]["pictures"] == 1
     student = run_folder.load(out)
     assert student.options.pictures.data == sources.EMBEDDED and student.options.pictures.limit == 5
+    kept = student.calibration()
+    assert kept.offset_deg == (180.0, 0.0, 0.0) and kept.quadrant_bias == NO_BIAS
+    assert kept.azimuth_warp == NO_WARP  # the slants of an even prior were spread
     cars = labelled.embedded_pictures(student.options, "calibration")
     assert cars.images.shape[1:] == (64, 64, 3)
 
