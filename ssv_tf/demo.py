@@ -22,7 +22,7 @@ from absl import flags
 from ssv_tf.base import cli
 from ssv_tf.base.errors import FlagError, UserError
 
-_STUDENT, _STUDENT_STEPS, _STUDENT_PICTURES = "student", 600, 4000
+_STUDENT, _STUDENT_STEPS, _STUDENT_PICTURES = "student", 500, 4000
 
 
 def define_flags() -> None:
@@ -59,7 +59,7 @@ def stages(out: Path, pictures: Path, recipe: str, overwrite: bool) -> list[list
         ["evaluate", run, "--calibrate_on=0", f"--json={out / 'score.json'}",
          f"--report={out / 'report.html'}", again],
         ["synthesize", f"--run={out}", again],
-        ["export", run, f"--out={out / 'export'}", again],
+        ["export", run, f"--out={out / 'export'}", "--formats=int8,saved_model", again],
         ["predict", run, f"--out={out / 'predictions.csv'}", f"--draw_dir={out / 'drawn'}",
          again, str(pictures)],
     ]  # fmt: skip

@@ -136,7 +136,7 @@ def _made_with(
     }
     if not scenes_dir:
         del made_with["scene_learning"], made_with["front_share"]
-    else:
+    if scenes_dir or not run.options.viewpoints.full_circle:
         del made_with["own_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]
@@ -237,7 +237,7 @@ def _start(
 
 
 def _is_even(run: run_folder.Run) -> bool:
-    """Whether the run was told that every azimuth is as frequent."""
+    """Whether the run's prior has every azimuth as frequent, and keeps that."""
     return run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate
 
 
