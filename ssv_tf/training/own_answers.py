@@ -1,6 +1,6 @@
 """The student goes on with its own answers to the pictures it learnt from (self-training).
 
-It answers them better than the labels that taught it, whose mistakes agree little with each other.
+It answers them better than the labels that it learnt, whose mistakes agree little with each other.
 So its answers become the labels. Each is averaged with the mirror image's, and which way the object
 points is weighed against what a picture and its mirror image do not share (`training.directions`).
 A network that is uncertain answers near the middle of the slants; they are spread anew as those of
