@@ -45,18 +45,22 @@ def with_directions(
     front_share: float = 0.5,
     say: Callable[[str], object] = lambda text: None,
     trusted: float = TRUSTED,
+    combine: Callable[..., PseudoLabels] = PseudoLabels.with_left,
 ) -> PseudoLabels:
     """The labels with left and right learnt anew, or as they are where that cannot be told.
 
     Args:
       differences, labels, front_share, say, trusted: as of `left`.
       whose: the labels are, for the warning.
+      combine: puts what `left` gives into the labels: `PseudoLabels.with_left` in place of their
+        own left and right, `PseudoLabels.weighed_with_left` beside it.
     """
     try:
-        return labels.with_left(*left(differences, labels, front_share, say, trusted))
+        found = left(differences, labels, front_share, say, trusted)
     except ValueError as error:
         print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
         return labels
+    return combine(labels, *found)
 
 
 def left(

@@ -136,7 +136,7 @@ def _made_with(
     }
     if not scenes_dir:
         del made_with["scene_learning"], made_with["front_share"]
-    if scenes_dir or not run.options.viewpoints.full_circle:
+    if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]
@@ -186,9 +186,8 @@ def _with_ends(
     quiet: bool,
 ) -> self_training.PseudoLabels:
     """The pseudo-labels with the ends learnt anew, where azimuth covers the full circle."""
-    limited = calibration.azimuth_kind(run.options) == calibration.LINEAR
     how = settings.of_ends
-    if limited or not how.rounds:
+    if _is_limited(run) or not how.rounds:
         return labels
     path = unfinished_dir / _ENDS
     if path.is_file():
@@ -236,6 +235,11 @@ def _start(
     return _student(teacher, settings), labels
 
 
+def _is_limited(run: run_folder.Run) -> bool:
+    """Whether azimuth covers a part of the circle, which shows one end."""
+    return calibration.azimuth_kind(run.options) == calibration.LINEAR
+
+
 def _is_even(run: run_folder.Run) -> bool:
     """Whether the run's prior has every azimuth as frequent, and keeps that."""
     return run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate
@@ -244,7 +248,7 @@ def _is_even(run: run_folder.Run) -> bool:
 def _unlike_teacher(run: run_folder.Run) -> dict[str, Any]:
     """What of the teacher's calibration does not hold for a student whose labels were changed."""
     changes: dict[str, Any] = {}
-    if run.options.viewpoints.full_circle:
+    if not _is_limited(run):
         changes["quadrant_bias"] = calibration.NO_BIAS  # the ends were learnt anew
     if _is_even(run):
         changes["azimuth_warp"] = calibration.NO_WARP  # the slants were spread

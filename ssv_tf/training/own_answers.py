@@ -52,10 +52,10 @@ def settled(answers: PseudoLabels, first: PseudoLabels, differences: np.ndarray)
       first: the labels that it learnt first.
       differences: of the same pictures, [n, k], as `directions.differences` gives them.
     """
-    answers = spread(answers, first.slant_deg)
-    try:
-        left, slanting = directions.left(differences, answers, trusted=directions.TRUSTED_STUDENT)
-    except ValueError as error:
-        print(f"warning: left and right stay as the student has them: {error}", flush=True)
-        return answers
-    return answers.weighed_with_left(left, slanting)
+    return directions.with_directions(
+        differences,
+        spread(answers, first.slant_deg),
+        "the student",
+        trusted=directions.TRUSTED_STUDENT,
+        combine=PseudoLabels.weighed_with_left,
+    )
