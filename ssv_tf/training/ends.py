@@ -18,6 +18,7 @@ import numpy as np
 
 from ssv_tf.data import cutouts, framing
 from ssv_tf.models.efficientnet import efficientnet_lite0
+from ssv_tf.training import rates
 from ssv_tf.training.self_training import SIDE_ON_DEG
 
 _SIDE = 64  # pixels of a window, as the network sees it
@@ -86,13 +87,16 @@ def learn_ends(
     weights, is_front = three_quarter(slant_deg, front)
     end_on = np.flatnonzero(slant_deg < _END_ON_DEG)
     scores = np.zeros(len(end_on))
-    network = None
+    network = _network(seed)
+    warm_up = max(1, settings.steps // 16)
+    rate = rates.warm_up_and_fall(settings.steps, settings.rate, warm_up)
     for number in range(settings.rounds):
         share = 0.0 if not number else _SHARES[min(number, len(_SHARES)) - 1]
         round_weights, round_is_front = _with_end_on(
             weights, is_front, end_on, scores, share, front_share
         )
-        network = _network(settings, seed)
+        if number:
+            _start_anew(network, seed)
         feed = _windows(
             layers,
             boxes,
@@ -104,7 +108,12 @@ def learn_ends(
             rng,
         )
         history = network.fit(
-            feed, steps_per_epoch=settings.steps, epochs=1, shuffle=False, verbose=0
+            feed,
+            steps_per_epoch=settings.steps,
+            epochs=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[rates.RateByStep(rate)],
         )
         scores = _ask(network, layers[end_on], boxes[end_on], rng)
         loss = history.history["loss"][-1]
@@ -191,20 +200,27 @@ def freeze_first_blocks(backbone: keras.Model) -> None:
         layer.trainable = trainable
 
 
-def _network(settings: Settings, seed: int) -> keras.Model:
+def _network(seed: int) -> keras.Model:
+    network = _untrained(seed)
+    optimizer = keras.optimizers.AdamW(weight_decay=_WEIGHT_DECAY)
+    optimizer.build(network.trainable_weights)  # else `fit` does, and traces its step twice
+    network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+    return network
+
+
+def _start_anew(network: keras.Model, seed: int) -> None:
+    """Makes a trained network untrained: its compiled step serves the next round."""
+    for variable, start in zip(network.variables, _untrained(seed).variables, strict=True):
+        variable.assign(start)
+    rates.forget(network.optimizer)
+
+
+def _untrained(seed: int) -> keras.Model:
     backbone = efficientnet_lite0(_SIDE)
     freeze_first_blocks(backbone)
     x = keras.layers.GlobalAveragePooling2D()(backbone.output)
     x = keras.layers.Dropout(0.3, seed=seed)(x)
-    network = keras.Model(backbone.input, keras.layers.Dense(1, name="front")(x))
-    warm_up = max(1, settings.steps // 16)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, settings.steps, warmup_target=settings.rate, warmup_steps=warm_up
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
-    optimizer.build(network.trainable_weights)  # else `fit` does, and traces its step twice
-    network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
-    return network
+    return keras.Model(backbone.input, keras.layers.Dense(1, name="front")(x))
 
 
 def _windows(

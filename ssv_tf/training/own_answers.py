@@ -1,8 +1,10 @@
 """The student goes on with its own answers to the pictures it learnt from (self-training).
 
-It answers them better than the labels that it learnt, whose mistakes agree little with each other.
-So its answers become the labels. Each is averaged with the mirror image's, and which way the object
-points is weighed against what a picture and its mirror image do not share (`training.directions`).
+It tells ends and directions better than the labels that it learnt, whose mistakes agree little with
+each other. So its answers become the labels. Each is averaged with the mirror image's, and which
+way the object points is weighed against what a picture and its mirror image do not share
+(`training.directions`). How far the object is turned from its mirror plane, elevation and tilt it
+answers no better than the first labels, but with other mistakes: those of both are averaged.
 A network that is uncertain answers near the middle of the slants; they are spread anew as those of
 the first labels.
 """
@@ -54,8 +56,17 @@ def settled(answers: PseudoLabels, first: PseudoLabels, differences: np.ndarray)
     """
     return directions.with_directions(
         differences,
-        spread(answers, first.slant_deg),
+        averaged(answers, first),
         "the student",
         trusted=directions.TRUSTED_STUDENT,
         combine=PseudoLabels.weighed_with_left,
     )
+
+
+def averaged(answers: PseudoLabels, first: PseudoLabels) -> PseudoLabels:
+    """The answers' quadrants of azimuth; slants, elevations and tilts between those of both."""
+    slants_deg = (spread(answers, first.slant_deg).slant_deg + first.slant_deg) / 2.0
+    quadrants = (answers.quadrants + first.quadrants) / 2.0
+    quadrants[:, 0] = answers.quadrants[:, 0]
+    both = PseudoLabels((answers.magnitudes + first.magnitudes) / 2.0, quadrants)
+    return spread(both.with_slant(slants_deg), first.slant_deg)

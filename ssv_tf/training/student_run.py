@@ -242,7 +242,7 @@ def _train(
         seed=settings.seed,
     )
     distiller.build()
-    distiller.compile(optimizer(settings.steps, settings.rate, distiller.trainable_weights))
+    distiller.compile(optimizer(distiller.trainable_weights))
     epochs = -(-settings.steps // STEPS_AN_EPOCH)
     try:
         unfinished_dir = prepare(out, made_with, overwrite)
@@ -260,6 +260,8 @@ def _train(
                 unfinished_dir,
                 (distiller.random, distiller.student.dropout.seed_generator),
                 settings.seed,
+                settings.steps,
+                settings.rate,
             ),
         )
     except OSError as error:
@@ -267,31 +269,35 @@ def _train(
     return student
 
 
-def callbacks(unfinished_dir: Path, generators: Sequence[Any], seed: int) -> list:
-    """Keeps every epoch, and makes its random numbers a function of seed and epoch alone."""
+def callbacks(
+    unfinished_dir: Path, generators: Sequence[Any], seed: int, steps: int, highest_rate: float
+) -> list:
+    """Keeps every epoch, and makes its random numbers a function of seed and epoch alone.
+
+    The learning rate rises to `highest_rate` and falls to 0 over `steps`.
+    """
     import keras
+
+    from ssv_tf.training import rates
 
     def reseed(epoch: int, logs: dict | None = None) -> None:
         for number, generator in enumerate(generators):
             generator.state.assign([seed + number, epoch << 16])
 
+    warm_up = max(1, int(steps * _WARM_UP_SHARE))
+    rate = rates.warm_up_and_fall(max(1, steps - warm_up), highest_rate, warm_up)
     return [
+        rates.RateByStep(rate),
         keras.callbacks.LambdaCallback(on_epoch_begin=reseed),
         keras.callbacks.BackupAndRestore(str(unfinished_dir), delete_checkpoint=False),
     ]
 
 
-def optimizer(
-    steps: int, highest_rate: float, weights: "list[keras.Variable]"
-) -> "keras.optimizers.Optimizer":
-    """AdamW of `weights` with a warm-up and a cosine to 0 over `steps`."""
+def optimizer(weights: "list[keras.Variable]") -> "keras.optimizers.Optimizer":
+    """AdamW of `weights`; `callbacks` sets its rate."""
     import keras
 
-    warm_up = max(1, int(steps * _WARM_UP_SHARE))
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=highest_rate, warmup_steps=warm_up
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    optimizer = keras.optimizers.AdamW(weight_decay=_WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(weights)  # else `fit` does, within its step, which is then traced twice
     return optimizer

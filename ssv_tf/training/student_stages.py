@@ -18,6 +18,7 @@ from ssv_tf.training import (
     directions,
     ends,
     own_answers,
+    rates,
     scenes,
     self_training,
     student_run,
@@ -125,19 +126,28 @@ class Fit:
         self, feed: Callable[[int], Iterator], steps: int, rate: float, backup_dir: Path
     ) -> None:
         """Trains for `steps`, or goes on where `backup_dir` left; `feed` takes the first step."""
-        model = self_training.SelfTraining(self.student, self.within_deg)
-        model.build()
-        model.compile(student_run.optimizer(steps, rate, model.trainable_weights))
+        rates.forget(self._model.optimizer)
+        self._model._initial_epoch = None  # where BackupAndRestore had an earlier stage go on
         done = student_run.epochs_done(backup_dir) * student_run.STEPS_AN_EPOCH
         generators = (self.student.dropout.seed_generator,)
-        model.fit(
+        self._model.fit(
             feed(done),
             epochs=-(-steps // student_run.STEPS_AN_EPOCH),
             steps_per_epoch=min(student_run.STEPS_AN_EPOCH, steps),
             shuffle=False,
             verbose=0 if self.quiet else 2,
-            callbacks=student_run.callbacks(backup_dir, generators, self.settings.seed),
+            callbacks=student_run.callbacks(
+                backup_dir, generators, self.settings.seed, steps, rate
+            ),
         )
+
+    @functools.cached_property
+    def _model(self) -> self_training.SelfTraining:
+        """Compiled once for all stages; what is trainable is settled before the first."""
+        model = self_training.SelfTraining(self.student, self.within_deg)
+        model.build()
+        model.compile(student_run.optimizer(model.trainable_weights))
+        return model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,24 @@ def test_spread_slants_keep_their_order():
     np.testing.assert_array_equal(spread.magnitudes[:, 1:], labels.magnitudes[:, 1:])
 
 
+def test_angles_lie_between_those_of_student_and_labels_and_ends_are_the_students():
+    rng = np.random.default_rng(2)
+    azimuth_deg = _azimuths()
+    slants_deg = _answers(azimuth_deg, 1.0).slant_deg
+    noisy = [np.clip(slants_deg + rng.normal(0.0, 8.0, len(slants_deg)), 0, 90) for _ in range(2)]
+    first = _answers(azimuth_deg, 0.2, np.sort(slants_deg)[np.argsort(np.argsort(noisy[0]))])
+    answers = _answers(azimuth_deg, 0.9, noisy[1])
+    first.magnitudes[:, 1:] = (0.9, 0.1)
+    first.quadrants[:, 1:] = (0.85, 0.05, 0.05, 0.05)
+    averaged = own_answers.averaged(answers, first)
+    errors = [np.std(labels.slant_deg - slants_deg) for labels in (answers, first, averaged)]
+    assert errors[2] < 0.8 * min(errors[:2])
+    np.testing.assert_allclose(np.sort(averaged.slant_deg), np.sort(first.slant_deg), atol=1e-4)
+    np.testing.assert_array_equal(averaged.quadrants[:, 0], answers.quadrants[:, 0])
+    np.testing.assert_allclose(averaged.magnitudes[:, 1:], [[[0.7, 0.3]] * 2] * len(slants_deg))
+    np.testing.assert_allclose(averaged.quadrants[:, 1:, 0], 0.55)
+
+
 def test_directions_decide_where_the_student_is_uncertain_and_no_end_on_view():
     azimuth_deg = _azimuths()
     rng = np.random.default_rng(1)
