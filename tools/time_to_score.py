@@ -2,15 +2,20 @@ r"""Trains from several seeds and prints how long each took to a score, beside a
 
   python -m tools.time_to_score --recipe=configs/cars.flags --seeds=0,1,2 --out=runs/speed
   python -m tools.time_to_score --recipe=configs/cars.flags --against=../earlier --out=runs/speed
+  python -m tools.time_to_score --recipe=configs/demo.flags --distill="--steps=500 --limit=4000" \
+      --against=../earlier --against_recipe=configs/cars.flags --out=runs/speed
 
 Each run is the training command in a process on one core. With `--against`, the same recipe (or
 `--against_recipe`) is trained in the other checkout at the same time, so that a busy machine slows
 both. The score is the periodic one, azimuth's median error of 300 pictures of the embedded
-calibration split. A run stops once it has come to the lowest target. Linux only: processor time is
-read from /proc. The same command goes on where it was stopped.
+calibration split. A run stops once it has come to the lowest target. With `--distill`, the runs of
+this checkout go on with a student with ImageNet features, made with these flags; its score comes
+last, and is that of `evaluate` on 1,000 unseen cars, whose time is not counted. Linux only:
+processor time is read from /proc. The same command goes on where it was stopped.
 
 OUT/
   ARM/seed_0/       a run folder, as `ssv_tf.train` leaves it; ARM is `here` or `there`
+  ARM/student_0/    the run folder of its student
   ARM_0.json        its scores: steps, seconds and core-seconds
   ARM_0.log         what training printed
 """
@@ -18,6 +23,7 @@ OUT/
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,6 +53,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("interval", 200, "Steps between two scores.", lower_bound=1)
     flags.DEFINE_string("against", "", "Root of another checkout to compare with; empty: none.")
     flags.DEFINE_string("against_recipe", "", "Flag file there; empty: the same.")
+    flags.DEFINE_string(
+        "distill", "", "Flags of ssv_tf.distill for a student of every run here; empty: none."
+    )
     flags.DEFINE_string("out", "runs/time_to_score", "Folder of runs and results.")
 
 
@@ -69,8 +78,12 @@ def main(argv: Sequence[str]) -> None:
             raise FlagError(f"{root / recipes[arm]} is no flag file")
     out = Path(values.out).absolute()
     out.mkdir(parents=True, exist_ok=True)
+    students = {"here": shlex.split(values.distill)}
     for seed in seeds:
-        arms = [Arm(name, root, recipes[name], seed, out) for name, root in roots.items()]
+        arms = [
+            Arm(name, root, recipes[name], seed, out, students.get(name, []))
+            for name, root in roots.items()
+        ]
         time_arms(arms, min(targets), values.interval)
     results = {name: [read_result(out, name, seed) for seed in seeds] for name in roots}
     print(table(results, seeds, targets))
@@ -78,26 +91,46 @@ def main(argv: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One run: a checkout, its recipe and a seed."""
+    """One run: a checkout, its recipe and a seed, and the flags of a student of it."""
 
     name: str
     root: Path
     recipe: str
     seed: int
     out: Path
+    student: Sequence[str] = ()
 
     @property
     def run_dir(self) -> Path:
         """Its run folder."""
         return self.out / self.name / f"seed_{self.seed}"
 
-    def command(self, interval: int) -> list[str]:
-        """The training command."""
-        return [
-            sys.executable, "-m", "ssv_tf.train", f"--flagfile={self.recipe}",
-            f"--run_dir={self.run_dir}", f"--seed={self.seed}", f"--evaluation_interval={interval}",
-            "--overwrite",
+    @property
+    def student_dir(self) -> Path:
+        """The run folder of its student."""
+        return self.out / self.name / f"student_{self.seed}"
+
+    @property
+    def student_score(self) -> Path:
+        """Where `evaluate` leaves the student's score."""
+        return self.out / self.name / f"student_{self.seed}.json"
+
+    def commands(self, interval: int) -> list[list[str]]:
+        """Training, and if asked for a student and its score: one after the other."""
+        train = [
+            "ssv_tf.train", f"--flagfile={self.recipe}", f"--run_dir={self.run_dir}",
+            f"--seed={self.seed}", f"--evaluation_interval={interval}", "--overwrite",
         ]  # fmt: skip
+        distill = [
+            "ssv_tf.distill", f"--run={self.run_dir}", f"--out={self.student_dir}",
+            "--backbone=efficientnet_lite0", "--overwrite", *self.student,
+        ]  # fmt: skip
+        evaluate = [
+            "ssv_tf.evaluate", f"--run={self.student_dir}", "--calibrate_on=100",
+            f"--json={self.student_score}", "--overwrite",
+        ]  # fmt: skip
+        asked = [train, distill, evaluate] if self.student else [train]
+        return [[sys.executable, "-m", *words] for words in asked]
 
 
 def time_arms(arms: Sequence[Arm], lowest: float, interval: int) -> None:
@@ -120,32 +153,48 @@ def time_arms(arms: Sequence[Arm], lowest: float, interval: int) -> None:
 
 
 class _Watched:
-    """A training process whose scores are noted as they come."""
+    """The processes of an arm, whose scores are noted as they come."""
 
     def __init__(self, arm: Arm, interval: int) -> None:
         self.arm = arm
         self.scores: list[dict[str, Any]] = []
         (arm.run_dir / "metrics.jsonl").unlink(missing_ok=True)
-        environment = os.environ | _ONE_CORE | {"PYTHONPATH": str(arm.root)}
-        with (arm.out / f"{arm.name}_{arm.seed}.log").open("w") as log:
-            self.process = subprocess.Popen(
-                arm.command(interval), cwd=arm.root, env=environment, stdout=log, stderr=log
-            )
+        self.log = arm.out / f"{arm.name}_{arm.seed}.log"
+        self.log.unlink(missing_ok=True)
+        self.commands = arm.commands(interval)
         self.began = time.monotonic()
         self.reached = False
+        self.spent = {"seconds": 0.0, "core_seconds": 0.0}  # until the last look
+        self.before = 0.0  # core-seconds of the processes that ended
+        self._start_next()
+
+    def _start_next(self) -> None:
+        environment = os.environ | _ONE_CORE | {"PYTHONPATH": str(self.arm.root)}
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                self.commands.pop(0), cwd=self.arm.root, env=environment, stdout=log, stderr=log
+            )
 
     def running(self) -> bool:
         return self.process.poll() is None
 
     def look(self, lowest: float) -> None:
-        """Notes new scores; ends the run where one is as low as asked for."""
+        """Notes new scores; ends the run where one is as low as asked for, or goes on."""
+        scoring = len(self.arm.student) > 0 and not self.commands
         core_seconds = _core_seconds(self.process.pid)
+        if np.isfinite(core_seconds) and not scoring:
+            self.spent = {
+                "seconds": time.monotonic() - self.began,
+                "core_seconds": self.before + core_seconds,
+            }
         for score in _scores(self.arm.run_dir / "metrics.jsonl")[len(self.scores) :]:
-            score |= {"seconds": time.monotonic() - self.began, "core_seconds": core_seconds}
-            self.scores.append(score)
+            self.scores.append(score | self.spent)
             if score[_SCORE] <= lowest and not self.reached:
                 self.reached = True
                 self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() == 0 and self.commands and not self.reached:
+            self.before = self.spent["core_seconds"]
+            self._start_next()
 
     def stop(self) -> None:
         """Ends a run that is going on, with all saved."""
@@ -156,8 +205,10 @@ class _Watched:
     def write(self) -> None:
         code = self.process.returncode
         if code and not self.reached:
-            log = self.arm.out / f"{self.arm.name}_{self.arm.seed}.log"
-            raise UserError(f"training ended with exit code {code}; see {log}")
+            raise UserError(f"a command ended with exit code {code}; see {self.log}")
+        if self.arm.student and not self.reached:
+            median = json.loads(self.arm.student_score.read_text())["azimuth"]["median_error_deg"]
+            self.scores.append({"step": self.scores[-1]["step"], _SCORE: median} | self.spent)
         path = result_path(self.arm.out, self.arm.name, self.arm.seed)
         files.write_atomically(path, json.dumps(self.scores, indent=1) + "\n")
 

@@ -10,10 +10,18 @@ from in_process import run_command
 from tools import time_to_score
 
 run_tool = functools.partial(run_command, time_to_score)
-# A training that scores 20, 10 and 5 degrees, and ends where it is told to or after a while.
+# A training that scores 20, 10 and 5 degrees, and ends where it is told to or after a while;
+# a student, and its score of 4 degrees.
 TRAINING = """#!/usr/bin/env python3
 import json, pathlib, sys, time
 words = dict(word[2:].split("=") for word in sys.argv[1:] if "=" in word)
+if sys.argv[2] == "ssv_tf.distill":
+    time.sleep(0.2)
+    sys.exit(0 if words["steps"] == "7" else "no such student")
+if sys.argv[2] == "ssv_tf.evaluate":
+    time.sleep(0.5)
+    score = {"azimuth": {"median_error_deg": 4.0}}
+    sys.exit(pathlib.Path(words["json"]).write_text(json.dumps(score)) and 0)
 if words["seed"] == "9":
     sys.exit("no such car")
 folder = pathlib.Path(words["run_dir"])
@@ -67,6 +75,19 @@ def test_two_checkouts_are_timed_and_a_run_ends_at_the_lowest_target(tree, capsy
     assert run_tool(*asked) == 0 and capsys.readouterr().out == table
 
 
+def test_a_student_is_scored_last_and_its_scoring_takes_no_time(tree, capsys):
+    asked = ["--recipe=cars.flags", "--seeds=1", "--targets=15,4.5", "--out=o"]
+    assert run_tool(*asked, "--distill=--steps=7 --limit=3") == 0
+    *scores, last = json.loads((tree / "o" / "here_1.json").read_text())
+    assert [score["azimuth_median_deg"] for score in scores] == [20.0, 10.0, 5.0]
+    assert last["azimuth_median_deg"] == 4.0 and last["step"] == 300
+    assert 0.15 < last["seconds"] - scores[-1]["seconds"] < 0.9
+    assert last["core_seconds"] > scores[-1]["core_seconds"]
+    assert "to a median of 4.5 degrees" in capsys.readouterr().out
+    assert run_tool(*asked[:-1], "--out=p", "--distill=--steps=8") != 0
+    assert "ended with exit code 1; see" in capsys.readouterr().err
+
+
 def test_the_median_is_followed_linearly_between_two_scores():
     scores = [
         {"step": step, "seconds": 2 * step, time_to_score._SCORE: error}
@@ -82,7 +103,7 @@ def test_the_median_is_followed_linearly_between_two_scores():
     [
         (["--recipe=none.flags"], "none.flags is no flag file"),
         (["--recipe=cars.flags", "--seeds=a"], "--seeds and --targets take numbers"),
-        (["--recipe=cars.flags", "--seeds=9"], "training ended with exit code 1"),
+        (["--recipe=cars.flags", "--seeds=9"], "a command ended with exit code 1"),
     ],
 )
 def test_mistakes_cost_one_line(tree, capsys, flags, expected):
