@@ -4,6 +4,7 @@ r"""Trains from several seeds and prints how long each took to a score, beside a
   python -m tools.time_to_score --recipe=configs/cars.flags --against=../earlier --out=runs/speed
   python -m tools.time_to_score --recipe=configs/demo.flags --distill="--steps=500 --limit=4000" \
       --against=../earlier --against_recipe=configs/cars.flags --out=runs/speed
+  git worktree add ../earlier da2353f    # there, --against_interval=score_interval
 
 Each run is the training command in a process on one core. With `--against`, the same recipe (or
 `--against_recipe`) is trained in the other checkout at the same time, so that a busy machine slows
@@ -54,6 +55,9 @@ def define_flags() -> None:
     flags.DEFINE_string("against", "", "Root of another checkout to compare with; empty: none.")
     flags.DEFINE_string("against_recipe", "", "Flag file there; empty: the same.")
     flags.DEFINE_string(
+        "against_interval", "evaluation_interval", "What the flag of the scores is called there."
+    )
+    flags.DEFINE_string(
         "distill", "", "Flags of ssv_tf.distill for a student of every run here; empty: none."
     )
     flags.DEFINE_string("out", "runs/time_to_score", "Folder of runs and results.")
@@ -78,10 +82,11 @@ def main(argv: Sequence[str]) -> None:
             raise FlagError(f"{root / recipes[arm]} is no flag file")
     out = Path(values.out).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    students = {"here": shlex.split(values.distill)}
+    here = {"student": shlex.split(values.distill)}
+    there = {"interval_flag": values.against_interval}
     for seed in seeds:
         arms = [
-            Arm(name, root, recipes[name], seed, out, students.get(name, []))
+            Arm(name, root, recipes[name], seed, out, **(here if name == "here" else there))
             for name, root in roots.items()
         ]
         time_arms(arms, min(targets), values.interval)
@@ -99,6 +104,7 @@ class Arm:
     seed: int
     out: Path
     student: Sequence[str] = ()
+    interval_flag: str = "evaluation_interval"
 
     @property
     def run_dir(self) -> Path:
@@ -119,7 +125,7 @@ class Arm:
         """Training, and if asked for a student and its score: one after the other."""
         train = [
             "ssv_tf.train", f"--flagfile={self.recipe}", f"--run_dir={self.run_dir}",
-            f"--seed={self.seed}", f"--evaluation_interval={interval}", "--overwrite",
+            f"--seed={self.seed}", f"--{self.interval_flag}={interval}", "--overwrite",
         ]  # fmt: skip
         distill = [
             "ssv_tf.distill", f"--run={self.run_dir}", f"--out={self.student_dir}",

@@ -15,6 +15,8 @@ run_tool = functools.partial(run_command, time_to_score)
 TRAINING = """#!/usr/bin/env python3
 import json, pathlib, sys, time
 words = dict(word[2:].split("=") for word in sys.argv[1:] if "=" in word)
+if sys.argv[2] == "ssv_tf.train":
+    assert ("score_interval" if "/there/" in words["run_dir"] else "evaluation_interval") in words
 if sys.argv[2] == "ssv_tf.distill":
     time.sleep(0.2)
     sys.exit(0 if words["steps"] == "7" else "no such student")
@@ -54,6 +56,7 @@ def test_two_checkouts_are_timed_and_a_run_ends_at_the_lowest_target(tree, capsy
         "--seeds=0,1",
         "--targets=15,7.5",
         f"--against={tree}",
+        "--against_interval=score_interval",
         "--out=o",
     ]
     assert run_tool(*asked) == 0
