@@ -27,8 +27,9 @@ overwrite preset protocol quiet recipe report run samples scenes score serving_n
 surroundings threads version width workers
 """
 TOOLS = """
-against against_recipe bad_share baselines clients configs draws eager grpc grpc_port interval
-kill_seed kills only pictures profile repeats requests rest_port runs seeds serving table targets
+against against_interval against_recipe bad_share baselines clients configs distill draws eager
+grpc grpc_port interval kill_seed kills only pictures profile repeats requests rest_port runs seeds
+serving table targets
 """
 _COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", re.MULTILINE)
 
