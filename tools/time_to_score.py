@@ -73,24 +73,20 @@ def main(argv: Sequence[str]) -> None:
         targets = sorted((float(target) for target in values.targets), reverse=True)
     except ValueError as error:
         raise FlagError(f"--seeds and --targets take numbers: {error}") from error
-    roots = {"here": Path.cwd()}
-    recipes = {"here": values.recipe, "there": values.against_recipe or values.recipe}
-    if values.against:
-        roots["there"] = Path(values.against)
-    for arm, root in roots.items():
-        if not (root / recipes[arm]).is_file():
-            raise FlagError(f"{root / recipes[arm]} is no flag file")
     out = Path(values.out).absolute()
+    arms = [Arm("here", Path.cwd(), values.recipe, out, student=shlex.split(values.distill))]
+    if values.against:
+        recipe = values.against_recipe or values.recipe
+        flag = values.against_interval
+        arms.append(Arm("there", Path(values.against), recipe, out, interval_flag=flag))
+    for arm in arms:
+        if not (arm.root / arm.recipe).is_file():
+            raise FlagError(f"{arm.root / arm.recipe} is no flag file")
     out.mkdir(parents=True, exist_ok=True)
-    here = {"student": shlex.split(values.distill)}
-    there = {"interval_flag": values.against_interval}
     for seed in seeds:
-        arms = [
-            Arm(name, root, recipes[name], seed, out, **(here if name == "here" else there))
-            for name, root in roots.items()
-        ]
-        time_arms(arms, min(targets), values.interval)
-    results = {name: [read_result(out, name, seed) for seed in seeds] for name in roots}
+        of_seed = [dataclasses.replace(arm, seed=seed) for arm in arms]
+        time_arms(of_seed, min(targets), values.interval)
+    results = {arm.name: [read_result(out, arm.name, seed) for seed in seeds] for arm in arms}
     print(table(results, seeds, targets))
 
 
@@ -101,8 +97,8 @@ class Arm:
     name: str
     root: Path
     recipe: str
-    seed: int
     out: Path
+    seed: int = 0
     student: Sequence[str] = ()
     interval_flag: str = "evaluation_interval"
 
@@ -186,7 +182,7 @@ class _Watched:
 
     def look(self, lowest: float) -> None:
         """Notes new scores; ends the run where one is as low as asked for, or goes on."""
-        scoring = len(self.arm.student) > 0 and not self.commands
+        scoring = bool(self.arm.student) and not self.commands
         core_seconds = _core_seconds(self.process.pid)
         if np.isfinite(core_seconds) and not scoring:
             self.spent = {
