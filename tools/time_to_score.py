@@ -210,7 +210,8 @@ class _Watched:
             raise UserError(f"a command ended with exit code {code}; see {self.log}")
         if self.arm.student and not self.reached:
             median = json.loads(self.arm.student_score.read_text())["azimuth"]["median_error_deg"]
-            self.scores.append({"step": self.scores[-1]["step"], _SCORE: median} | self.spent)
+            step = self.scores[-1]["step"]
+            self.scores.append({"step": step, _SCORE: median, "of": "student"} | self.spent)
         path = result_path(self.arm.out, self.arm.name, self.arm.seed)
         files.write_atomically(path, json.dumps(self.scores, indent=1) + "\n")
 
@@ -257,7 +258,10 @@ def read_result(out: Path, arm: str, seed: int) -> list[dict[str, Any]]:
 
 
 def reached(scores: Sequence[dict[str, Any]], target: float, key: str) -> float:
-    """Where the median first falls to the target: `key`'s value there, between two scores linear.
+    """Where the median first falls to the target: `key`'s value there.
+
+    Between two scores of a run it is linear. A student is there when it is made: no part of its
+    time is left out.
 
     Args:
       scores: in the order of their steps.
@@ -270,7 +274,7 @@ def reached(scores: Sequence[dict[str, Any]], target: float, key: str) -> float:
     before = None
     for score in scores:
         if score[_SCORE] <= target:
-            if before is None:
+            if before is None or score.get("of") == "student":
                 return float(score[key])
             fall = before[_SCORE] - score[_SCORE]
             share = (before[_SCORE] - target) / fall if fall > 0 else 1.0

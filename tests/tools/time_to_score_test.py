@@ -87,6 +87,8 @@ def test_a_student_is_scored_last_and_its_scoring_takes_no_time(tree, capsys):
     assert 0.15 < last["seconds"] - scores[-1]["seconds"] < 0.9
     assert last["core_seconds"] > scores[-1]["core_seconds"]
     assert "to a median of 4.5 degrees" in capsys.readouterr().out
+    read = time_to_score.read_result(tree / "o", "here", 1)
+    assert time_to_score.reached(read, 4.5, "seconds") == last["seconds"]  # all of its time
     assert run_tool(*asked[:-1], "--out=p", "--distill=--steps=8") != 0
     assert "ended with exit code 1; see" in capsys.readouterr().err
 
