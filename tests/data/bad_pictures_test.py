@@ -20,7 +20,7 @@ from PIL import Image
 
 from ssv_tf.base import files
 from ssv_tf.base.errors import UserError
-from ssv_tf.data import folder, patterns, read_policy, reading, sources
+from ssv_tf.data import folder, patterns, picture_parts, read_policy, reading, sources
 
 # Pillow's warnings are silenced by the reader; pytest shows what the commands do not.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -256,3 +256,11 @@ def test_damaged_pixels_of_a_tiff_write_nothing_to_stderr_themselves(capfd):
         except reading.BadPicture:
             refused += 1
     assert refused and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 65_535, 65_536, 65_537, 65_538, 200_000])
+def test_scans_are_counted_as_bytes_count_does(length):
+    dense = np.random.default_rng(length).choice([0xFF, 0xDA, 0], length).astype(np.uint8)
+    assert picture_parts._scans(dense.tobytes()) == dense.tobytes().count(b"\xff\xda")
+    only = np.tile(np.array([0xFF, 0xDA], np.uint8), length)[:length].tobytes()
+    assert picture_parts._scans(only) == picture_parts._scans(b"\0" + only) == length // 2
