@@ -34,21 +34,6 @@ _WITHIN = 0.99  # of the widest angle that the code can hold
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """How the student goes on.
-
-    Attributes:
-      rounds: of answering the unlabelled pictures and learning from answers and anchors.
-      steps: of each round, whole hundreds.
-      rate: AdamW's highest learning rate.
-    """
-
-    rounds: int = 2
-    steps: int = 300
-    rate: float = 3e-4
-
-
-@dataclasses.dataclass(frozen=True)
 class Anchors:
     """Labelled pictures that train.
 

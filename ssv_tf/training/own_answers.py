@@ -9,27 +9,10 @@ A network that is uncertain answers near the middle of the slants; they are spre
 the first labels.
 """
 
-import dataclasses
-
 import numpy as np
 
 from ssv_tf.training import directions
 from ssv_tf.training.self_training import PseudoLabels
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How the student goes on.
-
-    Attributes:
-      rounds: of answering and learning.
-      steps: of each round, whole hundreds.
-      rate: AdamW's highest learning rate.
-    """
-
-    rounds: int = 1
-    steps: int = 600
-    rate: float = 5e-4
 
 
 def even_slants(count: int) -> np.ndarray:

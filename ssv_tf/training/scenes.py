@@ -11,7 +11,6 @@ What V calls the front may be the rear, which no unlabelled picture can tell; wh
 student calls commoner is taken for the commoner one.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,21 +23,6 @@ _SLANT_EDGES_DEG = (22.0, 45.0, SIDE_ON_DEG)
 _SURE_OF_LEFT = 0.75  # probability of left or right, of a view from the side that joins
 _FEWEST = 5  # photos of either end; a slant with fewer is left out
 _OFTENEST = 8.0  # a photo is drawn at most this many times as often as the middle one
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How the student goes on.
-
-    Attributes:
-      rounds: of answering the photos and learning from the answers.
-      steps: of each round, whole hundreds.
-      rate: AdamW's highest learning rate.
-    """
-
-    rounds: int = 3
-    steps: int = 600
-    rate: float = 5e-4
 
 
 def confident_ends(

@@ -33,6 +33,21 @@ _MID_GREY = 128
 
 
 @dataclasses.dataclass(frozen=True)
+class Rounds:
+    """How a student that has learnt V's answers goes on.
+
+    Attributes:
+      rounds: of answering pictures and learning from the answers.
+      steps: of each round, whole hundreds.
+      rate: AdamW's highest learning rate.
+    """
+
+    rounds: int
+    steps: int
+    rate: float = 5e-4
+
+
+@dataclasses.dataclass(frozen=True)
 class PseudoLabels:
     """V's answers to pictures as probabilities.
 

@@ -23,9 +23,12 @@ from ssv_tf.training import (
     self_training,
     student_run,
 )
+from ssv_tf.training.self_training import Rounds
 from ssv_tf.training.student_pictures import on_grey
 
 _APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
+_OF_SCENES = Rounds(3, 600)
+_OF_ANCHORS = Rounds(2, 300, 3e-4)
 _LAST_ROUND = 2  # of the photos in surroundings: most of them join
 # Layers, their labels, and the odds of each to be drawn; None: all alike.
 Pool: TypeAlias = tuple[np.ndarray, self_training.PseudoLabels, np.ndarray | None]
@@ -56,10 +59,10 @@ class Settings:
     rate: float = 1e-3
     seed: int = 0
     end_learning: ends.Settings | None = None
-    own_learning: own_answers.Settings | None = None
-    scene_learning: scenes.Settings = dataclasses.field(default_factory=scenes.Settings)
+    own_learning: Rounds | None = None
+    scene_learning: Rounds = _OF_SCENES
     front_share: float = 0.5
-    anchor_learning: anchors.Settings = dataclasses.field(default_factory=anchors.Settings)
+    anchor_learning: Rounds = _OF_ANCHORS
 
     @property
     def of_ends(self) -> ends.Settings:
@@ -67,9 +70,9 @@ class Settings:
         return self.end_learning or ends.Settings(steps=max(1, self.steps // 3))
 
     @property
-    def of_own(self) -> own_answers.Settings:
+    def of_own(self) -> Rounds:
         """How the student goes on with its own answers."""
-        return self.own_learning or own_answers.Settings(steps=max(1, self.steps // 2))
+        return self.own_learning or Rounds(1, max(1, self.steps // 2))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,10 @@ from ssv_tf.training import (
     ends,
     imagenet_student,
     run_folder,
-    scenes,
     student_run,
     student_stages,
 )
-from ssv_tf.training.self_training import PseudoLabels
+from ssv_tf.training.self_training import PseudoLabels, Rounds
 from ssv_tf.training.student_run import Source
 
 FRAMING = cutouts.framing(64)
@@ -122,8 +121,8 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
         steps=1,
         batch_size=8,
         end_learning=ends.Settings(rounds=0),
-        scene_learning=scenes.Settings(rounds=0),
-        anchor_learning=anchors.Settings(rounds=1, steps=1),
+        scene_learning=Rounds(rounds=0, steps=1),
+        anchor_learning=Rounds(rounds=1, steps=1),
     )
     source, first = Source(str(pictures)), tmp_path / "first"
     scenes_dir = str(pictures)

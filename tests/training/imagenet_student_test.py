@@ -25,6 +25,7 @@ from ssv_tf.training import (
     scenes,
     student_pictures,
 )
+from ssv_tf.training.self_training import Rounds
 from ssv_tf.training.student_run import Source
 
 
@@ -86,7 +87,7 @@ def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_e
         steps=1,
         batch_size=4,
         end_learning=ends.Settings(rounds=0),
-        scene_learning=scenes.Settings(rounds=2, steps=1),
+        scene_learning=Rounds(rounds=2, steps=1),
     )
 
     def distilled(out):
@@ -135,7 +136,7 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
         steps=1,
         batch_size=4,
         end_learning=ends.Settings(rounds=0),
-        own_learning=own_answers.Settings(rounds=2, steps=1),
+        own_learning=Rounds(rounds=2, steps=1),
     )
     _bent().save(run.path / "calibration.json")
     settled, asked = own_answers.settled, []
