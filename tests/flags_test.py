@@ -29,7 +29,7 @@ surroundings threads version width workers
 TOOLS = """
 against against_interval against_recipe bad_share baselines clients configs distill draws eager
 grpc grpc_port interval kill_seed kills only pictures profile repeats requests rest_port rounds runs
-seeds serving table targets
+seeds serving table targets train
 """
 _COMMAND = re.compile(r"^\s*(?:cli|command)\.run\(", re.MULTILINE)
 

@@ -2,8 +2,8 @@ r"""Trains from several seeds and prints how long each took to a score, beside a
 
   python -m tools.time_to_score --recipe=configs/cars.flags --seeds=0,1,2 --out=runs/speed
   python -m tools.time_to_score --recipe=configs/cars.flags --against=../earlier --out=runs/speed
-  python -m tools.time_to_score --recipe=configs/demo.flags --distill="--steps=500 --limit=4000" \
-      --against=../earlier --against_recipe=configs/cars.flags --out=runs/speed
+  python -m tools.time_to_score --recipe=configs/demo.flags --train="--steps=1700" \
+      --distill="--steps=500 --limit=4000" --against=../earlier --against_recipe=configs/cars.flags
   git worktree add ../earlier da2353f    # there, --against_interval=score_interval
 
 Each run is the training command in a process on one core. With `--against`, the same recipe (or
@@ -57,6 +57,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "against_interval", "evaluation_interval", "What the flag of the scores is called there."
     )
+    flags.DEFINE_string("train", "", "Flags of ssv_tf.train for the runs here, after the recipe.")
     flags.DEFINE_string(
         "distill", "", "Flags of ssv_tf.distill for a student of every run here; empty: none."
     )
@@ -74,7 +75,8 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise FlagError(f"--seeds and --targets take numbers: {error}") from error
     out = Path(values.out).absolute()
-    arms = [Arm("here", Path.cwd(), values.recipe, out, student=shlex.split(values.distill))]
+    changes, student = shlex.split(values.train), shlex.split(values.distill)
+    arms = [Arm("here", Path.cwd(), values.recipe, out, changes=changes, student=student)]
     if values.against:
         recipe = values.against_recipe or values.recipe
         flag = values.against_interval
@@ -92,13 +94,14 @@ def main(argv: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One run: a checkout, its recipe and a seed, and the flags of a student of it."""
+    """One run: a checkout, its recipe, flags after it and a seed, and the flags of a student."""
 
     name: str
     root: Path
     recipe: str
     out: Path
     seed: int = 0
+    changes: Sequence[str] = ()
     student: Sequence[str] = ()
     interval_flag: str = "evaluation_interval"
 
@@ -120,8 +123,9 @@ class Arm:
     def commands(self, interval: int) -> list[list[str]]:
         """Training, and if asked for a student and its score: one after the other."""
         train = [
-            "ssv_tf.train", f"--flagfile={self.recipe}", f"--run_dir={self.run_dir}",
-            f"--seed={self.seed}", f"--{self.interval_flag}={interval}", "--overwrite",
+            "ssv_tf.train", f"--flagfile={self.recipe}", *self.changes,
+            f"--run_dir={self.run_dir}", f"--seed={self.seed}",
+            f"--{self.interval_flag}={interval}", "--overwrite",
         ]  # fmt: skip
         distill = [
             "ssv_tf.distill", f"--run={self.run_dir}", f"--out={self.student_dir}",

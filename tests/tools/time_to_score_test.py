@@ -16,6 +16,7 @@ TRAINING = """#!/usr/bin/env python3
 import json, pathlib, sys, time
 words = dict(word[2:].split("=") for word in sys.argv[1:] if "=" in word)
 if sys.argv[2] == "ssv_tf.train":
+    assert words.get("steps", "5") == "5"
     assert ("score_interval" if "/there/" in words["run_dir"] else "evaluation_interval") in words
 if sys.argv[2] == "ssv_tf.distill":
     time.sleep(0.2)
@@ -80,7 +81,7 @@ def test_two_checkouts_are_timed_and_a_run_ends_at_the_lowest_target(tree, capsy
 
 def test_a_student_is_scored_last_and_its_scoring_takes_no_time(tree, capsys):
     asked = ["--recipe=cars.flags", "--seeds=1", "--targets=15,4.5", "--out=o"]
-    assert run_tool(*asked, "--distill=--steps=7 --limit=3") == 0
+    assert run_tool(*asked, "--distill=--steps=7 --limit=3", "--train=--steps=5") == 0
     *scores, last = json.loads((tree / "o" / "here_1.json").read_text())
     assert [score["azimuth_median_deg"] for score in scores] == [20.0, 10.0, 5.0]
     assert last["azimuth_median_deg"] == 4.0 and last["step"] == 300
