@@ -58,6 +58,7 @@ EXTRAS = {
     "faces": ["mtcnn>=1.0"],
     "heic": ["pillow-heif>=0.22"],  # pictures of iPhones
     "jax": JAX,
+    "reference": ["torch>=2.4,<3"],  # tools.reference_benchmark alone
     "serving": SERVING,
     "video": VIDEO,  # turntables as MP4
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2"],

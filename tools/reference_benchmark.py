@@ -1,6 +1,6 @@
 """Times V and S of the paper's size, 128 px, beside the paper's networks in PyTorch.
 
-  pip install torch      # beside this package; nothing else needs it
+  pip install -e ".[reference]"      # PyTorch, which nothing else needs
   python -m tools.reference_benchmark --rounds=3
 
 What is compared is called in turn, so that a busy moment of the machine hits all; a row's time is
