@@ -2,8 +2,8 @@ r"""Trains from several seeds and prints how long each took to a score, beside a
 
   python -m tools.time_to_score --recipe=configs/cars.flags --seeds=0,1,2 --out=runs/speed
   python -m tools.time_to_score --recipe=configs/cars.flags --against=../earlier --out=runs/speed
-  python -m tools.time_to_score --recipe=configs/demo.flags --train="--steps=1700" \
-      --distill="--steps=500 --limit=4000" --against=../earlier --against_recipe=configs/cars.flags
+  python -m tools.time_to_score --recipe=configs/demo.flags --train="--steps=1400" \
+      --distill="--steps=700" --against=../earlier --against_recipe=configs/cars.flags
   git worktree add ../earlier da2353f    # there, --against_interval=score_interval
 
 Each run is the training command in a process on one core. With `--against`, the same recipe (or
