@@ -3,6 +3,7 @@
   python -m tools.step_benchmark --flagfile=configs/cars.flags
 
 The peak is the best matrix product measured in the same run, so a share holds on a busy machine.
+It is a product of float32, as the backend computes it: JAX takes TF32 for it on GPUs that have it.
 """
 
 import collections
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from ssv_tf.training import engines
 
 _KINDS_SHOWN = 16
-_PEAK_SIDES = (1024, 2048, 3072)
+_PEAK_SIDES = (1024, 2048, 3072, 8192)
+_LONG_ENOUGH = 0.05  # seconds of a matrix product after which a larger one gains nothing
 
 
 def define_flags() -> None:
@@ -58,7 +60,7 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
     import keras
 
     from ssv_tf.models import flops
-    from ssv_tf.training import engines, networks
+    from ssv_tf.training import engines, networks, precision
 
     engine = keras.backend.backend()
     if profile and engine != "tensorflow":
@@ -76,7 +78,7 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
         penalty_interval=networks.penalty_interval(options),
         synthesis_symmetry=options.method.synthesis_symmetry_weight > 0,
     )
-    peak = max(peak_gflops(side) for side in _PEAK_SIDES)
+    peaks = {dtype: best_peak_gflops(dtype) for dtype in ("float32", "bfloat16")}
     operations = _profile(trainer, real, profile) if profile else {}
     return {
         "engine": engine,
@@ -92,7 +94,9 @@ def measure(options: config.Options, repeats: int, profile: str = "") -> dict:
         },
         "seconds": seconds,
         "step_gflop": {name: 2 * value / 1e9 for name, value in macs.items()},
-        "peak_gflops": peak,
+        "precision": precision.settle(options).run.precision,
+        "peak_gflops": peaks["float32"],
+        "bfloat16_peak_gflops": peaks["bfloat16"],
         "data_pictures_per_second": data_speed(trainer),
         "operation_seconds": operations,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -109,16 +113,27 @@ def _best_seconds(function, repeats):
     return min(times[2:])
 
 
-def peak_gflops(side: int) -> float:
-    """GFLOP/s of the best of several float32 matrix products of `side` x `side`."""
+def best_peak_gflops(dtype: str) -> float:
+    """GFLOP/s of the best matrix product of any side; a fast machine gets larger ones."""
+    best = 0.0
+    for side in _PEAK_SIDES:
+        rate = peak_gflops(side, dtype)
+        best = max(best, rate)
+        if 2 * side**3 / rate / 1e9 > _LONG_ENOUGH:
+            break
+    return best
+
+
+def peak_gflops(side: int, dtype: str = "float32") -> float:
+    """GFLOP/s of the best of several matrix products of `side` x `side`."""
     from keras import ops
 
     numbers = np.random.default_rng(0).normal(size=(2, side, side)).astype(np.float32)
-    a, b = (ops.convert_to_tensor(matrix) for matrix in numbers)
+    a, b = (ops.convert_to_tensor(matrix, dtype) for matrix in numbers)
     seconds = []
     for _ in range(8):
         began = time.perf_counter()
-        np.asarray(ops.sum(ops.matmul(a, b)))
+        float(ops.sum(ops.matmul(a, b)))
         seconds.append(time.perf_counter() - began)
     return 2 * side**3 / min(seconds) / 1e9
 
@@ -141,8 +156,10 @@ def table(figures: dict) -> str:
     seconds, gflop = figures["seconds"], figures["step_gflop"]
     work = {**gflop, "step": sum(gflop.values())}
     lines = [
-        f"{figures['engine']}, {figures['resolution']} px, batch {figures['batch_size']}; peak of "
-        f"a matrix product here {figures['peak_gflops']:.0f} GFLOP/s",
+        f"{figures['engine']}, {figures['precision']}, {figures['resolution']} px, "
+        f"batch {figures['batch_size']}; "
+        f"peak of a matrix product here {figures['peak_gflops']:.0f} GFLOP/s "
+        f"(bfloat16 {figures['bfloat16_peak_gflops']:.0f})",
         f"{'':<18}{'seconds':>9}{'GFLOP':>9}{'GFLOP/s':>9}{'of peak':>9}",
     ]
     for name, label in (
