@@ -32,3 +32,17 @@ def test_peak_is_that_of_the_fastest_matrix_product(monkeypatch):
     ends = (time for i in range(4) for time in (i, i + 0.5, i + 0.6, i + 0.85))
     monkeypatch.setattr(step_benchmark, "time", SimpleNamespace(perf_counter=lambda: next(ends)))
     assert step_benchmark.peak_gflops(64) == pytest.approx(2 * 64**3 / 0.25 / 1e9)
+
+
+def test_products_grow_until_one_takes_long_enough(monkeypatch):
+    rates = {1024: 300.0, 2048: 400.0, 3072: 500.0, 8192: 900.0}
+    asked = []
+
+    def peak(side, dtype):
+        asked.append(side)
+        return rates[side] * (100.0 if dtype == "bfloat16" else 1.0)
+
+    monkeypatch.setattr(step_benchmark, "peak_gflops", peak)
+    assert step_benchmark.best_peak_gflops("float32") == 500.0
+    assert asked == [1024, 2048, 3072]
+    assert step_benchmark.best_peak_gflops("bfloat16") == 90_000.0
