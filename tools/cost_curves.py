@@ -29,11 +29,8 @@ PICTURES = (10**3, 10**4, 10**5, 10**6)
 
 
 def define_flags() -> None:
-    """Registers a run's settings and this command's own flags."""
-    config.define_flags()
-    flags.DEFINE_integer("repeats", 8, "Steps timed, after two that warm up.", lower_bound=1)
-    flags.DEFINE_string("json", "", "File for the figures as JSON.")
-    flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
+    """Registers a run's settings and the flags of all that times its step."""
+    step_benchmark.define_timing_flags()
 
 
 def main(argv: Sequence[str]) -> None:

@@ -31,10 +31,15 @@ _LONG_ENOUGH = 0.05  # seconds of a matrix product after which a larger one gain
 
 def define_flags() -> None:
     """Registers a run's settings and this command's own flags."""
+    define_timing_flags()
+    flags.DEFINE_string("profile", "", "Folder for a TensorBoard profile of three steps.")
+
+
+def define_timing_flags() -> None:
+    """Registers a run's settings and the flags of all that times its step."""
     config.define_flags()
     flags.DEFINE_integer("repeats", 8, "Steps timed, after two that warm up.", lower_bound=1)
     flags.DEFINE_string("json", "", "File for the figures as JSON.")
-    flags.DEFINE_string("profile", "", "Folder for a TensorBoard profile of three steps.")
     flags.DEFINE_bool("overwrite", False, "Replace --json if it exists.")
 
 
