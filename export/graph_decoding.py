@@ -37,11 +37,16 @@ class _Reading(NamedTuple):
     opaque: tf.Tensor
 
 
-def decode_picture(content: tf.Tensor) -> tf.Tensor:
-    """Encoded bytes -> float32 [h, w, 3] in 0..255, upright; alpha is laid over mid-grey.
+def decode_picture(content: tf.Tensor, shortest: int | None = None) -> tf.Tensor:
+    """Encoded bytes -> uint8 [h, w, 3], upright; alpha is laid over mid-grey.
 
     Bytes that are no picture, one of more than MAX_PIXELS, or one that is not read as
     `ssv_tf.predict` reads it, are an InvalidArgumentError.
+
+    Args:
+      content: scalar string.
+      shortest: a large JPEG is decoded at a half, quarter or eighth of its size, as long as both
+        sides keep this many pixels; None: at full size.
     """
     is_jpeg = tf.io.is_jpeg(content)
     trouble, orientation, opaque = _looked_at(content, is_jpeg, tf.constant(MAX_PIXELS, tf.int64))
@@ -50,17 +55,39 @@ def decode_picture(content: tf.Tensor) -> tf.Tensor:
         content = tf.identity(content)
     picture = tf.cond(
         is_jpeg,
-        lambda: tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"),  # Pillow's very bits
+        lambda: _decoded_jpeg(content, shortest),
         lambda: tf.io.decode_image(content, expand_animations=False),
     )
-    picture = tf.cast(tf.ensure_shape(picture, (None, None, None)), tf.float32)
+    picture = tf.ensure_shape(picture, (None, None, None))
     channels = tf.shape(picture)[-1]
     fourth = tf.equal(channels % 2, 0)  # grey + alpha, or RGB + alpha
-    colours = picture[..., : channels - tf.cast(fourth, tf.int32)] * tf.ones((1, 1, 3))
+
+    def on_grey():
+        colours = tf.cast(picture[..., :-1], tf.float32)
+        alpha = tf.cast(picture[..., -1:], tf.float32) / 255.0
+        return tf.cast(tf.round(colours * alpha + _MID_GREY * (1.0 - alpha)), tf.uint8)
+
+    def as_it_is():
+        return picture[..., : channels - tf.cast(fourth, tf.int32)]
+
     has_alpha = tf.logical_and(fourth, tf.logical_not(opaque))
-    alpha = tf.where(has_alpha, picture[..., -1:] / 255.0, 1.0)
-    colours = colours * alpha + _MID_GREY * (1.0 - alpha)
+    colours = tf.cond(has_alpha, on_grey, as_it_is)
+    grey = tf.equal(tf.shape(colours)[-1], 1)
+    colours = tf.cond(grey, lambda: tf.tile(colours, (1, 1, 3)), lambda: colours)
     return _upright(tf.ensure_shape(colours, (None, None, 3)), orientation)
+
+
+def _decoded_jpeg(content: tf.Tensor, shortest: int | None) -> tf.Tensor:
+    """uint8 [h, w, c], scaled while it is decoded as Pillow's `draft` does it."""
+
+    def scaled(ratio):  # "INTEGER_ACCURATE": Pillow's very bits
+        return lambda: tf.io.decode_jpeg(content, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
+    if not shortest:
+        return scaled(1)()
+    times = tf.reduce_min(tf.io.extract_jpeg_shape(content)[:2]) // shortest
+    steps = [(times >= ratio, scaled(ratio)) for ratio in (8, 4, 2)]
+    return tf.case(steps, default=scaled(1))
 
 
 @tf.function(autograph=False)  # traced once, for however many models are written

@@ -4,6 +4,8 @@ Pillow's arithmetic is repeated: its resampling, its box average and its blur, r
 rounds. Tests hold it to `Framing.fit`.
 """
 
+import math
+
 import tensorflow as tf
 
 from ssv_tf.data.framing import BLUR_SHARE, Framing
@@ -15,7 +17,12 @@ _FIXED_POINT = 2.0**24  # of their weights
 
 
 def fit_square(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
-    """`Framing.fit` in the graph: float32 [h, w, 3] -> [r, r, 3], whole numbers 0..255."""
+    """`Framing.fit` in the graph: [h, w, 3] in 0..255 -> float32 [r, r, 3], whole numbers.
+
+    Args:
+      picture: uint8, or float32 with whole numbers.
+      framing: of the square; r is its resolution.
+    """
     resolution = framing.resolution
     picture = _shrink(picture, framing)
     side = _square_side(*_size(picture), framing)
@@ -25,22 +32,14 @@ def fit_square(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
         tf.cast(tf.maximum(tf.math.ceil((side - length) / 2), 0), tf.int32)
         for length in (height, width)
     )
-    padded = _pad(_pad(picture, rows, 0, framing.padding), columns, 1, framing.padding)
-    if framing.padding == "blur":
-        padded = _sharp_inside(_blurred(padded), picture, rows, columns)
-    # The square is cut out exactly, with fractions of a pixel, as the box of Pillow's resize.
-    scale = resolution / side
-    corner = (tf.stack(_size(padded)) - side) / 2
-    square = tf.raw_ops.ScaleAndTranslate(
-        images=padded[None],
-        size=(resolution, resolution),
-        scale=tf.stack([scale, scale]),
-        translation=-corner * scale,
-        kernel_type="lanczos3",
-        antialias=True,
-    )[0]
-    square = tf.ensure_shape(square, (resolution, resolution, 3))
-    return tf.round(tf.clip_by_value(square, 0.0, 255.0))
+    if framing.padding != "constant":
+        padded = _pad(picture, rows, columns, framing.padding)
+        if framing.padding == "blur":
+            padded = _sharp_inside(_blurred(padded), picture, rows, columns)
+        picture, rows, columns = padded, tf.constant(0), tf.constant(0)
+    square = _lanczos(_turned(picture), columns, side, resolution)
+    square = _lanczos(_turned(square), rows, side, resolution)
+    return tf.ensure_shape(square, (resolution, resolution, 3))
 
 
 def _size(picture: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -59,10 +58,9 @@ def _shrink(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
     scale = framing.shortest / _square_side(height, width, framing)
 
     def shrunk():
-        across = tf.round(tf.einsum("ox,hxc->hoc", _box_weights(width, scale), picture))
-        return tf.round(tf.einsum("oy,ywc->owc", _box_weights(height, scale), across))
+        return _box_average(_turned(_box_average(_turned(picture), scale)), scale)
 
-    return tf.cond(scale >= 1, lambda: picture, shrunk)
+    return tf.cond(scale >= 1, lambda: tf.cast(picture, tf.float32), shrunk)
 
 
 def _middle(picture: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
@@ -72,30 +70,74 @@ def _middle(picture: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     return picture[:, surplus : width - surplus]
 
 
-def _box_weights(length: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """[new length, length]: row o averages the pixels whose centres lie within new pixel o."""
+def _turned(picture: tf.Tensor) -> tf.Tensor:
+    """Rows and columns change places."""
+    return tf.transpose(picture, (1, 0, 2))
+
+
+def _box_average(picture: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Fewer rows, each the mean of those whose centres lie within it, rounded."""
+    length, _ = _size(picture)
     new_length = tf.maximum(tf.round(length * scale), 1)
-    centres = (tf.range(new_length) + 0.5) * (length / new_length)
-    away = (tf.range(length)[None] + 0.5 - centres[:, None]) * (new_length / length)
-    inside = tf.cast(tf.logical_and(away > -0.5, away <= 0.5), tf.float32)
-    return inside / tf.reduce_sum(inside, axis=1, keepdims=True)
+    centres = (tf.range(length) + 0.5) * (new_length / length)
+    into = tf.cast(tf.math.ceil(centres), tf.int32) - 1
+    return _rounded(tf.math.segment_mean(tf.cast(picture, tf.float32), into))
 
 
-def _pad(picture: tf.Tensor, count: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
-    """Adds `count` rows (axis 0) or columns (axis 1) at both ends."""
-    length = tf.shape(picture)[axis]
-    position = tf.range(-count, length + count)
-    if padding == "reflect":
-        period = tf.maximum(2 * (length - 1), 1)
-        turned = tf.math.floormod(position, period)
-        source = tf.minimum(turned, period - turned)
-    else:
-        source = tf.clip_by_value(position, 0, length - 1)
-    padded = tf.gather(picture, tf.clip_by_value(source, 0, length - 1), axis=axis)
-    if padding != "constant":
-        return padded
-    inside = tf.logical_and(position >= 0, position < length)
-    return tf.where(tf.reshape(inside, (-1, 1, 1) if axis == 0 else (1, -1, 1)), padded, _MID_GREY)
+def _lanczos(picture: tf.Tensor, margin: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
+    """Rows resampled as Pillow's resize does it, of a picture that lies on grey.
+
+    Args:
+      picture: float32 [h, w, 3].
+      margin: rows of mid-grey above and below it, int32.
+      side: rows in the middle that are resampled, with a fraction; at most h + 2 margin.
+      size: how many come of them.
+
+    Returns:
+      float32 [size, w, 3], whole numbers in 0..255.
+    """
+    length = tf.shape(picture)[0]
+    scale = side / size
+    middle = tf.cast(length, tf.float32) / 2
+    centres = middle - side / 2 + (tf.range(size, dtype=tf.float32) + 0.5) * scale
+    rows = tf.cast(tf.range(-margin, length + margin), tf.float32) + 0.5
+    away = (rows[None] - centres[:, None]) / tf.maximum(scale, 1.0)
+    weights = tf.where(tf.abs(away) < 3, _sinc(away) * _sinc(away / 3), 0.0)
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    weights = weights[:, margin : margin + length]
+    grey = _MID_GREY * (1.0 - tf.reduce_sum(weights, axis=1))
+    resampled = _of_rows(weights, picture) + grey[:, None, None]
+    return _rounded(tf.clip_by_value(resampled, 0.0, 255.0))
+
+
+def _rounded(x: tf.Tensor) -> tf.Tensor:
+    """To whole numbers, halves up as Pillow has them; `tf.round` takes them to even ones."""
+    return tf.floor(x + 0.5)
+
+
+def _sinc(x: tf.Tensor) -> tf.Tensor:
+    turns = math.pi * tf.where(tf.equal(x, 0.0), 1e-6, x)
+    return tf.sin(turns) / turns
+
+
+def _of_rows(weights: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
+    """Weighted sums of rows: [n, h] and [h, w, c] -> [n, w, c]."""
+    height, width, channels = tf.unstack(tf.shape(picture))
+    flat = tf.matmul(weights, tf.reshape(picture, (height, width * channels)))
+    return tf.reshape(flat, (-1, width, 3))
+
+
+def _pad(picture: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, padding: str) -> tf.Tensor:
+    """[h, w, 3] -> [h + 2 rows, w + 2 columns, 3], with what lies at its edges."""
+    for axis, count in enumerate((rows, columns)):
+        length = tf.shape(picture)[axis]
+        source = tf.range(-count, length + count)
+        if padding == "reflect":
+            period = tf.maximum(2 * (length - 1), 1)
+            turned = tf.math.floormod(source, period)
+            source = tf.minimum(turned, period - turned)
+        picture = tf.gather(picture, tf.clip_by_value(source, 0, length - 1), axis=axis)
+    return picture
 
 
 def _sharp_inside(
@@ -111,12 +153,11 @@ def _blurred(picture: tf.Tensor) -> tf.Tensor:
     """Pillow's GaussianBlur of [h, w, 3], with a deviation of BLUR_SHARE of the longest side."""
     height, width = tf.unstack(tf.shape(picture)[:2])
     radius = _box_radius(BLUR_SHARE * tf.cast(tf.maximum(height, width), tf.float64))
-    for _ in range(_BLUR_PASSES):
-        weights = _blur_weights(width, radius)
-        picture = tf.floor(tf.einsum("ox,hxc->hoc", weights, picture) + 0.5)
-    for _ in range(_BLUR_PASSES):
-        weights = _blur_weights(height, radius)
-        picture = tf.floor(tf.einsum("oy,ywc->owc", weights, picture) + 0.5)
+    for length in (width, height):
+        picture = _turned(picture)
+        weights = _blur_weights(length, radius)
+        for _ in range(_BLUR_PASSES):
+            picture = _rounded(_of_rows(weights, picture))
     return picture
 
 

@@ -75,7 +75,7 @@ def _signatures(framing: Framing, answers: Answers) -> dict:
     @tf.function
     def serving_jpeg(jpeg_bytes):
         def read(content):
-            return fit_square(decode_picture(content), framing)
+            return fit_square(decode_picture(content, framing.shortest), framing)
 
         return answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square))
 

@@ -73,6 +73,36 @@ def test_the_server_reads_a_file_as_prediction_does_or_refuses_it(served):
     assert all(name.endswith(unread) or name == "animated/gif.webp" for name in refused), refused
 
 
+@pytest.mark.parametrize("crop", ["longest", "height"])
+@pytest.mark.parametrize("padding", ["constant", "edge", "reflect", "blur"])
+def test_the_server_frames_as_prediction_does(crop, padding):
+    framing = Framing(32, crop, 2.4, padding)
+    spec = tf.TensorSpec([], tf.string)
+    squares = tf.function(
+        lambda content: graph_framing.fit_square(
+            graph_decoding.decode_picture(content, framing.shortest), framing
+        ),
+        input_signature=[spec],
+        autograph=False,
+    )
+    random = np.random.default_rng(0)
+    for width, height in ((32, 32), (90, 20), (1, 5), (37, 200), (300, 3), (400, 300)):
+        small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        picture = small.resize((width, height), Image.Resampling.BICUBIC)
+        content = encoded(picture, "PNG")
+        apart = np.abs(squares(tf.constant(content)).numpy() - framing.read(content))
+        assert apart.max() <= 2 and apart.mean() < 0.1, (width, height)
+
+
+@pytest.mark.parametrize("size, ratio", [((1100, 1060), 8), ((900, 520), 4), ((380, 300), 2)])
+def test_the_server_scales_a_large_jpeg_as_prediction_does(size, ratio):
+    content = encoded(scene().resize(size), "JPEG")
+    decoded = graph_decoding.decode_picture(tf.constant(content), shortest=128).numpy()
+    wanted = np.asarray(reading.read_rgb(content, shortest=128))
+    assert decoded.shape == wanted.shape == (-(-size[1] // ratio), -(-size[0] // ratio), 3)
+    assert np.abs(decoded.astype(int) - wanted).mean() < 1
+
+
 def test_a_turn_that_stands_in_words_alone_is_refused(served):
     head = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta "
     turned = with_segment(encoded(scene(), "JPEG"), 0xE1, head + b'tiff:Orientation="6" />')
