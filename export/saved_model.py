@@ -42,7 +42,8 @@ def write(
       folded: the model.
       path: the folder; replaced if it exists.
       framing: how serving_jpeg fits a picture into the square; None: by its longest side.
-      answers: what both signatures compute of pictures [n, r, r, 3]; None: `folded`, by name.
+      answers: what both signatures compute of pictures [n, r, r, 3], with constant weights; None:
+        `folded`, by name.
 
     Raises:
       UserError: it cannot be written, or what was written answers otherwise than `folded`.
@@ -52,7 +53,8 @@ def write(
             signatures = _signatures(
                 framing or Framing(folded.resolution), answers or answers_of(folded)
             )
-            tf.saved_model.save(folded, str(stage), signatures=signatures)
+            kept = tf.Module() if answers else folded
+            tf.saved_model.save(kept, str(stage), signatures=signatures)
         _check(stage, folded)
     return Path(path)
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 Answers = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -42,7 +43,8 @@ def in_batches(answers: Answers, resolution: int, batching: Batching | None = No
       batching: the sizes and limits.
 
     Returns:
-      the same function; pictures of another shape than [n, r, r, 3] fail their own request.
+      the same function, its weights now constants, which the session folds into each other;
+      pictures of another shape than [n, r, r, 3] fail their own request.
     """
     batching = batching or Batching()
     shape = (None, resolution, resolution, 3)
@@ -54,7 +56,9 @@ def in_batches(answers: Answers, resolution: int, batching: Batching | None = No
         names[:] = sorted(outputs)
         return [outputs[name] for name in names]
 
-    inner = computed.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    inner = convert_variables_to_constants_v2(
+        computed.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    )
     # Two models in one process must not share a queue.
     queue = uuid.uuid4().hex
 

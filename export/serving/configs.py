@@ -138,6 +138,8 @@ def _monitoring():
 def _compose(name: str) -> str:
     flags = [f"--model_config_file={MOUNTED}/{MODELS}"]
     flags += [f"--monitoring_config_file={MOUNTED}/{MONITORING}", "--enable_model_warmup=true"]
+    # Requests keep the cores busy; parts of one operation would wait for each other.
+    flags += ["--tensorflow_intra_op_parallelism=1"]
     common = "\n".join(f"      - {flag}" for flag in flags)
     return _COMPOSE.format(name=name, common=common, mounted=MOUNTED, batching=BATCHING)
 

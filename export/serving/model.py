@@ -65,7 +65,9 @@ class ServedModel:
         self._graph = tf.Graph()
         try:
             with stderr.captured(), self._graph.as_default():
-                self._session = tf.compat.v1.Session(graph=self._graph)
+                # As the compose file asks of the model server: requests keep the cores busy.
+                config = config_pb2.ConfigProto(intra_op_parallelism_threads=1)
+                self._session = tf.compat.v1.Session(graph=self._graph, config=config)
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             raise UserError(f"{path} is no SavedModel that loads: {_first(str(error))}") from error

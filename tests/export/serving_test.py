@@ -100,6 +100,7 @@ def test_the_compose_file_starts_the_official_server_on_this_machine_only():
                 assert (place / value.removeprefix("/models/")).is_file(), flag
         # Merged before decoding, a broken JPEG would spoil its neighbours.
         assert (flags.get("enable_batching") == "true") == (name == "tensors")
+        assert flags["tensorflow_intra_op_parallelism"] == "1"
 
 
 def test_warm_up_requests_parse_and_replay():
