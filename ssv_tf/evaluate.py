@@ -42,6 +42,9 @@ def define_flags() -> None:
         list(protocols.SETS),
         "Published test whose measures are added, on its TFDS set or on --data_dir.",
     )
+    flags.DEFINE_bool(
+        "mirror_average", False, "Average each prediction with the mirrored picture's."
+    )
     flags.DEFINE_string("json", "", "JSON file to write the score to.")
     flags.DEFINE_string("report", "", "HTML report to write.")
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
@@ -55,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
         files.refuse_existing(path, values.overwrite)
     model = ViewpointModel(run_folder.load(values.run or None, values.preset or None))
     split, truth = _pictures(model.options, values)
-    outcome = model.score(split, seed=values.seed)
+    outcome = model.score(split, mirror_average=values.mirror_average, seed=values.seed)
     named = {
         "run": model.run.preset or model.run.path.name,
         "networks": model.run.networks,
@@ -65,7 +68,9 @@ def main(argv: Sequence[str]) -> None:
     if truth is not None:
         result["protocol"] = {
             "name": values.protocol,
-            **model.score_protocol(protocols.of_set(values.protocol), truth, split),
+            **model.score_protocol(
+                protocols.of_set(values.protocol), truth, split, values.mirror_average
+            ),
         }
     outcome = dataclasses.replace(outcome, result=result)
     print(cli.with_flags(str(result)))

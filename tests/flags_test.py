@@ -22,7 +22,8 @@ viewpoint_weight volume_height volume_size volume_width where
 OTHERS = """
 anchors author azimuth backbone backgrounds batch beam_options boxes boxes_kind calibrate_on classes
 columns concurrency convention count data_dir deadline_s draw_dir formats frames gaze host input
-json keep_truncated label_tolerance_deg licence light limits max_overlap min_side model name out
+json keep_truncated label_tolerance_deg licence light limits max_overlap min_side mirror_average
+model name out
 overwrite preset protocol quiet recipe report run samples scenes score serving_name shards split
 surroundings threads version width workers
 """

@@ -363,6 +363,19 @@ def test_mirror_average_mirrors_the_second_answer_back_whatever_the_offset():
     np.testing.assert_allclose(averaged, [[35, 9, 5]] * 2, atol=1e-4)
 
 
+def test_mirror_average_is_asked_for_by_flag(run, photos, tmp_path):
+    errors = {}
+    for flag in ("--nomirror_average", "--mirror_average"):
+        path = tmp_path / f"{flag}.json"
+        asked = ["--run=x", *photos, "--calibrate_on=40", f"--json={path}", flag]
+        assert run_command(evaluate, *asked) == 0
+        score = json.loads(path.read_text())
+        assert score["mirror_average"] == (flag == "--mirror_average")
+        errors[flag] = score["azimuth"]["median_error_deg"]
+    # These pictures are their own mirror images, which spoils the average.
+    assert errors["--nomirror_average"] < 5 < 10 < errors["--mirror_average"]
+
+
 def _outcome():
     test = _picture_set(40, 5)
     test.names[0] = "<script>alert(1)</script>.png"
