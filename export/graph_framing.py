@@ -124,7 +124,7 @@ def _of_rows(weights: tf.Tensor, picture: tf.Tensor) -> tf.Tensor:
     """Weighted sums of rows: [n, h] and [h, w, c] -> [n, w, c]."""
     height, width, channels = tf.unstack(tf.shape(picture))
     flat = tf.matmul(weights, tf.reshape(picture, (height, width * channels)))
-    return tf.reshape(flat, (-1, width, 3))
+    return tf.reshape(flat, (-1, width, channels))
 
 
 def _pad(picture: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, padding: str) -> tf.Tensor:

@@ -74,6 +74,16 @@ def test_objects_whose_ends_are_alike_are_refused():
         directions.score(differences, slant_deg, diagonal, diagonal)
 
 
+def test_a_few_views_of_one_object_are_enough_where_they_part_clearly():
+    azimuth_deg, differences, slant_deg, diagonal = _views(72)
+    assert 10 <= np.sum(slant_deg >= 72) < 30
+    scores = directions.score(differences, slant_deg, diagonal, _toss(72))
+    assert _share_right(scores, azimuth_deg, slant_deg >= 45) > 0.95
+    noise = np.random.default_rng(4).normal(0.0, _NOISE, differences.shape)
+    with pytest.raises(ValueError, match="do not part in two"):
+        directions.score(noise, slant_deg, diagonal, _toss(72))
+
+
 def _labels(azimuth_deg):
     """V's answers, sure of everything."""
     cosine, sine = np.cos(np.radians(azimuth_deg)), np.sin(np.radians(azimuth_deg))
@@ -129,7 +139,7 @@ def test_the_share_of_fronts_decides_which_way_is_left(views):
 def test_few_views_from_the_side_are_refused(views):
     azimuth_deg, differences = views
     kept = np.abs(np.sin(np.radians(azimuth_deg))) < 0.9
-    with pytest.raises(ValueError, match="need 50 views from the side, got 0"):
+    with pytest.raises(ValueError, match="need 10 views from the side, got 0"):
         directions.left(differences[kept], _labels(azimuth_deg[kept]))
 
 
@@ -139,7 +149,7 @@ def test_directions_that_cannot_be_told_are_left_as_they_were(views, capsys):
     labels = _labels(azimuth_deg[kept])
     assert directions.with_directions(differences[kept], labels, "the student") is labels
     said = capsys.readouterr().out
-    assert "as the student has them: need 50 views from the side, got 0" in said
+    assert "as the student has them: need 10 views from the side, got 0" in said
 
 
 @pytest.mark.slow
