@@ -29,15 +29,21 @@ REFUSED = {
 }  # fmt: skip
 
 
+def squares_of(framing):
+    """Bytes -> the square that the server's graph makes of them."""
+    return tf.function(
+        lambda content: graph_framing.fit_square(
+            graph_decoding.decode_picture(content, framing.shortest), framing
+        ),
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def served():
     """Bytes -> the square that the server's graph makes of them; None where it refuses."""
-    spec = tf.TensorSpec([], tf.string)
-    squares = tf.function(
-        lambda content: graph_framing.fit_square(graph_decoding.decode_picture(content), FRAMING),
-        input_signature=[spec],
-        autograph=False,
-    )
+    squares = squares_of(FRAMING)
 
     def square(content):
         try:
@@ -77,14 +83,7 @@ def test_the_server_reads_a_file_as_prediction_does_or_refuses_it(served):
 @pytest.mark.parametrize("padding", ["constant", "edge", "reflect", "blur"])
 def test_the_server_frames_as_prediction_does(crop, padding):
     framing = Framing(32, crop, 2.4, padding)
-    spec = tf.TensorSpec([], tf.string)
-    squares = tf.function(
-        lambda content: graph_framing.fit_square(
-            graph_decoding.decode_picture(content, framing.shortest), framing
-        ),
-        input_signature=[spec],
-        autograph=False,
-    )
+    squares = squares_of(framing)
     random = np.random.default_rng(0)
     for width, height in ((32, 32), (90, 20), (1, 5), (37, 200), (300, 3), (400, 300)):
         small = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
