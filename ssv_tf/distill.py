@@ -12,7 +12,8 @@ No label is read but that of --anchors: V teaches on unlabelled pictures, and S 
 known viewpoints. With --backbone=efficientnet_lite0 the student starts from ImageNet features,
 learns front and rear of end-on views anew and sees every picture on changed backgrounds, so that it
 fits other photos too. Then it goes on with its own answers, or with --scenes. With --anchors about
-a hundred labelled pictures train it as well, and --run may be such a student already.
+a hundred labelled pictures train it as well, and --run may be such a student already, which goes
+on. Without them a student teaches as V does, also on pictures of another kind that it half knows.
 The run's calibration is copied, as a student answers in V's own angles; what does not hold for it
 any more is left out. Ctrl-C loses nothing but the last hundred steps: the same command goes on.
 """
@@ -70,8 +71,9 @@ def define_flags() -> None:
         f"empty: no label trains. For --backbone={EFFICIENTNET}.",
     )  # fmt: skip
     flags.DEFINE_float(
-        "front_share", None, "Share of --scenes that show the front half of the object; "
-        f"{imagenet_student.Settings.front_share}.", lower_bound=0.2, upper_bound=0.8,
+        "front_share", None, "Share of --scenes that show the front half of the object, and of the "
+        f"pictures where the teacher is a student; {imagenet_student.Settings.front_share}.",
+        lower_bound=0.2, upper_bound=0.8,
     )  # fmt: skip
     flags.DEFINE_float(
         "width", None, f"Times MobileNetV3-small's channels; {default.width}.", lower_bound=0.1,
@@ -132,8 +134,6 @@ def _settings(values: Any) -> dict[str, Any]:
         if name not in names:
             raise FlagError(f"--{name} is not for --backbone={values.backbone}")
         asked[name] = value
-    if "front_share" in asked and not values.scenes:
-        raise FlagError("--front_share needs --scenes")
     return asked
 
 

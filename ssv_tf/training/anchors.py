@@ -6,7 +6,8 @@ moved, relit and on changed backgrounds, the rest hold what it knows. With so sm
 anchor ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew.
 
 Labels train here. A run that was made so says it wherever it is described (`Run.training`). Its own
-angles are those of the convention from then on.
+angles are those of the convention from then on, but that a student of mirrored pictures that calls
+the rear 0 goes on with that: it would else have to turn all that it has learnt by half a circle.
 """
 
 import dataclasses
@@ -94,7 +95,7 @@ def final_calibration(network: Any, anchors: Anchors, kind: str) -> Calibration:
 
 
 def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration) -> PseudoLabels:
-    """The network's calibrated answers to pictures, as labels in the convention's angles.
+    """The network's calibrated answers to pictures, as labels in its own angles.
 
     Args:
       network: StudentNetwork.
@@ -106,9 +107,24 @@ def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration
     parts = own.magnitudes, own.quadrants
     magnitudes, quadrants = (np.log(np.maximum(part, _LEAST_PROBABILITY)) for part in parts)
     raw = RawPrediction(magnitudes, quadrants, encoding=network.encoding)
-    labels = of_angles(inference.decode(raw, fitted).degrees, network.encoding)
+    degrees = inference.decode(raw, fitted).degrees
+    labels = of_angles(own_deg(degrees, fitted), network.encoding)
     log_odds = calibration.frontness(raw, fitted)
-    return labels if log_odds is None else labels.with_front(1.0 / (1.0 + np.exp(-log_odds)))
+    if log_odds is None:
+        return labels
+    own_log_odds = -log_odds if _is_turned(fitted) else log_odds
+    return labels.with_front(1.0 / (1.0 + np.exp(-own_log_odds)))
+
+
+def own_deg(degrees: np.ndarray, fitted: Calibration) -> np.ndarray:
+    """The convention's angles [n, 3] as the student counts them, and the other way round."""
+    turned = viewpoint.wrap_deg(degrees + np.array([180.0, 0.0, 0.0]))
+    return np.where(_is_turned(fitted), turned, degrees)
+
+
+def _is_turned(fitted: Calibration) -> bool:
+    """Whether a student of mirrored pictures calls the rear 0."""
+    return fitted.kinds[0] == calibration.SYMMETRIC and fitted.offset_deg[0] != 0.0
 
 
 def of_angles(degrees: np.ndarray, code: encoding.Encoding) -> PseudoLabels:

@@ -37,6 +37,10 @@ _UNSURE = 0.3  # share of the pictures whose direction does not teach
 TRUSTED, TRUSTED_STUDENT = 0.97, 0.8
 _CONTRADICTED = 0.3  # times the certainty of a direction that a trusted network contradicts
 _PROBABILITY = 0.97  # of the direction of a picture that teaches
+# Where most pictures show one end: share that slants most, rounds of learning from the surest, and
+# share of these that must agree with V for left to be left.
+_MOST_SLANTING, _PASSES_OF_ONE_END, _TELLS_LEFT = 0.4, 3, 0.6
+_SHOWS_ONE_END = 0.75  # of the pictures
 
 
 def with_directions(
@@ -50,6 +54,9 @@ def with_directions(
 ) -> PseudoLabels:
     """The labels with left and right learnt anew, or as they are where that cannot be told.
 
+    Where too few views are from the side, and most pictures show one end, the labels get the axis
+    of `axis_of_one_end`, and of the end what `front_share` says of all pictures.
+
     Args:
       differences, labels, front_share, say, trusted: as of `left`.
       whose: the labels are, for the warning.
@@ -59,9 +66,29 @@ def with_directions(
     try:
         found = left(differences, labels, front_share, say, trusted)
     except ValueError as error:
-        print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
-        return labels
+        try:
+            return _of_one_end(differences, labels, front_share, say)
+        except ValueError:
+            print(f"warning: left and right stay as {whose} has them: {error}", flush=True)
+            return labels
     return combine(labels, *found)
+
+
+def _of_one_end(
+    differences: np.ndarray,
+    labels: PseudoLabels,
+    front_share: float,
+    say: Callable[[str], object],
+) -> PseudoLabels:
+    """The labels with another axis, and one end for all; ValueError where that cannot be told."""
+    commoner = max(front_share, 1.0 - front_share)
+    if commoner < _SHOWS_ONE_END:
+        raise ValueError(f"{front_share} of the pictures show the front: none of the ends is rare")
+    diagonal = axis_of_one_end(differences, labels)
+    fronts = np.mean(labels.front > 0.5) > 0.5
+    say(f"directions: learnt as if all pictures showed one end, as {commoner:.2f} of them do")
+    front = np.full(len(diagonal), commoner if fronts else 1.0 - commoner)
+    return labels.with_axis(diagonal, front)
 
 
 def left(
@@ -110,6 +137,44 @@ def left(
     if agreed >= trusted:
         scores[(scores > 0) != own] *= _CONTRADICTED
     return 0.5 + (_PROBABILITY - 0.5) * scores, slanting
+
+
+def axis_of_one_end(differences: np.ndarray, labels: PseudoLabels) -> np.ndarray:
+    """Probabilities that azimuths modulo half a circle are below 90 degrees, if one end is common.
+
+    For collections of which most pictures show one end and few the side, such as buses that stop
+    for a photographer. There the most slanting views part in two by which way they slant: as
+    nearly all show the same end, that is the way they point. Which of the two is left is V's word.
+
+    Args:
+      differences, labels: as of `left`; of the labels slant, left and the commoner end are used.
+
+    Returns:
+      probabilities [n].
+
+    Raises:
+      ValueError: too few pictures, they do not part in two, or V does not tell left from right.
+    """
+    slanting = labels.slant_deg >= np.quantile(labels.slant_deg, 1.0 - _MOST_SLANTING)
+    if slanting.sum() < _FEW:
+        raise ValueError(f"need {_FEW} slanting views, got {slanting.sum()}")
+    unit = differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
+    scores = np.zeros(len(unit))
+    scores[slanting] = _relative(_two_way(unit[slanting]))
+    x = _reduced(unit)
+    for _ in range(_PASSES_OF_ONE_END):
+        sure = slanting & (np.abs(scores) >= 1.0)
+        one_way = (scores > 0)[sure]
+        scores = x @ _ridge(x[sure], one_way, np.zeros_like(one_way))
+        scores /= _sure_from(scores[slanting])
+    agreed = _agreement(scores[slanting], labels.left[slanting] > 0.5)
+    if max(agreed, 1.0 - agreed) < _TELLS_LEFT:
+        raise ValueError(f"V has {agreed:.2f} of the surest left")
+    # A front points left on one diagonal, a rear on the other.
+    is_front = np.mean(labels.front > 0.5) > 0.5
+    if (agreed > 0.5) != is_front:
+        scores = -scores
+    return 0.5 + (_PROBABILITY - 0.5) * np.clip(scores, -1.0, 1.0)
 
 
 def differences(layers: np.ndarray) -> np.ndarray:
@@ -194,7 +259,12 @@ def _believed(scores: np.ndarray, own: np.ndarray, trusted: float) -> np.ndarray
 
 def _relative(projected: np.ndarray) -> np.ndarray:
     """In multiples of what three of ten fall below, by size."""
-    return projected / max(float(np.quantile(np.abs(projected), _UNSURE)), 1e-9)
+    return projected / _sure_from(projected)
+
+
+def _sure_from(projected: np.ndarray) -> float:
+    """The size from which seven of ten are sure of the sign."""
+    return max(float(np.quantile(np.abs(projected), _UNSURE)), 1e-9)
 
 
 def _two_way(unit: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@
     -> the same with about a hundred labelled pictures (only where these anchors are given)
 
 No label is read but that of anchors. What an interrupted call of the same settings left is gone on
-with. A finished student of this kind can be the start too: then only the anchors come.
+with. The teacher may be a student itself. With anchors, one of this kind goes on with them alone.
 """
 
 import dataclasses
@@ -56,7 +56,8 @@ def distill(
     """Trains the student and writes its run folder.
 
     Args:
-      run: the teacher's; with anchors also a student of this kind, which goes on.
+      run: the teacher's, which may be a student itself; with anchors, a student of this kind goes
+        on, and no new one begins.
       out: the folder.
       settings: how.
       source: a folder of unlabelled pictures, such as the teacher was trained on, or the embedded
@@ -75,7 +76,9 @@ def distill(
     Raises:
       UserError: settings that do not fit the run, bad data, a folder of something else.
     """
-    source = _check(run, settings, source, anchors_table)
+    import keras
+
+    source = _check(run, settings, source, scenes_dir, anchors_table)
     made_with = _made_with(run, settings, backgrounds, scenes_dir, anchors_table)
     student_run.check_folder(out, made_with, overwrite)
     framing = cutouts.framing(settings.resolution)
@@ -91,9 +94,13 @@ def distill(
     differences = functools.cache(lambda: directions.differences(pictures.layers))
     try:
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
-        student, labels = _start(
-            run, pictures, differences, behind, settings, unfinished_dir, quiet
-        )
+        if _goes_on(run, anchors_table):
+            keras.utils.set_random_seed(settings.seed)
+            student, labels = run.analysis(), None
+        else:
+            student, labels = _start(
+                run, pictures, differences, behind, settings, unfinished_dir, quiet
+            )
         learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
         data = Data(pictures.layers, in_scenes, known, labels, learnt, differences)
         kind = calibration.azimuth_kind(run.options)
@@ -108,9 +115,11 @@ def distill(
         "parameters": student.count_params(),
         "teacher_distance": _distance(student, wanted, data.layers, held_out),
     }
+    labelled = run.anchors + (0 if known is None else len(known))
+    if labelled:
+        record["anchored_on"] = labelled
     fitted = None
     if known is not None:
-        record["anchored_on"] = len(known) + run.anchors
         fitted = anchors.final_calibration(student, known, kind)
     options = run.options.replace(
         data=source.data_dir, where=source.where, limit=source.limit, labels="", **framing.to_dict()
@@ -135,7 +144,9 @@ def _made_with(
         "anchors": Path(anchors_table).name,
     }
     if not scenes_dir:
-        del made_with["scene_learning"], made_with["front_share"]
+        del made_with["scene_learning"]
+        if not run.student:
+            del made_with["front_share"]
     if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
     if not anchors_table:
@@ -143,14 +154,21 @@ def _made_with(
     return made_with
 
 
-def _check(run: run_folder.Run, settings: Settings, source: Source, anchors_table: str) -> Source:
+def _check(
+    run: run_folder.Run, settings: Settings, source: Source, scenes_dir: str, anchors_table: str
+) -> Source:
     """The source, with the run's own folder where none is given; an error for what cannot be."""
     if settings.resolution not in RESOLUTIONS:
         raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
-    if run.student:
-        _check_student(run, settings, anchors_table)
+    if _goes_on(run, anchors_table):
+        _check_student(run, settings)
     if not 0.2 <= settings.front_share <= 0.8:
         raise SettingError(f"`front_share={settings.front_share}` is not within 0.2 to 0.8")
+    if settings.front_share != 0.5 and not (scenes_dir or run.student):
+        raise SettingError(
+            f"`front_share={settings.front_share}` needs `scenes`, or a teacher that is a student; "
+            "V was trained with a share of its own"
+        )
     if source.data_dir:
         return source
     asked = run.options.pictures
@@ -162,12 +180,13 @@ def _check(run: run_folder.Run, settings: Settings, source: Source, anchors_tabl
     return Source(asked.data, asked.where, source.limit or asked.limit)
 
 
-def _check_student(run: run_folder.Run, settings: Settings, anchors_table: str) -> None:
+def _goes_on(run: run_folder.Run, anchors_table: str) -> bool:
+    """Whether the run is a student that goes on, and no teacher."""
+    return bool(run.student and anchors_table)
+
+
+def _check_student(run: run_folder.Run, settings: Settings) -> None:
     """UserError unless this student can go on, with anchors."""
-    if not anchors_table:
-        raise UserError(
-            f"{run.path} is a student itself; give its teacher, {run.student}, or `anchors=CSV`"
-        )
     if student_run.read_record(run.path).get("backbone") != "efficientnet_lite0":
         raise UserError(f"{run.path} is a student without ImageNet features: anchors do not fit it")
     own = run.options.framing.resolution
@@ -195,7 +214,7 @@ def _with_ends(
         if quadrants.shape == labels.quadrants.shape:
             return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
-    front_share = run.options.viewpoints.front_share
+    front_share = settings.front_share if run.student else run.options.viewpoints.front_share
     labels = directions.with_directions(differences(), labels, "the teacher", front_share, say)
     try:
         front = ends.learn_ends(
@@ -217,13 +236,8 @@ def _start(
     settings: Settings,
     unfinished_dir: Path,
     quiet: bool,
-) -> tuple["StudentNetwork", self_training.PseudoLabels | None]:
-    """A student to train and what it learns first; one that goes on, and nothing."""
-    import keras
-
-    if run.student:
-        keras.utils.set_random_seed(settings.seed)
-        return run.analysis(), None
+) -> tuple["StudentNetwork", self_training.PseudoLabels]:
+    """A new student and what it learns first."""
     teacher = run.analysis()
     mirror = run.options.pictures.mirror_data
     labels = self_training.pseudo_labels(teacher, pictures.squares, mirror)
@@ -241,8 +255,9 @@ def _is_limited(run: run_folder.Run) -> bool:
 
 
 def _is_even(run: run_folder.Run) -> bool:
-    """Whether the run's prior has every azimuth as frequent, and keeps that."""
-    return run.options.viewpoints.full_circle and not run.options.viewpoints.prior_rate
+    """Whether the run is V's and its prior has every azimuth as frequent, and keeps that."""
+    viewpoints = run.options.viewpoints
+    return not run.student and viewpoints.full_circle and not viewpoints.prior_rate
 
 
 def _unlike_teacher(run: run_folder.Run) -> dict[str, Any]:

@@ -91,11 +91,11 @@ class PseudoLabels:
         takes left for right. Views from the side stay as they are: which end is nearer says
         nothing about left and right there.
         """
-        return self._with_signs(front, _FRONT, self.slant_deg < SIDE_ON_DEG)
+        return self._with_signs(front, _FRONT, self.slant_deg < SIDE_ON_DEG, self.diagonal)
 
     def with_left(self, left: np.ndarray, where: np.ndarray) -> "PseudoLabels":
         """The same modulo half a circle, with other probabilities [n] of left, `where` [n]."""
-        return self._with_signs(left, _LEFT, where)
+        return self._with_signs(left, _LEFT, where, self.diagonal)
 
     def weighed_with_left(self, left: np.ndarray, where: np.ndarray) -> "PseudoLabels":
         """Quadrants times other, independent evidence of left [n], `where` [n] (Bayes' rule)."""
@@ -106,6 +106,10 @@ class PseudoLabels:
         quadrants[where, 0] = weighed[where]
         return PseudoLabels(self.magnitudes, quadrants)
 
+    def with_axis(self, diagonal: np.ndarray, front: np.ndarray) -> "PseudoLabels":
+        """The same slants with other probabilities [n] of the diagonal and of the front half."""
+        return self._with_signs(front, _FRONT, np.ones(len(front), bool), diagonal)
+
     def with_slant(self, slant_deg: np.ndarray) -> "PseudoLabels":
         """The same with other slants [n]."""
         magnitudes = self.magnitudes.copy()
@@ -114,9 +118,13 @@ class PseudoLabels:
         return PseudoLabels(magnitudes, self.quadrants)
 
     def _with_signs(
-        self, probability: np.ndarray, positive: np.ndarray, where: np.ndarray
+        self,
+        probability: np.ndarray,
+        positive: np.ndarray,
+        where: np.ndarray,
+        diagonal: np.ndarray,
     ) -> "PseudoLabels":
-        quadrants, diagonal = self.quadrants.copy(), self.diagonal
+        quadrants = self.quadrants.copy()
         for i in range(4):
             of_sign = probability if positive[i] else 1.0 - probability
             of_diagonal = diagonal if _DIAGONAL[i] else 1.0 - diagonal

@@ -78,7 +78,7 @@ def distill(
     """Trains a student and writes its run folder.
 
     Args:
-      run: the teacher's.
+      run: the teacher's, which may be a student itself; then no S draws.
       out: the folder; one that an interrupted call of the same settings left is gone on with.
       settings: how.
       source: the pictures.
@@ -94,7 +94,9 @@ def distill(
     """
     _check(run, settings)
     teacher = run.analysis()
-    synthesis = _synthesis(run, settings)
+    if _has_no_synthesis(run):
+        settings = dataclasses.replace(settings, drawn_share=0.0)
+    synthesis = run.synthesis() if settings.drawn_share else None
     made_with = {"teacher": run.preset or run.path.name, **dataclasses.asdict(settings)}
     check_folder(out, made_with, overwrite)
     options = _student_options(run.options, settings, source)
@@ -108,6 +110,8 @@ def distill(
         "parameters": student.count_params(),
         "teacher_distance": _distance(student, teacher, held_out),
     }
+    if run.anchors:
+        record["anchored_on"] = run.anchors
     write_run(run, out, student, options, record)
     return record
 
@@ -128,13 +132,11 @@ def _check(run: run_folder.Run, settings: Settings) -> None:
             f"`resolution={settings.resolution}` is less than the teacher's "
             f"{run.options.framing.resolution}"
         )
-    if run.student:
-        raise UserError(f"{run.path} is a student itself; give its teacher, {run.student}")
 
 
-def _synthesis(run: run_folder.Run, settings: Settings) -> "SynthesisNetwork | None":
-    """The S that draws, or None where none is asked for; UserError where there is none."""
-    return run.synthesis() if settings.drawn_share and not run.options.pictures.supervised else None
+def _has_no_synthesis(run: run_folder.Run) -> bool:
+    """Whether the teacher is of a kind that has no S, so that only pictures teach."""
+    return bool(run.student) or run.options.pictures.supervised
 
 
 def check_folder(out: Path, made_with: dict, overwrite: bool) -> None:

@@ -49,7 +49,8 @@ class Settings:
       own_learning: how the student goes on with its own answers, where azimuth covers the full
         circle and there are no photos in surroundings. None: a round of half of `steps`.
       scene_learning: how the student goes on with photos in surroundings.
-      front_share: share of these photos that show the front half of the object, 0.2 to 0.8.
+      front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
+        the teacher is a student, of its pictures as well.
       anchor_learning: how the student goes on with labelled pictures.
     """
 
@@ -274,8 +275,9 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
         labels = anchors.answers(student, squares, fit.mirror, fitted)
         before = before or labels
         of_known = anchors.answers(student, known.squares, fit.mirror, fitted)
-        own_deg = of_known.angles_deg(student.encoding)
-        targets = anchors.of_angles(anchors.targets_deg(known, own_deg), student.encoding)
+        answered_deg = anchors.own_deg(of_known.angles_deg(student.encoding), fitted)
+        wanted_deg = anchors.own_deg(anchors.targets_deg(known, answered_deg), fitted)
+        targets = anchors.of_angles(wanted_deg, student.encoding)
         pools: list[Pool] = [
             (data.learnt_layers, labels[data.chosen], None), (known.layers, targets, None)
         ]  # fmt: skip
