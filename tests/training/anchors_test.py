@@ -13,11 +13,13 @@ from ssv_tf.evaluation import cards
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.encoding import Encoding
+from ssv_tf.models.student import StudentNetwork
 from ssv_tf.training import (
     anchors,
     ends,
     imagenet_student,
     run_folder,
+    self_training,
     student_run,
     student_stages,
 )
@@ -61,6 +63,39 @@ def test_an_angle_beyond_the_code_is_asked_as_its_end_and_not_as_another():
     asked = anchors.of_angles(np.array([[-130.0, 60.0, -60.0]]), code).angles_deg(code)[0]
     assert asked[0] == pytest.approx(-130.0, abs=0.1)
     assert 15.0 < asked[1] < 20.0 and -6.0 < asked[2] < -4.0
+
+
+def _calibrated(offset_deg, kind="symmetric"):
+    return Calibration((1.0, 1.0, 1.0), (offset_deg, 0.0, 0.0), (kind, "linear", "linear"))
+
+
+@pytest.mark.parametrize("offset_deg, turned", [(180.0, True), (-180.0, True), (0.0, False)])
+def test_a_student_that_calls_the_rear_0_goes_on_with_that(offset_deg, turned):
+    fitted = _calibrated(offset_deg)
+    degrees = np.array([[30.0, 5.0, 1.0], [-100.0, 2.0, 3.0]])
+    own = anchors.own_deg(degrees, fitted)
+    expected = [[-150.0, 5.0, 1.0], [80.0, 2.0, 3.0]] if turned else degrees
+    np.testing.assert_allclose(own, expected)
+    np.testing.assert_allclose(anchors.own_deg(own, fitted), degrees)
+
+
+@pytest.mark.parametrize("kind", ["circular", "linear"])
+def test_of_other_kinds_the_angles_become_those_of_the_convention(kind):
+    degrees = np.array([[30.0, 5.0, 1.0]])
+    np.testing.assert_allclose(anchors.own_deg(degrees, _calibrated(180.0, kind)), degrees)
+
+
+@pytest.mark.parametrize("offset_deg", [0.0, 180.0])
+def test_own_answers_stay_where_the_student_has_them(offset_deg):
+    student = StudentNetwork(resolution=32, width=0.25)
+    student.build()
+    squares = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    answered = anchors.answers(student, squares, False, _calibrated(offset_deg))
+    own = self_training.pseudo_labels(student, squares, False)
+    np.testing.assert_allclose(answered.front, own.front, atol=1e-5)
+    apart = answered.angles_deg(student.encoding) - own.angles_deg(student.encoding)
+    modulo_half_a_circle = viewpoint.wrap_deg(2.0 * apart[:, 0]) / 2.0
+    np.testing.assert_allclose(modulo_half_a_circle, 0.0, atol=0.1)
 
 
 @pytest.fixture
@@ -146,8 +181,6 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     # The finished student goes on with them, and with nothing else.
     distilled(student, tmp_path / "second", anchors_table=str(table))
     assert json.loads((tmp_path / "second" / "distill.json").read_text())["teacher"] == "first"
-    with pytest.raises(UserError, match="`anchors=CSV`"):
-        distilled(student, tmp_path / "third")
 
     # Two of eight are anchors, with the azimuth of their label or, mirrored, its negative.
     assert len(fed) == 2

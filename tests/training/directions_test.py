@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from ssv_tf.models.encoding import Encoding
 from ssv_tf.training import directions
 from ssv_tf.training.self_training import PseudoLabels
 
+_CODE = Encoding.of_range(np.radians([-180.0, -5.0, -4.0]), np.radians([180.0, 15.0, 4.0]))
 _DIRECTION, _DIAGONAL, _NOISE = np.eye(60)[0], np.eye(60)[1], 0.08
 
 
@@ -134,6 +136,66 @@ def test_the_share_of_fronts_decides_which_way_is_left(views):
     probabilities, slanting = directions.left(differences[kept], labels, front_share=0.8)
     right = (probabilities > 0.5) == (azimuth_deg[kept] > 0)
     assert right[slanting].mean() > 0.93
+
+
+def _mostly_fronts():
+    """Views of which none is from the side and nine of ten are fronts; V knows left, not the end.
+
+    Returns:
+      azimuths in degrees, differences, V's labels: half a circle off at random, left right in 0.8.
+    """
+    azimuth_deg, differences, slant_deg, _ = _views(4000)
+    fronts = np.abs(azimuth_deg) < 90
+    kept = (slant_deg < 68) & (fronts | _toss(len(fronts), 0.1))
+    azimuth_deg, differences = azimuth_deg[kept], differences[kept]
+    count = len(azimuth_deg)
+    slant_deg = slant_deg[kept] * np.where(_toss(count, 0.8), 1.0, -1.0) * np.sign(azimuth_deg)
+    labels = _labels(slant_deg)  # all fronts
+    return azimuth_deg, differences, labels
+
+
+def _axis_right(labels, azimuth_deg, where):
+    apart = np.radians(labels.angles_deg(_CODE)[:, 0] - azimuth_deg)
+    return np.mean((np.cos(2.0 * apart) > 0.5)[where])
+
+
+def test_where_most_show_one_end_its_slanting_views_teach_the_axis():
+    azimuth_deg, differences, labels = _mostly_fronts()
+    said = []
+    found = directions.with_directions(differences, labels, "V", front_share=0.8, say=said.append)
+    slanting = np.abs(np.sin(np.radians(2.0 * azimuth_deg))) > 0.7
+    slanting &= np.abs(azimuth_deg) < 90  # the rare rears do not count
+    assert _axis_right(labels, azimuth_deg, slanting) < 0.85
+    assert _axis_right(found, azimuth_deg, slanting) > 0.97
+    np.testing.assert_allclose(found.front, 0.8)
+    np.testing.assert_allclose(found.slant_deg, labels.slant_deg)
+    assert "as 0.80 of them do" in said[0]
+
+
+def test_of_one_end_left_is_what_v_calls_left_whichever_end_it_sees():
+    azimuth_deg, differences, labels = _mostly_fronts()
+    turned = _labels(labels.angles_deg(_CODE)[:, 0] + 180.0)  # V calls the front the rear
+    found = directions.with_directions(differences, turned, "V", front_share=0.8)
+    slanting = np.abs(np.sin(np.radians(2.0 * azimuth_deg))) > 0.7
+    slanting &= np.abs(azimuth_deg) < 90
+    assert _axis_right(found, azimuth_deg, slanting) > 0.97
+    np.testing.assert_allclose(found.front, 0.2)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_where_no_end_is_rare_one_end_teaches_nothing(share, capsys):
+    _, differences, labels = _mostly_fronts()
+    assert directions.with_directions(differences, labels, "V", front_share=share) is labels
+    assert "left and right stay as V has them" in capsys.readouterr().out
+
+
+def test_of_one_end_a_v_that_does_not_tell_left_is_no_help():
+    azimuth_deg, differences, _ = _mostly_fronts()
+    signs = np.where(_toss(len(azimuth_deg), 0.5, seed=7), 1.0, -1.0)
+    labels = _labels(np.abs(np.degrees(np.arcsin(np.sin(np.radians(azimuth_deg))))) * signs)
+    with pytest.raises(ValueError, match="of the surest left"):
+        directions.axis_of_one_end(differences, labels)
+    assert directions.with_directions(differences, labels, "V", front_share=0.8) is labels
 
 
 def test_few_views_from_the_side_are_refused(views):

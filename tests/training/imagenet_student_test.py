@@ -1,5 +1,6 @@
 """The whole way of a student with ImageNet features, on a few pictures and two steps."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -18,11 +19,13 @@ from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import (
+    directions,
     ends,
     imagenet_student,
     own_answers,
     run_folder,
     scenes,
+    self_training,
     student_pictures,
 )
 from ssv_tf.training.self_training import Rounds
@@ -68,8 +71,41 @@ def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, cap
     assert not (out / ".unfinished").exists()
     with pytest.raises(SettingError, match="holds a student"):
         imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
-    with pytest.raises(UserError, match="is a student itself"):
-        imagenet_student.distill(student, tmp_path / "other", settings, Source(str(pictures)))
+
+
+@pytest.mark.slow
+def test_a_student_teaches_pictures_of_another_kind_with_their_own_share_of_fronts(
+    run, pictures, tmp_path, monkeypatch, eager
+):
+    first, source = tmp_path / "first", Source(str(pictures))
+    settings = imagenet_student.Settings(
+        steps=1, batch_size=4, own_learning=Rounds(rounds=0, steps=1), front_share=0.8
+    )
+    plain = dataclasses.replace(settings, front_share=0.5)
+    imagenet_student.distill(run, first, plain, source, quiet=True)
+    seen = []
+
+    def watched(differences, labels, whose, front_share, say):
+        seen.append((labels, whose, front_share))
+        return labels
+
+    monkeypatch.setattr(directions, "with_directions", watched)
+    out, student = tmp_path / "second", run_folder.load(first)
+    record = imagenet_student.distill(student, out, settings, source, quiet=True)
+    ((labels, whose, share),) = seen
+    assert whose == "the teacher" and share == 0.8
+    squares = student_pictures.load(student, 64, source).squares
+    own = self_training.pseudo_labels(student.analysis(), squares)
+    np.testing.assert_allclose(labels.quadrants, own.quadrants, atol=1e-5)
+    assert record["teacher"] == "first" and record["front_share"] == 0.8
+    assert "anchored_on" not in record
+    assert run_folder.load(out).student == "first"
+
+
+def test_a_share_of_fronts_is_for_scenes_or_a_student(run, pictures, tmp_path):
+    settings = imagenet_student.Settings(front_share=0.7)
+    with pytest.raises(SettingError, match=r"front_share=0\.7` needs `scenes`"):
+        imagenet_student.distill(run, tmp_path / "s", settings, Source(str(pictures)))
 
 
 @pytest.mark.slow
@@ -273,7 +309,10 @@ def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbon
         (["--backgrounds=photos"], "--backgrounds is for --backbone=efficientnet_lite0"),
         (["--scenes=photos"], "--scenes is for --backbone=efficientnet_lite0"),
         (["--front_share=0.7"], "--front_share is not for"),
-        (["--backbone=efficientnet_lite0", "--front_share=0.7"], "--front_share needs --scenes"),
+        (
+            ["--backbone=efficientnet_lite0", "--front_share=0.7"],
+            "`front_share=0.7` needs `scenes`",
+        ),
         (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
         (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
     ],

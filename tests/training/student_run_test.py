@@ -193,7 +193,7 @@ def teacher_run(tmp_path_factory):
 def _distil(teacher_run, out, *words):
     return run_command(
         distill, f"--run={teacher_run}", f"--out={out}", "--resolution=32", "--width=0.25",
-        "--batch_size=4", "--quiet", *words,
+        "--batch_size=4", "--steps=2", "--quiet", *words,
     )  # fmt: skip
 
 
@@ -264,8 +264,24 @@ def test_mistakes_cost_one_line(teacher_run, student_folder, tmp_path, capsys):
         code, err = _distil(teacher_run, out, *words), capsys.readouterr().err
         assert code != 0 and said in err and len(err.strip().splitlines()) == 1, (said, err)
     assert (tmp_path / "other" / "mine.txt").read_text() == "keep"
-    assert run_command(distill, f"--run={student_folder}", f"--out={tmp_path / 'c'}") == 1
-    assert "is a student itself" in capsys.readouterr().err
+
+
+def test_a_student_teaches_without_drawings_and_hands_on_what_labels_it_saw(
+    student_folder, tmp_path
+):
+    record_path = student_folder / student_run.RECORD
+    before = record_path.read_text()
+    record_path.write_text(json.dumps(json.loads(before) | {"anchored_on": 30}))
+    try:
+        assert _distil(student_folder, tmp_path / "c") == 0
+    finally:
+        record_path.write_text(before)
+    record = json.loads((tmp_path / "c" / student_run.RECORD).read_text())
+    assert record["teacher"] == "phone" and record["drawn_share"] == 0.0
+    assert record["anchored_on"] == 30
+    student = run_folder.load(tmp_path / "c")
+    assert student.anchors == 30 and "30 labelled pictures" in student.training
+    assert student.calibration() == Calibration.identity()
 
 
 def test_smaller_than_the_teacher_is_refused(tmp_path):
