@@ -1,4 +1,4 @@
-"""`Framing.fit` in a TensorFlow graph, for servers that are sent picture files.
+"""`Framing.read` and `Framing.fit` in a TensorFlow graph, for servers that are sent picture files.
 
 Pillow's arithmetic is repeated: its resampling, its box average and its blur, rounded where it
 rounds. Tests hold it to `Framing.fit`.
@@ -10,10 +10,16 @@ import tensorflow as tf
 
 from ssv_tf.data.framing import BLUR_SHARE, Framing
 from ssv_tf.data.reading import MID_GREY
+from ssv_tf.export.graph_decoding import decode_picture
 
 _MID_GREY = float(MID_GREY)
 _BLUR_PASSES = 3  # box blurs a direction that Pillow makes a Gaussian of
 _FIXED_POINT = 2.0**24  # of their weights
+
+
+def read_square(content: tf.Tensor, framing: Framing) -> tf.Tensor:
+    """`Framing.read` in the graph: encoded bytes -> float32 [r, r, 3], whole numbers in 0..255."""
+    return fit_square(decode_picture(content, framing.shortest), framing)
 
 
 def fit_square(picture: tf.Tensor, framing: Framing) -> tf.Tensor:

@@ -15,8 +15,7 @@ from ssv_tf.base import stderr
 from ssv_tf.base.errors import UserError
 from ssv_tf.data.framing import Framing
 from ssv_tf.export.fold import INPUT, OUTPUT, FoldedViewpoint, by_name
-from ssv_tf.export.graph_decoding import decode_picture
-from ssv_tf.export.graph_framing import fit_square
+from ssv_tf.export.graph_framing import read_square
 
 JPEG_INPUT = "jpeg_bytes"
 
@@ -77,7 +76,7 @@ def _signatures(framing: Framing, answers: Answers) -> dict:
     @tf.function
     def serving_jpeg(jpeg_bytes):
         def read(content):
-            return fit_square(decode_picture(content, framing.shortest), framing)
+            return read_square(content, framing)
 
         return answers(tf.map_fn(read, jpeg_bytes, fn_output_signature=square))
 

@@ -32,9 +32,7 @@ REFUSED = {
 def squares_of(framing):
     """Bytes -> the square that the server's graph makes of them."""
     return tf.function(
-        lambda content: graph_framing.fit_square(
-            graph_decoding.decode_picture(content, framing.shortest), framing
-        ),
+        lambda content: graph_framing.read_square(content, framing),
         input_signature=[tf.TensorSpec([], tf.string)],
         autograph=False,
     )
