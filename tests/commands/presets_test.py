@@ -17,7 +17,15 @@ LARGEST = 26_000_000  # bytes of all files of a preset, its network twice
 
 
 def test_there_are_the_promised_presets():
-    promised = {"cars", "cars_cutouts", "cars_photos", "cars_phone", "faces", "faces_phone"}
+    promised = {
+        "buses",
+        "cars",
+        "cars_cutouts",
+        "cars_photos",
+        "cars_phone",
+        "faces",
+        "faces_phone",
+    }
     assert promised <= set(PRESETS)
 
 
