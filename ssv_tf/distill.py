@@ -71,8 +71,8 @@ def define_flags() -> None:
         f"empty: no label trains. For --backbone={EFFICIENTNET}.",
     )  # fmt: skip
     flags.DEFINE_float(
-        "front_share", None, "Share of --scenes that show the front half of the object, and of the "
-        f"pictures where the teacher is a student; {imagenet_student.Settings.front_share}.",
+        "front_share", None, "Share of --scenes that show the front half of the object; without "
+        f"them, of a student's pictures that it teaches; {imagenet_student.Settings.front_share}.",
         lower_bound=0.2, upper_bound=0.8,
     )  # fmt: skip
     flags.DEFINE_float(

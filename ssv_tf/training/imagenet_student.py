@@ -98,8 +98,9 @@ def distill(
             keras.utils.set_random_seed(settings.seed)
             student, labels = run.analysis(), None
         else:
+            share = _front_share(run, settings, scenes_dir)
             student, labels = _start(
-                run, pictures, differences, behind, settings, unfinished_dir, quiet
+                run, pictures, differences, behind, settings, share, unfinished_dir, quiet
             )
         learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
         data = Data(pictures.layers, in_scenes, known, labels, learnt, differences)
@@ -145,7 +146,7 @@ def _made_with(
     }
     if not scenes_dir:
         del made_with["scene_learning"]
-        if not run.student:
+        if not run.student or anchors_table:
             del made_with["front_share"]
     if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
@@ -164,10 +165,11 @@ def _check(
         _check_student(run, settings)
     if not 0.2 <= settings.front_share <= 0.8:
         raise SettingError(f"`front_share={settings.front_share}` is not within 0.2 to 0.8")
-    if settings.front_share != 0.5 and not (scenes_dir or run.student):
+    teaches = run.student and not anchors_table
+    if settings.front_share != 0.5 and not (scenes_dir or teaches):
         raise SettingError(
-            f"`front_share={settings.front_share}` needs `scenes`, or a teacher that is a student; "
-            "V was trained with a share of its own"
+            f"`front_share={settings.front_share}` needs `scenes`, or a student as the teacher "
+            "of a new one; V was trained with a share of its own"
         )
     if source.data_dir:
         return source
@@ -201,6 +203,7 @@ def _with_ends(
     differences: Callable[[], np.ndarray],
     behind: np.ndarray,
     settings: Settings,
+    front_share: float,
     unfinished_dir: Path,
     quiet: bool,
 ) -> self_training.PseudoLabels:
@@ -214,7 +217,6 @@ def _with_ends(
         if quadrants.shape == labels.quadrants.shape:
             return self_training.PseudoLabels(labels.magnitudes, quadrants)
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
-    front_share = settings.front_share if run.student else run.options.viewpoints.front_share
     labels = directions.with_directions(differences(), labels, "the teacher", front_share, say)
     try:
         front = ends.learn_ends(
@@ -234,6 +236,7 @@ def _start(
     differences: Callable[[], np.ndarray],
     behind: np.ndarray,
     settings: Settings,
+    front_share: float,
     unfinished_dir: Path,
     quiet: bool,
 ) -> tuple["StudentNetwork", self_training.PseudoLabels]:
@@ -244,9 +247,17 @@ def _start(
     if _is_even(run):
         labels = own_answers.spread(labels, own_answers.even_slants(len(labels.slant_deg)))
     labels = _with_ends(
-        run, labels, pictures.layers, differences, behind, settings, unfinished_dir, quiet
-    )
+        run, labels, pictures.layers, differences, behind, settings, front_share, unfinished_dir,
+        quiet,
+    )  # fmt: skip
     return _student(teacher, settings), labels
+
+
+def _front_share(run: run_folder.Run, settings: Settings, scenes_dir: str) -> float:
+    """Of the pictures that a teacher answers: V's own; a student's they may be of another kind."""
+    if not run.student:
+        return run.options.viewpoints.front_share
+    return 0.5 if scenes_dir else settings.front_share
 
 
 def _is_limited(run: run_folder.Run) -> bool:

@@ -50,7 +50,7 @@ class Settings:
         circle and there are no photos in surroundings. None: a round of half of `steps`.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
-        the teacher is a student, of its pictures as well.
+        there are none and the teacher is a student, of its pictures.
       anchor_learning: how the student goes on with labelled pictures.
     """
 

@@ -102,6 +102,19 @@ def test_a_student_teaches_pictures_of_another_kind_with_their_own_share_of_fron
     assert run_folder.load(out).student == "first"
 
 
+@pytest.mark.parametrize(
+    "student, scenes_dir, share", [(False, "", 0.7), (True, "", 0.8), (True, "photos", 0.5)]
+)
+def test_whose_share_of_fronts_the_pictures_have(run, student, scenes_dir, share):
+    options = run.options.replace(front_share=0.7, prior_rate=0.003)
+    (run.path / "options.json").write_text(options.to_json())
+    if student:
+        (run.path / "distill.json").write_text('{"teacher": "other"}')
+    settings = imagenet_student.Settings(front_share=0.8)
+    found = imagenet_student._front_share(run_folder.load(run.path), settings, scenes_dir)
+    assert found == share
+
+
 def test_a_share_of_fronts_is_for_scenes_or_a_student(run, pictures, tmp_path):
     settings = imagenet_student.Settings(front_share=0.7)
     with pytest.raises(SettingError, match=r"front_share=0\.7` needs `scenes`"):
@@ -311,7 +324,7 @@ def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbon
         (["--front_share=0.7"], "--front_share is not for"),
         (
             ["--backbone=efficientnet_lite0", "--front_share=0.7"],
-            "`front_share=0.7` needs `scenes`",
+            "--front_share=0.7 needs --scenes",
         ),
         (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
         (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
