@@ -120,7 +120,16 @@ def test_importing_and_predicting_bring_neither_tensorflow_nor_anything_heavy():
 
 
 def test_presets_and_recipes_are_listed_with_what_they_are_for():
-    presets = {"buses", "cars", "cars_cutouts", "cars_phone", "cars_photos", "faces", "faces_phone"}
+    presets = {
+        "buses",
+        "cars",
+        "cars_cutouts",
+        "cars_phone",
+        "cars_photos",
+        "cars_photos_phone",
+        "faces",
+        "faces_phone",
+    }
     assert presets <= set(ssv_tf.presets())
     assert {"object", "cars", "cars_photos", "faces"} <= set(ssv_tf.recipes())
     assert all(text and "\n" not in text for text in ssv_tf.presets().values())

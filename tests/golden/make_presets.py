@@ -13,7 +13,10 @@ import sys
 
 import numpy as np
 
-PRESETS = ("buses", "cars", "cars_cutouts", "cars_phone", "cars_photos", "faces", "faces_phone")
+PRESETS = (
+    "buses", "cars", "cars_cutouts", "cars_phone", "cars_photos", "cars_photos_phone", "faces",
+    "faces_phone",
+)  # fmt: skip
 _SHAPES = ((96, 96), (64, 96), (96, 56), (48, 90), (72, 72), (96, 96), (60, 88), (96, 96))
 
 
