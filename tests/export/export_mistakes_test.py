@@ -110,7 +110,7 @@ def test_a_model_of_another_size_than_the_options(place, capsys):
         (["--run=PLACE/pictures/0.jpg"], 1, "no such run folder"),
         (["--run=PLACE/pictures"], 1, "is not a run: it has no options.json"),
         (["--run=PLACE/run", "--preset=cars"], 2, "either --run=FOLDER or --preset=NAME"),
-        (["--preset=tractors"], 2, "known presets: cars"),
+        (["--preset=tractors"], 2, "known presets: buses, cars"),
         (["--run=PLACE/run", "--score=PLACE/none.json"], 1, "none.json cannot be read"),
         (["--run=PLACE/run", "--data_dir=PLACE/none"], 1, "none"),
         (["--run=PLACE/run", "--data_dir=PLACE/run/models"], 1, "models"),
