@@ -85,9 +85,8 @@ def _of_one_end(
     if commoner < _SHOWS_ONE_END:
         raise ValueError(f"{front_share} of the pictures show the front: none of the ends is rare")
     diagonal = axis_of_one_end(differences, labels)
-    fronts = np.mean(labels.front > 0.5) > 0.5
     say(f"directions: learnt as if all pictures showed one end, as {commoner:.2f} of them do")
-    front = np.full(len(diagonal), commoner if fronts else 1.0 - commoner)
+    front = np.full(len(diagonal), commoner if _mostly_front(labels) else 1.0 - commoner)
     return labels.with_axis(diagonal, front)
 
 
@@ -158,7 +157,7 @@ def axis_of_one_end(differences: np.ndarray, labels: PseudoLabels) -> np.ndarray
     slanting = labels.slant_deg >= np.quantile(labels.slant_deg, 1.0 - _MOST_SLANTING)
     if slanting.sum() < _FEW:
         raise ValueError(f"need {_FEW} slanting views, got {slanting.sum()}")
-    unit = differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
+    unit = _unit(differences)
     scores = np.zeros(len(unit))
     scores[slanting] = _relative(_two_way(unit[slanting]))
     x = _reduced(unit)
@@ -171,8 +170,7 @@ def axis_of_one_end(differences: np.ndarray, labels: PseudoLabels) -> np.ndarray
     if max(agreed, 1.0 - agreed) < _TELLS_LEFT:
         raise ValueError(f"V has {agreed:.2f} of the surest left")
     # A front points left on one diagonal, a rear on the other.
-    is_front = np.mean(labels.front > 0.5) > 0.5
-    if (agreed > 0.5) != is_front:
+    if (agreed > 0.5) != _mostly_front(labels):
         scores = -scores
     return 0.5 + (_PROBABILITY - 0.5) * np.clip(scores, -1.0, 1.0)
 
@@ -222,7 +220,7 @@ def score(
     Raises:
       ValueError: the views from the side do not part in two.
     """
-    unit = differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
+    unit = _unit(differences)
     x = _reduced(unit)
     scores = np.zeros(len(x))
     side = slant_deg >= _SLANTS_DEG[0]
@@ -241,6 +239,16 @@ def score(
                     scores[here] = _relative(projected[here])
                 high = edge
     return scores
+
+
+def _mostly_front(labels: PseudoLabels) -> bool:
+    """Whether V calls most of the pictures fronts."""
+    return bool(np.mean(labels.front > 0.5) > 0.5)
+
+
+def _unit(differences: np.ndarray) -> np.ndarray:
+    """Differences [n, k] of length 1."""
+    return differences / (np.linalg.norm(differences, axis=1, keepdims=True) + 1e-6)
 
 
 def _agreement(scores: np.ndarray, word: np.ndarray) -> float:

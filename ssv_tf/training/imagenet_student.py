@@ -146,7 +146,7 @@ def _made_with(
     }
     if not scenes_dir:
         del made_with["scene_learning"]
-        if not run.student or anchors_table:
+        if not _is_teaching_student(run, anchors_table):
             del made_with["front_share"]
     if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
@@ -165,8 +165,8 @@ def _check(
         _check_student(run, settings)
     if not 0.2 <= settings.front_share <= 0.8:
         raise SettingError(f"`front_share={settings.front_share}` is not within 0.2 to 0.8")
-    teaches = run.student and not anchors_table
-    if settings.front_share != 0.5 and not (scenes_dir or teaches):
+    given = scenes_dir or _is_teaching_student(run, anchors_table)
+    if settings.front_share != 0.5 and not given:
         raise SettingError(
             f"`front_share={settings.front_share}` needs `scenes`, or a student as the teacher "
             "of a new one; V was trained with a share of its own"
@@ -185,6 +185,11 @@ def _check(
 def _goes_on(run: run_folder.Run, anchors_table: str) -> bool:
     """Whether the run is a student that goes on, and no teacher."""
     return bool(run.student and anchors_table)
+
+
+def _is_teaching_student(run: run_folder.Run, anchors_table: str) -> bool:
+    """Whether the run is a student that teaches a new one."""
+    return bool(run.student) and not anchors_table
 
 
 def _check_student(run: run_folder.Run, settings: Settings) -> None:
