@@ -7,6 +7,7 @@ import numpy as np
 
 from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Shape, Tensor
+from ssv_tf.models import winograd
 
 LEAKY_SLOPE = 0.2
 # Scope of `channel_statistics`, by which a quantiser can tell its operations.
@@ -51,6 +52,7 @@ class EqualizedConv(keras.layers.Layer):
       padding: "same" or "valid".
       bias_start: what every bias starts as.
       strides: step of the kernel.
+      doubles: the input is doubled by `upsample` first.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class EqualizedConv(keras.layers.Layer):
         padding: str = "same",
         bias_start: float = 0.0,
         strides: int = 1,
+        doubles: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.strides = strides
+        self.strides, self.doubles = strides, doubles
         self.filters, self.kernel_size, self.rank = filters, kernel_size, rank
         self.use_bias, self.gain, self.padding = use_bias, gain, padding
         self.bias_start = bias_start
@@ -85,13 +88,19 @@ class EqualizedConv(keras.layers.Layer):
             self.bias = self.add_weight(shape=(self.filters,), initializer=start, name="bias")
 
     def call(self, x: Tensor) -> Tensor:
-        out = ops.conv(x, self.kernel * self.scale, self.strides, padding=self.padding)
+        out = self._convolved(x, self.kernel * self.scale)
         return out + self.bias if self.use_bias else out
+
+    def _convolved(self, x: Tensor, kernel: Tensor) -> Tensor:
+        if self.doubles and winograd.is_faster(kernel.shape):
+            return winograd.upsampled_conv3d(x, kernel, _doubling_matrix(x.shape[1]))
+        x = upsample(x) if self.doubles else x
+        return ops.conv(x, kernel, self.strides, padding=self.padding)
 
     def get_config(self) -> dict[str, Any]:
         names = (
             "filters", "kernel_size", "rank", "use_bias", "gain", "padding", "bias_start",
-            "strides",
+            "strides", "doubles",
         )  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -177,12 +186,17 @@ class AdaptiveInstanceNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("ssv_tf")
 class StyledConv(keras.layers.Layer):
-    """Convolution, AdaIN, leaky ReLU. Call with [x, style]."""
+    """Convolution, AdaIN, leaky ReLU. Call with [x, style]; `doubles` upsamples x first."""
 
-    def __init__(self, filters: int, rank: int, kernel_size: int = 3, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, rank: int, kernel_size: int = 3, doubles: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.filters, self.rank, self.kernel_size = filters, rank, kernel_size
-        self.conv = EqualizedConv(filters, kernel_size, rank, use_bias=False, name="conv")
+        self.doubles = doubles
+        self.conv = EqualizedConv(
+            filters, kernel_size, rank, use_bias=False, doubles=doubles, name="conv"
+        )
         self.norm = AdaptiveInstanceNorm(filters, name="norm")
 
     def build(self, input_shape: Sequence[Shape]) -> None:
@@ -194,8 +208,8 @@ class StyledConv(keras.layers.Layer):
         return leaky_relu(self.norm([self.conv(x), style]))
 
     def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "rank": self.rank, "kernel_size": self.kernel_size}
-        return {**super().get_config(), **config}
+        names = "filters", "rank", "kernel_size", "doubles"
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("ssv_tf")

@@ -176,7 +176,7 @@ class StyledVolume(keras.layers.Layer):
         self.widths = [layers.scaled(w, width) for w in (*_WIDTHS_3D, _WIDTHS_3D[-1] // 2)]
         self.first_norm = layers.AdaptiveInstanceNorm(self.widths[0], name="first_norm")
         self.blocks = [
-            layers.StyledConv(self.widths[i], 3, name=f"block_{_BASE_SIZE << i}")
+            layers.StyledConv(self.widths[i], 3, doubles=True, name=f"block_{_BASE_SIZE << i}")
             for i in range(1, (volume_size // _BASE_SIZE).bit_length())
         ]
 
@@ -190,16 +190,15 @@ class StyledVolume(keras.layers.Layer):
         )
         self.first_norm.build([shape, input_shape])
         for block in self.blocks:
-            shape = (None, *(2 * n for n in shape[1:4]), shape[4])
             block.build([shape, input_shape])
-            shape = (*shape[:4], block.filters)
+            shape = (None, *(2 * n for n in shape[1:4]), block.filters)
 
     def call(self, style: Tensor) -> Tensor:
         constant = ops.cast(self.constant, style.dtype)
         x = ops.tile(constant, (ops.shape(style)[0], 1, 1, 1, 1))
         x = layers.leaky_relu(self.first_norm([x, style]))
         for block in self.blocks:
-            x = block([layers.upsample(x), style])
+            x = block([x, style])
         return x
 
     def get_config(self) -> dict[str, Any]:
