@@ -80,36 +80,30 @@ class Framing:
         Raises:
           reading.BadPicture: with a short reason.
         """
-        image = read_rgb(source, shortest=self.shortest)
-        smaller = self._shrunk_size(image.width, image.height)
-        return self._fit(_shrink(image, smaller) if smaller else np.asarray(image))
+        return self._fit(read_rgb(source, shortest=self.shortest))
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
         """The square of a picture: uint8 [H, W, 3] -> uint8 [R, R, 3]."""
-        smaller = self._shrunk_size(picture.shape[1], picture.shape[0])
-        return self._fit(_shrink(Image.fromarray(picture), smaller) if smaller else picture)
+        return self._fit(Image.fromarray(picture))
 
     def _shrunk_size(self, width: int, height: int) -> tuple[int, int] | None:
         """Of a picture whose square is far larger than the result; None of another."""
         scale = self.shortest / self.side(width, height)
         return None if scale >= 1 else (max(1, round(scale * width)), max(1, round(scale * height)))
 
-    def _fit(self, picture: np.ndarray) -> np.ndarray:
-        side = self._side(picture)
-        picture = _middle(picture, side)
-        height, width = picture.shape[:2]
-        rows = max(0, math.ceil((side - height) / 2))
-        columns = max(0, math.ceil((side - width) / 2))
-        canvas = Image.fromarray(_pad(picture, rows, columns, self.padding))
+    def _fit(self, image: Image.Image) -> np.ndarray:
+        if smaller := self._shrunk_size(image.width, image.height):
+            image = image.resize(smaller, Image.Resampling.BOX)  # area average; bounds memory too
+        side = self.side(image.width, image.height)
+        image = _middle(image, side)
+        rows = max(0, math.ceil((side - image.height) / 2))
+        columns = max(0, math.ceil((side - image.width) / 2))
+        canvas = _padded(image, rows, columns, self.padding)
         # Fractions of a pixel matter at 32 px: the square is exact in `box`, which lies within
         # the canvas.
         left, top = (canvas.width - side) / 2, (canvas.height - side) / 2
         box = (left, top, left + side, top + side)
         return np.array(canvas.resize(self.shape[:2], Image.Resampling.LANCZOS, box))
-
-    def _side(self, picture: np.ndarray) -> float:
-        height, width = picture.shape[:2]
-        return self.side(width, height)
 
     def side(self, width: int, height: int) -> float:
         """Side of the square that a picture of this size is put into, in its pixels."""
@@ -182,31 +176,27 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _shrink(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """Area average; bounds memory too."""
-    return np.asarray(picture.resize(size, Image.Resampling.BOX))
-
-
-def _middle(picture: np.ndarray, side: float) -> np.ndarray:
+def _middle(image: Image.Image, side: float) -> Image.Image:
     """Without columns so far from the square that no filter reaches them; the middle stays."""
-    surplus = max(0, picture.shape[1] - 3 * math.ceil(side) - 64) // 2
-    return picture[:, surplus : picture.shape[1] - surplus]
+    surplus = max(0, image.width - 3 * math.ceil(side) - 64) // 2
+    return image.crop((surplus, 0, image.width - surplus, image.height)) if surplus else image
 
 
-def _pad(picture: np.ndarray, rows: int, columns: int, padding: str) -> np.ndarray:
-    """[H, W, 3] -> [H + 2 rows, W + 2 columns, 3]."""
-    widths = ((rows, rows), (columns, columns), (0, 0))
-    height, width = picture.shape[:2]
+def _padded(image: Image.Image, rows: int, columns: int, padding: str) -> Image.Image:
+    """[H, W] -> [H + 2 rows, W + 2 columns]; plain padding takes no way through NumPy."""
+    if not rows and not columns:
+        return image
     if padding == "constant":
-        padded = np.full((height + 2 * rows, width + 2 * columns, 3), MID_GREY, np.uint8)
-        padded[rows : rows + height, columns : columns + width] = picture
+        size = (image.width + 2 * columns, image.height + 2 * rows)
+        padded = Image.new("RGB", size, (MID_GREY, MID_GREY, MID_GREY))
+        padded.paste(image, (columns, rows))
         return padded
+    widths = ((rows, rows), (columns, columns), (0, 0))
     if padding == "reflect":
-        return np.pad(picture, widths, mode="reflect")
-    padded = np.pad(picture, widths, mode="edge")
-    if padding == "blur" and (rows or columns):
-        blur = ImageFilter.GaussianBlur(BLUR_SHARE * max(padded.shape[:2]))
-        blurred = np.array(Image.fromarray(padded).filter(blur))
-        blurred[rows : rows + height, columns : columns + width] = picture
-        return blurred
+        return Image.fromarray(np.pad(np.asarray(image), widths, mode="reflect"))
+    padded = Image.fromarray(np.pad(np.asarray(image), widths, mode="edge"))
+    if padding == "blur":
+        blur = ImageFilter.GaussianBlur(BLUR_SHARE * max(padded.size))
+        padded = padded.filter(blur)
+        padded.paste(image, (columns, rows))
     return padded
