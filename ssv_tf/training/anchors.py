@@ -1,13 +1,13 @@
 """A student goes on with about a hundred labelled pictures among its unlabelled ones: anchors.
 
-The anchors calibrate the student; its answers to the unlabelled pictures, calibrated, are their
-pseudo-labels. Then it learns both: a quarter of each batch are anchors with their true angles,
-moved, relit and on changed backgrounds, the rest hold what it knows. With so small a share, and no
-anchor ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew.
+The anchors calibrate the student, which settles what its answers to the unlabelled pictures say of
+the end; else these answers stay, and are the pictures' labels. An anchor's is the student's own
+answer, moved by as much as it lies from the true angle once calibrated. So the student keeps its
+own angles and learns no more than where it is wrong. A quarter of each batch are anchors, moved,
+relit and on changed backgrounds, the rest hold what it knows. With so small a share, and no anchor
+ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew.
 
-Labels train here. A run that was made so says it wherever it is described (`Run.training`). Its own
-angles are those of the convention from then on, but that a student of mirrored pictures that calls
-the rear 0 goes on with that: it would else have to turn all that it has learnt by half a circle.
+Labels train here. A run that was made so says it wherever it is described (`Run.training`).
 """
 
 import dataclasses
@@ -95,7 +95,7 @@ def final_calibration(network: Any, anchors: Anchors, kind: str) -> Calibration:
 
 
 def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration) -> PseudoLabels:
-    """The network's calibrated answers to pictures, as labels in its own angles.
+    """The network's answers to pictures as labels, the ends as its calibration has them.
 
     Args:
       network: StudentNetwork.
@@ -104,22 +104,34 @@ def answers(network: Any, squares: np.ndarray, mirror: bool, fitted: Calibration
       fitted: its calibration.
     """
     own = self_training.pseudo_labels(network, squares, mirror)
-    parts = own.magnitudes, own.quadrants
-    magnitudes, quadrants = (np.log(np.maximum(part, _LEAST_PROBABILITY)) for part in parts)
-    raw = RawPrediction(magnitudes, quadrants, encoding=network.encoding)
-    degrees = inference.decode(raw, fitted).degrees
-    labels = of_angles(own_deg(degrees, fitted), network.encoding)
-    log_odds = calibration.frontness(raw, fitted)
+    log_odds = calibration.frontness(_raw(own, network.encoding), fitted)
     if log_odds is None:
-        return labels
+        return own
     own_log_odds = -log_odds if _is_turned(fitted) else log_odds
-    return labels.with_front(1.0 / (1.0 + np.exp(-own_log_odds)))
+    return own.with_front(1.0 / (1.0 + np.exp(-own_log_odds)))
 
 
-def own_deg(degrees: np.ndarray, fitted: Calibration) -> np.ndarray:
-    """The convention's angles [n, 3] as the student counts them, and the other way round."""
-    turned = viewpoint.wrap_deg(degrees + np.array([180.0, 0.0, 0.0]))
-    return np.where(_is_turned(fitted), turned, degrees)
+def targets(network: Any, anchors: Anchors, mirror: bool, fitted: Calibration) -> PseudoLabels:
+    """What the network is to answer to anchors, in its own angles.
+
+    Its own answers, moved by as much as they lie from the true angles once calibrated.
+
+    Args:
+      network, mirror, fitted: as `answers` takes them.
+      anchors: the labelled pictures.
+    """
+    own = self_training.pseudo_labels(network, anchors.squares, mirror)
+    answered_deg = inference.decode(_raw(own, network.encoding), fitted).degrees
+    way_round = np.sign(fitted.scale)
+    wrong_deg = way_round * (targets_deg(anchors, answered_deg) - answered_deg)
+    return of_angles(own.angles_deg(network.encoding) + wrong_deg, network.encoding)
+
+
+def _raw(labels: PseudoLabels, code: encoding.Encoding) -> RawPrediction:
+    """Labels as a network's answers, to be decoded with a calibration."""
+    parts = labels.magnitudes, labels.quadrants
+    magnitudes, quadrants = (np.log(np.maximum(part, _LEAST_PROBABILITY)) for part in parts)
+    return RawPrediction(magnitudes, quadrants, encoding=code)
 
 
 def _is_turned(fitted: Calibration) -> bool:
@@ -137,12 +149,12 @@ def of_angles(degrees: np.ndarray, code: encoding.Encoding) -> PseudoLabels:
     return PseudoLabels(magnitudes, rest + (_PROBABILITY - rest) * quadrants)
 
 
-def targets_deg(anchors: Anchors, own_deg: np.ndarray) -> np.ndarray:
-    """What the student is to answer to anchors, [n, 3]: the label where it is known.
+def targets_deg(anchors: Anchors, answered_deg: np.ndarray) -> np.ndarray:
+    """What calibrated answers [n, 3] to anchors are to become: the label where it is known.
 
-    Within the tolerance of a class its own answer stands, as the label does not know better.
+    Within the tolerance of a class the answer stands, as the label does not know better.
     """
-    apart = viewpoint.wrap_deg(own_deg - anchors.angles_deg)
+    apart = viewpoint.wrap_deg(answered_deg - anchors.angles_deg)
     tolerance = np.array([anchors.tolerance_deg, 0.0, 0.0])
     nearest = anchors.angles_deg + np.clip(apart, -tolerance, tolerance)
-    return np.where(np.isnan(anchors.angles_deg), own_deg, nearest)
+    return np.where(np.isnan(anchors.angles_deg), answered_deg, nearest)

@@ -274,10 +274,7 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
         fitted = anchors.fit(student, known, kind)
         labels = anchors.answers(student, squares, fit.mirror, fitted)
         before = before or labels
-        of_known = anchors.answers(student, known.squares, fit.mirror, fitted)
-        answered_deg = anchors.own_deg(of_known.angles_deg(student.encoding), fitted)
-        wanted_deg = anchors.own_deg(anchors.targets_deg(known, answered_deg), fitted)
-        targets = anchors.of_angles(wanted_deg, student.encoding)
+        targets = anchors.targets(student, known, fit.mirror, fitted)
         pools: list[Pool] = [
             (data.learnt_layers, labels[data.chosen], None), (known.layers, targets, None)
         ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Labelled pictures that train: what they ask of the student, and who says so afterwards."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -69,33 +70,49 @@ def _calibrated(offset_deg, kind="symmetric"):
     return Calibration((1.0, 1.0, 1.0), (offset_deg, 0.0, 0.0), (kind, "linear", "linear"))
 
 
-@pytest.mark.parametrize("offset_deg, turned", [(180.0, True), (-180.0, True), (0.0, False)])
-def test_a_student_that_calls_the_rear_0_goes_on_with_that(offset_deg, turned):
-    fitted = _calibrated(offset_deg)
-    degrees = np.array([[30.0, 5.0, 1.0], [-100.0, 2.0, 3.0]])
-    own = anchors.own_deg(degrees, fitted)
-    expected = [[-150.0, 5.0, 1.0], [80.0, 2.0, 3.0]] if turned else degrees
-    np.testing.assert_allclose(own, expected)
-    np.testing.assert_allclose(anchors.own_deg(own, fitted), degrees)
-
-
-@pytest.mark.parametrize("kind", ["circular", "linear"])
-def test_of_other_kinds_the_angles_become_those_of_the_convention(kind):
-    degrees = np.array([[30.0, 5.0, 1.0]])
-    np.testing.assert_allclose(anchors.own_deg(degrees, _calibrated(180.0, kind)), degrees)
-
-
-@pytest.mark.parametrize("offset_deg", [0.0, 180.0])
-def test_own_answers_stay_where_the_student_has_them(offset_deg):
+def _student_and_squares(count):
     student = StudentNetwork(resolution=32, width=0.25)
     student.build()
-    squares = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    return student, rng.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("offset_deg", [0.0, 180.0, 50.0])
+def test_own_answers_stay_where_the_student_has_them(offset_deg):
+    student, squares = _student_and_squares(6)
     answered = anchors.answers(student, squares, False, _calibrated(offset_deg))
     own = self_training.pseudo_labels(student, squares, False)
     np.testing.assert_allclose(answered.front, own.front, atol=1e-5)
-    apart = answered.angles_deg(student.encoding) - own.angles_deg(student.encoding)
-    modulo_half_a_circle = viewpoint.wrap_deg(2.0 * apart[:, 0]) / 2.0
-    np.testing.assert_allclose(modulo_half_a_circle, 0.0, atol=0.1)
+    np.testing.assert_array_equal(answered.magnitudes, own.magnitudes)
+
+
+def test_a_calibration_settles_the_ends_of_own_answers():
+    student, squares = _student_and_squares(6)
+    own = self_training.pseudo_labels(student, squares, False)
+    bias = tuple(3.0 * (cosine > 0) for cosine, _ in viewpoint.QUADRANT_SIGNS)
+    fitted = dataclasses.replace(_calibrated(0.0), quadrant_bias=bias)
+    answered = anchors.answers(student, squares, False, fitted)
+    raised = answered.front > own.front
+    slanting = own.slant_deg < self_training.SIDE_ON_DEG
+    assert slanting.any()
+    np.testing.assert_array_equal(raised, slanting)
+
+
+@pytest.mark.parametrize("way_round", [1.0, -1.0])
+@pytest.mark.parametrize("offset_deg, kind", [(180.0, "symmetric"), (0.0, "symmetric"),
+                                              (70.0, "circular")])  # fmt: skip
+def test_once_an_anchor_is_answered_as_asked_its_label_comes_out(offset_deg, kind, way_round):
+    student, squares = _student_and_squares(3)
+    fitted = Calibration((way_round, 1.0, 1.0), (offset_deg, 0.0, 0.0), (kind, "linear", "linear"))
+    labels = np.array([[30.0, 5.0, np.nan], [-100.0, np.nan, 3.0], [np.nan, -7.0, 0.0]])
+    asked = anchors.targets(student, anchors.Anchors(squares, squares, labels, 0.0), False, fitted)
+
+    own_deg = asked.angles_deg(student.encoding)
+    calibrated_deg = viewpoint.wrap_deg(own_deg * fitted.scale + np.array(fitted.offset_deg))
+    before = self_training.pseudo_labels(student, squares, False).angles_deg(student.encoding)
+    apart = viewpoint.wrap_deg(calibrated_deg - labels)
+    np.testing.assert_allclose(apart[~np.isnan(labels)], 0.0, atol=0.1)
+    np.testing.assert_allclose(own_deg[np.isnan(labels)], before[np.isnan(labels)], atol=0.1)
 
 
 @pytest.fixture
@@ -143,8 +160,12 @@ def run(tmp_path):
 def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     run, pictures, table, tmp_path, monkeypatch, eager
 ):
-    fed = []
-    fit = student_stages.Fit.__call__
+    fed, asked = [], []
+    fit, targets = student_stages.Fit.__call__, anchors.targets
+
+    def noted(*given):
+        asked.append(targets(*given))
+        return asked[-1]
 
     def watched(self, feed, steps, rate, backup_dir):
         if backup_dir.name.startswith("anchors"):
@@ -152,6 +173,7 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
         fit(self, feed, steps, rate, backup_dir)
 
     monkeypatch.setattr(student_stages.Fit, "__call__", watched)
+    monkeypatch.setattr(anchors, "targets", noted)
     settings = imagenet_student.Settings(
         steps=1,
         batch_size=8,
@@ -182,15 +204,16 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     distilled(student, tmp_path / "second", anchors_table=str(table))
     assert json.loads((tmp_path / "second" / "distill.json").read_text())["teacher"] == "first"
 
-    # Two of eight are anchors, with the azimuth of their label or, mirrored, its negative.
-    assert len(fed) == 2
+    # Two of eight are anchors, with the azimuth asked of one or, mirrored, its negative.
+    assert len(fed) == len(asked) == 2
     code = student.analysis().encoding
-    for batch in fed:
+    for batch, wanted in zip(fed, asked, strict=True):
         assert len(batch["pictures"]) == 8
-        labels = PseudoLabels(batch["magnitudes"], batch["quadrants"])
-        beyond = np.abs(labels.angles_deg(code)[:, 0]) % 30.0
-        whole = np.minimum(beyond, 30.0 - beyond) < 0.1
-        assert whole[3:5].all() and not whole.all()
+        azimuths = PseudoLabels(batch["magnitudes"], batch["quadrants"]).angles_deg(code)[:, :1]
+        of_anchors = wanted.angles_deg(code)[:, 0]
+        apart = viewpoint.wrap_deg(azimuths - np.concatenate([of_anchors, -of_anchors]))
+        is_asked = np.abs(apart).min(axis=1) < 0.1
+        assert is_asked[3:5].all() and not is_asked.all()
 
 
 def test_only_a_student_with_imagenet_features_goes_on(run, table, tmp_path):
