@@ -5,7 +5,9 @@ the end; else these answers stay, and are the pictures' labels. An anchor's is t
 answer, moved by as much as it lies from the true angle once calibrated. So the student keeps its
 own angles and learns no more than where it is wrong. A quarter of each batch are anchors, moved,
 relit and on changed backgrounds, the rest hold what it knows. With so small a share, and no anchor
-ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew.
+ever seen twice alike, a hundred pictures cannot be learnt by heart. Then it answers anew. In the
+end its weights are the means of those before and after (Wortsman et al. 2022, section 3): what
+the anchors teach stays, and what they made it forget comes back.
 
 Labels train here. A run that was made so says it wherever it is described (`Run.training`).
 """
@@ -28,6 +30,7 @@ from ssv_tf.training import self_training
 from ssv_tf.training.self_training import PseudoLabels
 
 SHARE = 0.25  # of a batch
+_KEPT = 0.5  # of the weights before
 _DOUBT = "its pictures are anchors, which trained the network: calibrate on others for a confidence"
 _PROBABILITY = 0.97  # of the quadrant that an angle lies in
 _LEAST_PROBABILITY = 1e-7
@@ -125,6 +128,14 @@ def targets(network: Any, anchors: Anchors, mirror: bool, fitted: Calibration) -
     way_round = np.sign(fitted.scale)
     wrong_deg = way_round * (targets_deg(anchors, answered_deg) - answered_deg)
     return of_angles(own.angles_deg(network.encoding) + wrong_deg, network.encoding)
+
+
+def halfway(before: list[np.ndarray], after: list[np.ndarray]) -> list[np.ndarray]:
+    """Weights between those before and after; whole numbers, such as a seed, as they are after."""
+    return [
+        _KEPT * old + (1.0 - _KEPT) * new if np.issubdtype(new.dtype, np.floating) else new
+        for old, new in zip(before, after, strict=True)
+    ]
 
 
 def _raw(labels: PseudoLabels, code: encoding.Encoding) -> RawPrediction:

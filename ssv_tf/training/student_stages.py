@@ -269,7 +269,7 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
     how, student, known = fit.settings.anchor_learning, fit.student, data.known
     assert known is not None
     squares = on_grey(data.layers, student.resolution)
-    before = None
+    before, weights = None, student.get_weights()
     for number in range(how.rounds):
         fitted = anchors.fit(student, known, kind)
         labels = anchors.answers(student, squares, fit.mirror, fitted)
@@ -284,6 +284,7 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
             shares = [shares[0] / 2.0, anchors.SHARE, shares[0] / 2.0]
         feed = fit.joined(pools, shares, _steps_before(fit.settings) + number * how.steps)
         fit(feed, how.steps, how.rate, unfinished_dir / f"anchors-{number + 1}")
+    student.set_weights(anchors.halfway(weights, student.get_weights()))
     assert before is not None
     return before
 
