@@ -334,6 +334,7 @@ def fit(
     true_deg: np.ndarray,
     azimuth: str = CIRCULAR,
     tolerance_deg: float = 0.0,
+    label_shift: bool = True,
 ) -> Calibration:
     """Fits a calibration on labelled pictures.
 
@@ -346,6 +347,7 @@ def fit(
       azimuth: "circular" (sign and offset), "symmetric" (sign, and offset 0 or 180; where any
         offset fits far better, "circular") or "linear" (the paper's line, limited range).
       tolerance_deg: an azimuth this close to its label has no error; half the width of a class.
+      label_shift: whether the quadrant logits are corrected; without, there is no confidence.
 
     Returns:
       The calibration. Its `doubts` tell how far to trust it.
@@ -354,6 +356,8 @@ def fit(
       UserError: no angle with 5 labels, or a prediction or label that is no number.
     """
     raw_angles, true_deg = _checked(raw, true_deg)
+    if not label_shift:
+        raw_angles = dataclasses.replace(raw_angles, quadrant_logits=None)
     fitted = _chosen(raw_angles, true_deg, _kind(azimuth), tolerance_deg)
     fitted = _with_confidence(fitted, raw_angles, true_deg)
     fitted = dataclasses.replace(fitted, novelty=novelties.fit(raw_angles.channel_statistics))

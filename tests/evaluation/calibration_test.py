@@ -15,8 +15,8 @@ from ssv_tf.evaluation import calibration, metrics
 from ssv_tf.evaluation.calibration import Calibration
 
 
-def fit(raw, true_deg, azimuth="circular"):
-    return calibration.fit(own_angles(raw), true_deg, azimuth)
+def fit(raw, true_deg, azimuth="circular", **more):
+    return calibration.fit(own_angles(raw), true_deg, azimuth, **more)
 
 
 def applied(fitted, raw):
@@ -320,6 +320,14 @@ def test_label_shift_of_the_quadrants_is_corrected():
     after = metrics.error_deg(applied(corrected, raw[100:]), true[100:])[:, 0]
     assert np.mean(after < 30) > np.mean(before < 30) + 0.04
     assert after.mean() < 0.8 * before.mean()
+
+
+def test_label_shift_is_left_alone_where_asked():
+    raw, true = _shifted(100, 3)
+    plain, left_alone = fit(raw[:, :3], true), fit(raw, true, label_shift=False)
+    assert fit(raw, true).quadrant_bias != (0, 0, 0, 0)
+    assert left_alone.quadrant_bias == (0, 0, 0, 0) and left_alone.confidence is None
+    assert (left_alone.scale, left_alone.offset_deg) == (plain.scale, plain.offset_deg)
 
 
 def test_ends_are_parted_where_v_calls_all_of_an_even_collection_front():

@@ -13,6 +13,7 @@ from ssv_tf.data import cutouts
 from ssv_tf.evaluation import cards
 from ssv_tf.evaluation.calibration import Calibration
 from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.decoding import NO_BIAS
 from ssv_tf.models.encoding import Encoding
 from ssv_tf.models.student import StudentNetwork
 from ssv_tf.training import (
@@ -206,6 +207,7 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     student = run_folder.load(first)
     fitted = student.calibration()
     assert fitted.confidence is None and "anchors" in fitted.doubts[-1]
+    assert fitted.quadrant_bias == NO_BIAS
     assert fitted.networks == student.networks and len(fitted.fitted_on) == 10
     assert student.training == "self-supervised, then with 10 labelled pictures (anchors)"
     told = cards.introduction(student.options, student.student, student.anchors)
