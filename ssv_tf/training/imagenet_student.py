@@ -150,6 +150,8 @@ def _made_with(
             del made_with["front_share"]
     if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
+    if "own_learning" not in made_with or not settings.last_learning.rounds:
+        del made_with["last_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]
     return made_with

@@ -27,6 +27,7 @@ SIDE_ON_DEG = 68.0  # from here on an end says nothing about left and right
 # Quadrant of the mirrored picture: azimuth and tilt change the sign of sin, elevation stays.
 _FLIPPED = np.array([viewpoint.QUADRANT_SIGNS.index((c, -s)) for c, s in viewpoint.QUADRANT_SIGNS])
 _ZOOM, _SHIFT = (0.85, 1.25), 0.06
+_LITTLE_ZOOM, _LITTLE_SHIFT = (0.94, 1.1), 0.02  # of pictures that are moved little
 _MARGIN = 0.25  # of the side, around a picture that is moved
 _PLAIN, _GREY = 0.2, 0.3  # shares of pictures left as they are, and put on mid-grey
 _MID_GREY = 128
@@ -236,6 +237,7 @@ def batches(
     seed: int,
     step: int = 0,
     odds: np.ndarray | None = None,
+    little: bool = False,
 ) -> Iterator[tuple[dict[str, np.ndarray]]]:
     """Endless batches of changed pictures with their pseudo-labels.
 
@@ -248,6 +250,7 @@ def batches(
       mirror: half of the pictures are mirrored.
       seed, step: every batch is a function of the two; `step` is the first one's number.
       odds: of each picture to be drawn, [n], summing to 1; None: all alike.
+      little: they are moved and zoomed a third as much.
 
     Yields:
       ({"pictures" [b, r, r, 3] in [-1, 1], "magnitudes", "quadrants", "azimuth_rad"},).
@@ -261,7 +264,7 @@ def batches(
         else:
             indices = rng.choice(len(layers), batch_size, p=odds)
         turned = (rng.random(batch_size) < 0.5) if mirror else np.zeros(batch_size, bool)
-        pictures = _changed(layers[indices], behind, resolution, rng)
+        pictures = _changed(layers[indices], behind, resolution, rng, little)
         pictures[turned] = pictures[turned, :, ::-1]
         pairs = (
             ("magnitudes", labels.magnitudes, flipped.magnitudes),
@@ -279,14 +282,19 @@ def batches(
 
 
 def _changed(
-    layers: np.ndarray, behind: np.ndarray, resolution: int, rng: np.random.Generator
+    layers: np.ndarray,
+    behind: np.ndarray,
+    resolution: int,
+    rng: np.random.Generator,
+    little: bool = False,
 ) -> np.ndarray:
     """Moved, zoomed, on other backgrounds, relit and noisy: float32 [b, r, r, 3]."""
     n, side = len(layers), layers.shape[1]
+    zoom, shift = (_LITTLE_ZOOM, _LITTLE_SHIFT) if little else (_ZOOM, _SHIFT)
     margin = round(side * _MARGIN)
     padded = np.pad(layers, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    sizes = side * rng.uniform(*_ZOOM, n)
-    middles = side / 2 + margin + side * rng.uniform(-_SHIFT, _SHIFT, (n, 2))
+    sizes = side * rng.uniform(*zoom, n)
+    middles = side / 2 + margin + side * rng.uniform(-shift, shift, (n, 2))
     front = _resized(padded, middles, sizes, resolution)
     spread = rng.uniform(0.3, 0.9, n) * side
     free = (side - spread)[:, None] * rng.random((n, 2)) + spread[:, None] / 2

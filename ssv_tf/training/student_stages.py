@@ -1,6 +1,7 @@
 """The stages in which a student with ImageNet features learns, each gone on with where it was left.
 
-pseudo-labels on changed backgrounds -> own answers, or with photos in surroundings
+pseudo-labels on changed backgrounds -> own answers, at last on pictures that are moved little, or
+with photos in surroundings
 -> with labelled pictures
 """
 
@@ -29,6 +30,7 @@ from ssv_tf.training.student_pictures import on_grey
 _APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
 _OF_SCENES = Rounds(3, 600)
 _OF_ANCHORS = Rounds(2, 300, 3e-4)
+_AT_LAST = Rounds(0, 1500)
 _LAST_ROUND = 2  # of the photos in surroundings: most of them join
 # Layers, their labels, and the odds of each to be drawn; None: all alike.
 Pool: TypeAlias = tuple[np.ndarray, self_training.PseudoLabels, np.ndarray | None]
@@ -48,6 +50,8 @@ class Settings:
         None: rounds of a third of `steps`.
       own_learning: how the student goes on with its own answers, where azimuth covers the full
         circle and there are no photos in surroundings. None: a round of half of `steps`.
+      last_learning: how it goes on with its own answers after that, on pictures that are moved and
+        zoomed a third as much. By default it does not: two rounds take as long as all before.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
         there are none and the teacher is a student, of its pictures.
@@ -61,6 +65,7 @@ class Settings:
     seed: int = 0
     end_learning: ends.Settings | None = None
     own_learning: Rounds | None = None
+    last_learning: Rounds = _AT_LAST
     scene_learning: Rounds = _OF_SCENES
     front_share: float = 0.5
     anchor_learning: Rounds = _OF_ANCHORS
@@ -100,13 +105,14 @@ class Fit:
         step: int,
         share: float = 1.0,
         odds: np.ndarray | None = None,
+        little: bool = False,
     ) -> Iterator:
         """Endless batches from `step` on, of a share of the batch size."""
         settings = self.settings
         size = max(1, round(share * settings.batch_size))
         return self_training.batches(
             layers, labels, self.behind, settings.resolution, size, self.mirror, settings.seed,
-            step, odds,
+            step, odds, little,
         )  # fmt: skip
 
     def joined(
@@ -114,12 +120,13 @@ class Fit:
         pools: Sequence[Pool],
         shares: Sequence[float],
         first_step: int,
+        little: bool = False,
     ) -> Callable[[int], Iterator]:
         """Batches of several pools (layers, labels, odds), each of its share of the batch size."""
 
         def feed(step: int) -> Iterator:
             parts = [
-                self.batches(layers, labels, first_step + step + i * _APART, share, odds)
+                self.batches(layers, labels, first_step + step + i * _APART, share, odds, little)
                 for i, ((layers, labels, odds), share) in enumerate(zip(pools, shares, strict=True))
             ]
             return functools.reduce(scenes.joined, parts)
@@ -220,7 +227,8 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
         elif kind != calibration.LINEAR:
-            for number in range(settings.of_own.rounds):
+            own, last = settings.of_own, settings.last_learning
+            for number in range(own.rounds + last.rounds):
                 _learn_own_answers(fit, data, labels, number, unfinished_dir)
     if data.known is not None:
         wanted = _anchor(fit, data, kind, unfinished_dir)
@@ -233,12 +241,15 @@ def _learn_own_answers(
     fit: Fit, data: Data, first: self_training.PseudoLabels, number: int, unfinished_dir: Path
 ) -> None:
     """A round with the student's own answers to the pictures whose `first` labels it learnt."""
-    how = fit.settings.of_own
+    own, last = fit.settings.of_own, fit.settings.last_learning
     squares = on_grey(data.learnt_layers, fit.student.resolution)
     answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
     labels = own_answers.settled(answers, first, data.differences()[data.chosen])
-    first_step = fit.settings.steps + number * how.steps
-    feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], first_step)
+    little = number >= own.rounds
+    how = last if little else own
+    first_step = fit.settings.steps + min(number, own.rounds) * own.steps
+    first_step += max(0, number - own.rounds) * last.steps
+    feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], first_step, little)
     fit(feed, how.steps, how.rate, unfinished_dir / f"own-{number + 1}")
 
 
@@ -303,5 +314,6 @@ def _settled_scenes(
 
 def _steps_before(settings: Settings) -> int:
     """Steps of the stages before the anchors' at most, so that no two batches draw alike."""
-    own, of_scenes = settings.of_own, settings.scene_learning
-    return settings.steps + max(own.rounds * own.steps, of_scenes.rounds * of_scenes.steps)
+    own, last, of_scenes = settings.of_own, settings.last_learning, settings.scene_learning
+    of_own = own.rounds * own.steps + last.rounds * last.steps
+    return settings.steps + max(of_own, of_scenes.rounds * of_scenes.steps)

@@ -185,10 +185,18 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
         steps=1,
         batch_size=4,
         end_learning=ends.Settings(rounds=0),
-        own_learning=Rounds(rounds=2, steps=1),
+        own_learning=Rounds(rounds=1, steps=1),
+        last_learning=Rounds(rounds=1, steps=1),
     )
     _bent().save(run.path / "calibration.json")
     settled, asked = own_answers.settled, []
+    batches, little = self_training.batches, []
+
+    def noted(*given):
+        little.append(given[-1])
+        return batches(*given)
+
+    monkeypatch.setattr(self_training, "batches", noted)
 
     def distilled(out):
         return imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
@@ -206,7 +214,8 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
     assert np.any(asked[0].quadrants != asked[1].quadrants)  # it answers anew
     monkeypatch.setattr(own_answers, "settled", settled)
     record = distilled(tmp_path / "broken")
-    assert record["own_learning"]["rounds"] == 2
+    assert record["own_learning"]["rounds"] == record["last_learning"]["rounds"] == 1
+    assert little[-1] and not any(little[:-1])  # moved little in the last round alone
     kept = run_folder.load(tmp_path / "broken").calibration()
     assert kept.azimuth_warp == (1.3, 1.7) and kept.quadrant_bias == NO_BIAS
     distilled(tmp_path / "whole")

@@ -99,6 +99,26 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert np.abs(second["pictures"] - other["pictures"]).max() > 0.1
 
 
+def test_pictures_that_are_moved_little_keep_their_place_and_size():
+    layers = np.zeros((1, 96, 96, 4), np.uint8)
+    layers[:, 28:68, 28:68] = 255  # on black, so that background and object never look alike
+    behind = np.zeros((1, 96, 96, 3), np.uint8)
+
+    def squares(little):
+        (batch,) = next(self_training.batches(
+            layers, _labels([40]), behind, 64, 200, False, 0, little=little
+        ))  # fmt: skip
+        bright = batch["pictures"].mean(axis=3) > 0.4
+        columns = bright.sum(axis=1) > 8  # [200, 64]; noise alone is not so often bright
+        first, last = columns.argmax(axis=1), 63 - columns[:, ::-1].argmax(axis=1)
+        return (first + last) / 2.0, last - first
+
+    (middle, size), (far_middle, far_size) = squares(True), squares(False)
+    assert np.ptp(middle) < 64 * 0.05 < np.ptp(far_middle)
+    spread, far_spread = (np.ptp(np.percentile(s, [5, 95])) for s in (size, far_size))
+    assert spread < 64 * 0.1 < far_spread
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_student_learns_pseudo_labels():
