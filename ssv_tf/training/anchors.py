@@ -30,7 +30,6 @@ from ssv_tf.training import self_training
 from ssv_tf.training.self_training import PseudoLabels
 
 SHARE = 0.25  # of a batch
-_KEPT = 0.5  # of the weights before
 _DOUBT = "its pictures are anchors, which trained the network: calibrate on others for a confidence"
 _PROBABILITY = 0.97  # of the quadrant that an angle lies in
 _LEAST_PROBABILITY = 1e-7
@@ -131,14 +130,6 @@ def targets(network: Any, anchors: Anchors, mirror: bool, fitted: Calibration) -
     way_round = np.sign(fitted.scale)
     wrong_deg = way_round * (targets_deg(anchors, answered_deg) - answered_deg)
     return of_angles(own.angles_deg(network.encoding) + wrong_deg, network.encoding)
-
-
-def halfway(before: list[np.ndarray], after: list[np.ndarray]) -> list[np.ndarray]:
-    """Weights between those before and after; whole numbers, such as a seed, as they are after."""
-    return [
-        _KEPT * old + (1.0 - _KEPT) * new if np.issubdtype(new.dtype, np.floating) else new
-        for old, new in zip(before, after, strict=True)
-    ]
 
 
 def _raw(labels: PseudoLabels, code: encoding.Encoding) -> RawPrediction:

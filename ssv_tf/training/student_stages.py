@@ -51,7 +51,8 @@ class Settings:
       own_learning: how the student goes on with its own answers, where azimuth covers the full
         circle and there are no photos in surroundings. None: a round of half of `steps`.
       last_learning: how it goes on with its own answers after that, on pictures that are moved and
-        zoomed a third as much. By default it does not: two rounds take as long as all before.
+        zoomed a third as much; it ends with the mean of the weights after each of these rounds. By
+        default it does not: two rounds take as long as all before.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
         there are none and the teacher is a student, of its pictures.
@@ -227,9 +228,13 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
         elif kind != calibration.LINEAR:
-            own, last = settings.of_own, settings.last_learning
+            own, last, ends_of_last = settings.of_own, settings.last_learning, []
             for number in range(own.rounds + last.rounds):
                 _learn_own_answers(fit, data, labels, number, unfinished_dir)
+                if number >= own.rounds:
+                    ends_of_last.append(fit.student.get_weights())
+            if ends_of_last:
+                fit.student.set_weights(self_training.mean_weights(ends_of_last))
     if data.known is not None:
         wanted = _anchor(fit, data, kind, unfinished_dir)
     fit.student.backbone.trainable = True
@@ -295,7 +300,7 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
             shares = [shares[0] / 2.0, anchors.SHARE, shares[0] / 2.0]
         feed = fit.joined(pools, shares, _steps_before(fit.settings) + number * how.steps)
         fit(feed, how.steps, how.rate, unfinished_dir / f"anchors-{number + 1}")
-    student.set_weights(anchors.halfway(weights, student.get_weights()))
+    student.set_weights(self_training.mean_weights([weights, student.get_weights()]))
     assert before is not None
     return before
 

@@ -116,15 +116,6 @@ def test_once_an_anchor_is_answered_as_asked_its_label_comes_out(offset_deg, kin
     np.testing.assert_allclose(own_deg[np.isnan(labels)], before[np.isnan(labels)], atol=0.1)
 
 
-def test_weights_end_halfway_between_before_and_after():
-    before = [np.array([1.0, 2.0], np.float32), np.array([3, 4], np.uint32)]
-    after = [np.array([3.0, -2.0], np.float32), np.array([3, 9], np.uint32)]
-    weights, seed = anchors.halfway(before, after)
-    np.testing.assert_array_equal(weights, [2.0, 0.0])
-    assert weights.dtype == np.float32
-    np.testing.assert_array_equal(seed, [3, 9])
-
-
 @pytest.fixture
 def pictures(tmp_path):
     return write_cutouts(tmp_path / "pictures")
@@ -218,7 +209,7 @@ def test_they_train_a_quarter_of_each_batch_and_the_run_says_so(
     distilled(student, tmp_path / "second", anchors_table=str(table))
     assert json.loads((tmp_path / "second" / "distill.json").read_text())["teacher"] == "first"
 
-    halfway = anchors.halfway(*weights[:2])
+    halfway = self_training.mean_weights(weights[:2])
     for kept, wanted in zip(student.analysis().get_weights(), halfway, strict=True):
         if wanted.dtype == np.float32:
             np.testing.assert_array_equal(kept, wanted)

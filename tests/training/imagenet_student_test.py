@@ -186,7 +186,7 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
         batch_size=4,
         end_learning=ends.Settings(rounds=0),
         own_learning=Rounds(rounds=1, steps=1),
-        last_learning=Rounds(rounds=1, steps=1),
+        last_learning=Rounds(rounds=2, steps=1),
     )
     _bent().save(run.path / "calibration.json")
     settled, asked = own_answers.settled, []
@@ -214,16 +214,26 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
     assert np.any(asked[0].quadrants != asked[1].quadrants)  # it answers anew
     monkeypatch.setattr(own_answers, "settled", settled)
     record = distilled(tmp_path / "broken")
-    assert record["own_learning"]["rounds"] == record["last_learning"]["rounds"] == 1
-    assert little[-1] and not any(little[:-1])  # moved little in the last round alone
+    assert [record[name]["rounds"] for name in ("own_learning", "last_learning")] == [1, 2]
+    assert all(little[-2:]) and not any(little[:-2])  # moved little in the last two rounds alone
     kept = run_folder.load(tmp_path / "broken").calibration()
     assert kept.azimuth_warp == (1.3, 1.7) and kept.quadrant_bias == NO_BIAS
+    averaged, means = self_training.mean_weights, []
+
+    def noted_mean(sets):
+        means.append((sets, averaged(sets)))
+        return means[-1][1]
+
+    monkeypatch.setattr(self_training, "mean_weights", noted_mean)
     distilled(tmp_path / "whole")
+    ((sets, mean),) = means
+    assert len(sets) == 2 and any(np.any(a != b) for a, b in zip(*sets, strict=True))
     broken, whole = (
         run_folder.load(tmp_path / name).analysis().get_weights() for name in ("broken", "whole")
     )
-    for one, other in zip(broken, whole, strict=True):
+    for one, other, expected in zip(broken, whole, mean, strict=True):
         np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(other, expected)
 
 
 @pytest.mark.slow

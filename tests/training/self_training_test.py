@@ -99,6 +99,15 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert np.abs(second["pictures"] - other["pictures"]).max() > 0.1
 
 
+def test_means_of_weights_leave_whole_numbers_as_they_are_last():
+    first = [np.array([1.0, 2.0], np.float32), np.array([3, 4], np.uint32)]
+    last = [np.array([3.0, -2.0], np.float32), np.array([3, 9], np.uint32)]
+    weights, seed = self_training.mean_weights([first, last])
+    np.testing.assert_array_equal(weights, [2.0, 0.0])
+    assert weights.dtype == np.float32
+    np.testing.assert_array_equal(seed, [3, 9])
+
+
 def test_pictures_that_are_moved_little_keep_their_place_and_size():
     layers = np.zeros((1, 96, 96, 4), np.uint8)
     layers[:, 28:68, 28:68] = 255  # on black, so that background and object never look alike
