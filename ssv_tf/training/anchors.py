@@ -127,7 +127,7 @@ def targets(network: Any, anchors: Anchors, mirror: bool, fitted: Calibration) -
     """
     own = self_training.pseudo_labels(network, anchors.squares, mirror)
     answered_deg = inference.decode(_raw(own, network.encoding), fitted).degrees
-    way_round = np.sign(fitted.scale)
+    way_round = np.where(np.array(fitted.scale) < 0.0, -1.0, 1.0)  # 0 where it says nothing yet
     wrong_deg = way_round * (targets_deg(anchors, answered_deg) - answered_deg)
     return of_angles(own.angles_deg(network.encoding) + wrong_deg, network.encoding)
 

@@ -228,13 +228,13 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
         elif kind != calibration.LINEAR:
-            own, last, ends_of_last = settings.of_own, settings.last_learning, []
+            own, last, last_weights = settings.of_own, settings.last_learning, []
             for number in range(own.rounds + last.rounds):
                 _learn_own_answers(fit, data, labels, number, unfinished_dir)
                 if number >= own.rounds:
-                    ends_of_last.append(fit.student.get_weights())
-            if ends_of_last:
-                fit.student.set_weights(self_training.mean_weights(ends_of_last))
+                    last_weights.append(fit.student.get_weights())
+            if last_weights:
+                fit.student.set_weights(self_training.mean_weights(last_weights))
     if data.known is not None:
         wanted = _anchor(fit, data, kind, unfinished_dir)
     fit.student.backbone.trainable = True

@@ -116,6 +116,17 @@ def test_once_an_anchor_is_answered_as_asked_its_label_comes_out(offset_deg, kin
     np.testing.assert_allclose(own_deg[np.isnan(labels)], before[np.isnan(labels)], atol=0.1)
 
 
+def test_an_angle_that_the_calibration_answers_alike_for_all_is_still_taught():
+    student, squares = _student_and_squares(3)
+    fitted = Calibration((1.0, 0.0, 1.0), (0.0, 4.0, 0.0), ("symmetric", "linear", "linear"))
+    labels = np.array([[np.nan, 10.0, np.nan], [np.nan, 4.0, np.nan], [np.nan, -2.0, np.nan]])
+    asked = anchors.targets(student, anchors.Anchors(squares, squares, labels, 0.0), False, fitted)
+
+    before = self_training.pseudo_labels(student, squares, False).angles_deg(student.encoding)
+    moved = asked.angles_deg(student.encoding)[:, 1] - before[:, 1]
+    np.testing.assert_allclose(viewpoint.wrap_deg(moved), [6.0, 0.0, -6.0], atol=0.1)
+
+
 @pytest.fixture
 def pictures(tmp_path):
     return write_cutouts(tmp_path / "pictures")
