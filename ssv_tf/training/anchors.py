@@ -79,10 +79,11 @@ def read(table: str, framing: Framing) -> Anchors:
     return Anchors(np.stack(layers), known.images, angles_deg, known.label_tolerance_deg)
 
 
-def fit(network: Any, anchors: Anchors, kind: str) -> Calibration:
+def fit(network: Any, anchors: Anchors, kind: str, label_shift: bool = True) -> Calibration:
     """The network's calibration on the anchors, of an azimuth of this kind; errors as its fit's."""
     raw = inference.predict(network, anchors.squares)
-    return calibration.fit(raw, anchors.angles_deg, kind, anchors.tolerance_deg)
+    known = anchors.angles_deg, kind, anchors.tolerance_deg
+    return calibration.fit(raw, *known, label_shift=label_shift)
 
 
 def final_calibration(network: Any, anchors: Anchors, kind: str) -> Calibration:
@@ -91,9 +92,7 @@ def final_calibration(network: Any, anchors: Anchors, kind: str) -> Calibration:
     How often it is right cannot be judged on pictures that trained it, nor which end it prefers:
     it has learnt to answer nearly all of them right.
     """
-    raw = inference.predict(network, anchors.squares)
-    known = anchors.angles_deg, kind, anchors.tolerance_deg
-    fitted = calibration.fit(raw, *known, label_shift=False)
+    fitted = fit(network, anchors, kind, label_shift=False)
     hashes = overlap.hashes(anchors.squares)
     doubts = (*fitted.doubts, _DOUBT)
     return dataclasses.replace(fitted, confidence=None, doubts=doubts, fitted_on=hashes)

@@ -250,10 +250,9 @@ def _learn_own_answers(
     squares = on_grey(data.learnt_layers, fit.student.resolution)
     answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
     labels = own_answers.settled(answers, first, data.differences()[data.chosen])
-    little = number >= own.rounds
-    how = last if little else own
-    first_step = fit.settings.steps + min(number, own.rounds) * own.steps
-    first_step += max(0, number - own.rounds) * last.steps
+    rounds = [own] * own.rounds + [last] * last.rounds
+    how, little = rounds[number], number >= own.rounds
+    first_step = fit.settings.steps + sum(done.steps for done in rounds[:number])
     feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], first_step, little)
     fit(feed, how.steps, how.rate, unfinished_dir / f"own-{number + 1}")
 
