@@ -9,13 +9,14 @@ r"""Makes a student of a run: a run folder of its own, for every other command.
   python -m ssv_tf.export --run=runs/phone --out=exported
 
 No label is read but that of --anchors: V teaches on unlabelled pictures, and S draws more with
-known viewpoints. With --backbone=efficientnet_lite0 the student starts from ImageNet features,
-learns front and rear of end-on views anew and sees every picture on changed backgrounds, so that it
-fits other photos too. Then it goes on with its own answers, or with --scenes. With --anchors about
-a hundred labelled pictures train it as well, and --run may be such a student already, which goes
-on. Without them a student teaches as V does, also on pictures of another kind that it half knows.
-The run's calibration is copied, as a student answers in V's own angles; what does not hold for it
-any more is left out. Ctrl-C loses nothing but the last hundred steps: the same command goes on.
+known viewpoints. With --backbone=efficientnet_lite0, or efficientnet_lite0_small for phones, the
+student starts from ImageNet features, learns front and rear of end-on views anew and sees every
+picture on changed backgrounds, so that it fits other photos too. Then it goes on with its own
+answers, or with --scenes. With --anchors about a hundred labelled pictures train it as well, and
+--run may be such a student already, which goes on. Without them a student teaches as V does, also
+on pictures of another kind that it half knows. The run's calibration is copied, as a student
+answers in V's own angles; what does not hold for it any more is left out. Ctrl-C loses nothing but
+the last hundred steps: the same command goes on.
 """
 
 import dataclasses
@@ -31,7 +32,13 @@ from ssv_tf.base import cli  # first: it says in one line why Keras does not loa
 from ssv_tf import viewpoint
 from ssv_tf.api.model import ViewpointModel
 from ssv_tf.base.errors import FlagError
-from ssv_tf.models.student import BACKBONES, EFFICIENTNET, MOBILENET
+from ssv_tf.models.student import (
+    BACKBONES,
+    EFFICIENTNET,
+    EFFICIENTNET_SMALL,
+    FROM_IMAGENET,
+    MOBILENET,
+)
 from ssv_tf.training import imagenet_student, run_folder, student_run
 
 
@@ -56,19 +63,20 @@ def define_flags() -> None:
     )
     flags.DEFINE_enum(
         "backbone", MOBILENET, BACKBONES,
-        f"Network: {MOBILENET} for phones; {EFFICIENTNET} from ImageNet features.",
+        f"Network: {MOBILENET} for phones; {EFFICIENTNET} from ImageNet features; "
+        f"{EFFICIENTNET_SMALL}, its first blocks, from ImageNet features and for phones.",
     )  # fmt: skip
     flags.DEFINE_string(
         "backgrounds", "", "Folder of any pictures to put behind objects cut out on black; empty: "
-        f"the collection's own. For --backbone={EFFICIENTNET}.",
+        "the collection's own. For a --backbone from ImageNet features.",
     )  # fmt: skip
     flags.DEFINE_string(
         "scenes", "", "Folder of more unlabelled photos of such objects, in their surroundings, "
-        f"which the student goes on with. For --backbone={EFFICIENTNET}.",
+        "which the student goes on with. For a --backbone from ImageNet features.",
     )  # fmt: skip
     flags.DEFINE_string(
         "anchors", "", "CSV of the angles of about 100 pictures in its folder, which train too; "
-        f"empty: no label trains. For --backbone={EFFICIENTNET}.",
+        "empty: no label trains. For a --backbone from ImageNet features.",
     )  # fmt: skip
     flags.DEFINE_float(
         "front_share", None, "Share of --scenes that show the front half of the object; without "
@@ -81,8 +89,8 @@ def define_flags() -> None:
     )  # fmt: skip
     flags.DEFINE_integer(
         "steps", None, "Training steps, above a hundred rounded up to whole hundreds; "
-        f"{default.steps}, or {imagenet_student.Settings.steps} for {EFFICIENTNET}, whose rounds "
-        "on front and rear take a third of them each, and its own answers a half.",
+        f"{default.steps}, or {imagenet_student.Settings.steps} from ImageNet features, where "
+        "rounds on front and rear take a third of them each, and its own answers a half.",
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("batch_size", default.batch_size, "Real pictures a step.", lower_bound=2)
@@ -120,10 +128,10 @@ def main(argv: Sequence[str]) -> None:
 
 def _settings(values: Any) -> dict[str, Any]:
     """What was asked for, or has a flag's default; FlagError for what the network has not."""
-    from_imagenet = values.backbone == EFFICIENTNET
+    from_imagenet = values.backbone in FROM_IMAGENET
     for name in ("backgrounds", "scenes", "anchors"):
         if values[name].value and not from_imagenet:
-            raise FlagError(f"--{name} is for --backbone={EFFICIENTNET}")
+            raise FlagError(f"--{name} is for --backbone={' or '.join(FROM_IMAGENET)}")
     kind = imagenet_student.Settings if from_imagenet else student_run.Settings
     names = {field.name for field in dataclasses.fields(kind)}
     asked: dict[str, Any] = {"resolution": int(values.resolution)}

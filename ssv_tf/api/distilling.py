@@ -8,7 +8,7 @@ from typing import Any
 
 from ssv_tf.api.reader import PictureReader
 from ssv_tf.data.inputs import Pictures
-from ssv_tf.models.student import BACKBONES, EFFICIENTNET
+from ssv_tf.models.student import BACKBONES, FROM_IMAGENET
 from ssv_tf.training import imagenet_student, run_folder, student_run
 from ssv_tf.training.student_run import Source
 
@@ -36,15 +36,17 @@ def distill(
     """Trains the student that is asked for and writes its run folder; errors as `distill`'s."""
     if request.backbone not in BACKBONES:
         raise ValueError(f"backbone is one of {', '.join(BACKBONES)}, not {request.backbone!r}")
-    from_imagenet = request.backbone == EFFICIENTNET
+    from_imagenet = request.backbone in FROM_IMAGENET
     for name in ("backgrounds", "scenes", "anchors"):
         if getattr(request, name) and not from_imagenet:
-            raise ValueError(f"{name} are for backbone={EFFICIENTNET!r}")
+            raise ValueError(f"{name} are for backbone={' or '.join(FROM_IMAGENET)}")
     source, in_memory = split(pictures)
     if from_imagenet:
         if in_memory is not None:
-            raise ValueError(f"backbone={EFFICIENTNET!r} reads a folder of pictures")
-        chosen = imagenet_student.Settings(**known(settings, imagenet_student.Settings))
+            raise ValueError(f"backbone={request.backbone!r} reads a folder of pictures")
+        chosen = imagenet_student.Settings(
+            backbone=request.backbone, **known(settings, imagenet_student.Settings)
+        )
         imagenet_student.distill(
             run, out, chosen, source, request.backgrounds, request.scenes, request.anchors,
             request.overwrite, request.quiet,

@@ -427,15 +427,16 @@ class ViewpointModel:
           backbone: "mobilenet_v3_small", for phones, imitates this model and its synthesis
             network's drawings. "efficientnet_lite0" starts from ImageNet features, learns front
             and rear anew and looks at changed backgrounds (`training.imagenet_student`); its
-            pictures are a folder or the embedded cars.
+            pictures are a folder or the embedded cars. "efficientnet_lite0_small" does so with its
+            first blocks alone, for phones.
           backgrounds: a folder of any pictures to put behind objects that are cut out on black;
-            for "efficientnet_lite0".
+            for an EfficientNet.
           scenes: a folder of more unlabelled photos of such objects, in their surroundings, which
-            an "efficientnet_lite0" student goes on with; `front_share` says how many of them show
-            the front (`training.scenes`).
+            an EfficientNet goes on with; `front_share` says how many of them show the front
+            (`training.scenes`).
           anchors: a CSV of the angles of about 100 pictures in its folder, which train an
-            "efficientnet_lite0" student too (`training.anchors`). This model may be such a
-            student itself then, and goes on.
+            EfficientNet too (`training.anchors`). This model may be such a student itself then,
+            and goes on.
           overwrite: remove what the folder holds first. Else an interrupted call goes on, and
             one that is finished is an error.
           quiet: no progress bar.

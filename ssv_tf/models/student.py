@@ -6,10 +6,13 @@ from typing import Any
 from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Shape, Tensor
 from ssv_tf.models import encoding, layers
-from ssv_tf.models.efficientnet import efficientnet_lite0
+from ssv_tf.models.efficientnet import BLOCKS, efficientnet_lite0
 
 MOBILENET, EFFICIENTNET = "mobilenet_v3_small", "efficientnet_lite0"
-BACKBONES = (MOBILENET, EFFICIENTNET)
+EFFICIENTNET_SMALL = "efficientnet_lite0_small"
+FROM_IMAGENET = (EFFICIENTNET, EFFICIENTNET_SMALL)  # with weights to start from
+BACKBONES = (MOBILENET, *FROM_IMAGENET)
+_SMALL_BLOCKS = 11  # of 16: up to the fifth halving, beyond which most weights lie
 _HIDDEN = 128
 _EARLY_BLOCK = "block_2_add"  # of EfficientNet, whose channels tell pictures of something else
 # MobileNet's own 0.999 needs ten thousand steps to forget where it began.
@@ -24,7 +27,9 @@ class StudentNetwork(keras.Model):
     3x3 kernels, ReLU, no squeeze and excitation, which quantise well) -> [b, 2, 2, c] -> flat ->
     hidden layer -> linear heads. Batch normalisation alone, which folds into the convolutions; no
     answer depends on the other pictures of a batch. EfficientNet-Lite0 takes MobileNet's place
-    where the student is to start from ImageNet features (`models.efficientnet`): c is 320 then.
+    where the student is to start from ImageNet features (`models.efficientnet`): c is 320 then. Its
+    first 11 blocks, averaged by twos to [b, 2, 2, 112], have a quarter of its weights, as
+    MobileNetV3-small has.
 
     It answers in V's own angles and code, so that V's calibration fits it as well.
 
@@ -32,8 +37,9 @@ class StudentNetwork(keras.Model):
       resolution: side of the picture, from 32.
       width: multiplies MobileNetV3-small's channels.
       dropout: rate before the heads.
-      backbone: "mobilenet_v3_small" or "efficientnet_lite0"; the latter has one width, 1, and a
-        resolution that is a multiple of 32.
+      backbone: "mobilenet_v3_small", "efficientnet_lite0" or, of the latter's first 11 blocks,
+        "efficientnet_lite0_small"; both of these have one width, 1, and a resolution that is a
+        multiple of 32.
       weights: "imagenet" starts EfficientNet-Lite0 from ImageNet's; None from nothing, or from a
         file that is loaded afterwards.
       centre_rad, stretch: the encoding.Encoding of its angles, V's own.
@@ -147,10 +153,15 @@ def _features_of(backbone: keras.Model) -> Callable[[Tensor], list[Tensor]]:
 def _backbone(name: str, resolution: int, width: float, weights: str | None) -> keras.Model:
     if name not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {name!r}")
-    if name == EFFICIENTNET:
+    if name in FROM_IMAGENET:
         if width != 1.0:
             raise ValueError(f"{name} has one width, 1, got {width}")
-        return efficientnet_lite0(resolution, weights)
+        blocks = BLOCKS if name == EFFICIENTNET else _SMALL_BLOCKS
+        network = efficientnet_lite0(resolution, weights, blocks=blocks)
+        if name == EFFICIENTNET:
+            return network
+        half = keras.layers.AveragePooling2D(2, name="pool")(network.output)
+        return keras.Model(network.input, half, name=name)
     if weights:
         raise ValueError(f"{name} comes without weights, got {weights!r}")
     backbone = keras.applications.MobileNetV3Small(

@@ -8,6 +8,9 @@
 
 No label is read but that of anchors. What an interrupted call of the same settings left is gone on
 with. The teacher may be a student itself. With anchors, one of this kind goes on with them alone.
+
+A small student of a student learns nothing anew: it imitates its teacher on all pictures, to be as
+good on a phone.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ import numpy as np
 from ssv_tf.base.errors import SettingError, UserError
 from ssv_tf.data import cutouts, sources
 from ssv_tf.evaluation import calibration, confidence
+from ssv_tf.models.student import EFFICIENTNET_SMALL, FROM_IMAGENET, MOBILENET
 from ssv_tf.training import (
     anchors,
     directions,
@@ -40,6 +44,10 @@ if TYPE_CHECKING:
 
 RESOLUTIONS = (64, 96, 128)
 _ENDS = "ends.npy"
+# Settings of what a student that imitates another does not do.
+_LEARNT_ANEW = (
+    "end_learning", "own_learning", "scene_learning", "front_share", "anchor_learning", "anchors"
+)  # fmt: skip
 
 
 def distill(
@@ -85,8 +93,11 @@ def distill(
     side = student_pictures.side(source, settings.resolution)
     known = anchors.read(anchors_table, framing) if anchors_table else None
     behind = student_pictures.backgrounds(backgrounds, side) if backgrounds else None
-    in_scenes = None
-    if scenes_dir:
+    imitated = _imitates(run, settings, anchors_table)
+    in_scenes = scene_labels = None
+    if scenes_dir and imitated:
+        in_scenes, scene_labels = _answered_scenes(run, settings, scenes_dir)
+    elif scenes_dir:
         in_scenes = student_pictures.load_scenes(scenes_dir, 2 * settings.resolution)
     pictures = student_pictures.load(run, settings.resolution, source)
     if behind is None:
@@ -97,13 +108,17 @@ def distill(
         if _goes_on(run, anchors_table):
             keras.utils.set_random_seed(settings.seed)
             student, labels = run.analysis(), None
+        elif imitated:
+            student, labels = _student(run.analysis(), settings), _answers(run, pictures.squares)
         else:
             share = _front_share(run, settings, scenes_dir)
             student, labels = _start(
                 run, pictures, differences, behind, settings, share, unfinished_dir, quiet
             )
         learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
-        data = Data(pictures.layers, in_scenes, known, labels, learnt, differences)
+        data = Data(
+            pictures.layers, in_scenes, known, labels, learnt, differences, imitated, scene_labels
+        )
         kind = calibration.azimuth_kind(run.options)
         within_deg = confidence.within_deg(kind == calibration.LINEAR)
         mirror = run.options.pictures.mirror_data
@@ -125,7 +140,7 @@ def distill(
     options = run.options.replace(
         data=source.data_dir, where=source.where, limit=source.limit, labels="", **framing.to_dict()
     )
-    changes = {} if labels is None else _unlike_teacher(run)
+    changes = {} if labels is None or imitated else _unlike_teacher(run)
     student_run.write_run(run, out, student, options, record, fitted, changes)
     return record
 
@@ -136,21 +151,25 @@ def _made_with(
     """What a student must agree in to be gone on with: settings, and folders by name."""
     made_with = {
         "teacher": run.preset or run.path.name,
-        "backbone": "efficientnet_lite0",
         **dataclasses.asdict(settings),
         "end_learning": dataclasses.asdict(settings.of_ends),
         "own_learning": dataclasses.asdict(settings.of_own),
+        "last_learning": dataclasses.asdict(settings.of_last),
         "backgrounds": Path(backgrounds).name,
         "scenes": Path(scenes_dir).name,
         "anchors": Path(anchors_table).name,
     }
+    if _imitates(run, settings, anchors_table):
+        for name in _LEARNT_ANEW:
+            del made_with[name]
+        return made_with | {"last_learning": dataclasses.asdict(settings.of_imitation)}
     if not scenes_dir:
         del made_with["scene_learning"]
         if not _is_teaching_student(run, anchors_table):
             del made_with["front_share"]
     if scenes_dir or _is_limited(run):
         del made_with["own_learning"]
-    if "own_learning" not in made_with or not settings.last_learning.rounds:
+    if "own_learning" not in made_with or not settings.of_last.rounds:
         del made_with["last_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]
@@ -167,6 +186,12 @@ def _check(
         _check_student(run, settings)
     if not 0.2 <= settings.front_share <= 0.8:
         raise SettingError(f"`front_share={settings.front_share}` is not within 0.2 to 0.8")
+    imitated = _imitates(run, settings, anchors_table)
+    if settings.front_share != 0.5 and imitated:
+        raise SettingError(
+            f"`front_share={settings.front_share}`: {settings.backbone} imitates the student "
+            f"{run.path.name}, ends and all"
+        )
     given = scenes_dir or _is_teaching_student(run, anchors_table)
     if settings.front_share != 0.5 and not given:
         raise SettingError(
@@ -194,10 +219,32 @@ def _is_teaching_student(run: run_folder.Run, anchors_table: str) -> bool:
     return bool(run.student) and not anchors_table
 
 
+def _imitates(run: run_folder.Run, settings: Settings, anchors_table: str) -> bool:
+    """Whether the new student is to be a smaller form of the run, which is a student."""
+    return _is_teaching_student(run, anchors_table) and settings.backbone == EFFICIENTNET_SMALL
+
+
+def _answers(run: run_folder.Run, squares: np.ndarray) -> self_training.PseudoLabels:
+    return self_training.pseudo_labels(run.analysis(), squares, run.options.pictures.mirror_data)
+
+
+def _answered_scenes(
+    run: run_folder.Run, settings: Settings, scenes_dir: str
+) -> tuple[np.ndarray, self_training.PseudoLabels]:
+    """Layers of the photos in surroundings, and the run's answers to them."""
+    pictures = student_pictures.load(run, settings.resolution, Source(scenes_dir))
+    return pictures.layers, _answers(run, pictures.squares)
+
+
 def _check_student(run: run_folder.Run, settings: Settings) -> None:
     """UserError unless this student can go on, with anchors."""
-    if student_run.read_record(run.path).get("backbone") != "efficientnet_lite0":
+    own_backbone = student_run.read_record(run.path).get("backbone", MOBILENET)
+    if own_backbone not in FROM_IMAGENET:
         raise UserError(f"{run.path} is a student without ImageNet features: anchors do not fit it")
+    if settings.backbone != own_backbone:
+        raise SettingError(
+            f"`backbone={settings.backbone}`: the student {run.path} has {own_backbone}"
+        )
     own = run.options.framing.resolution
     if settings.resolution != own:
         raise SettingError(f"`resolution={settings.resolution}`: the student {run.path} has {own}")
@@ -248,16 +295,14 @@ def _start(
     quiet: bool,
 ) -> tuple["StudentNetwork", self_training.PseudoLabels]:
     """A new student and what it learns first."""
-    teacher = run.analysis()
-    mirror = run.options.pictures.mirror_data
-    labels = self_training.pseudo_labels(teacher, pictures.squares, mirror)
+    labels = _answers(run, pictures.squares)
     if _is_even(run):
         labels = own_answers.spread(labels, own_answers.even_slants(len(labels.slant_deg)))
     labels = _with_ends(
         run, labels, pictures.layers, differences, behind, settings, front_share, unfinished_dir,
         quiet,
     )  # fmt: skip
-    return _student(teacher, settings), labels
+    return _student(run.analysis(), settings), labels
 
 
 def _front_share(run: run_folder.Run, settings: Settings, scenes_dir: str) -> float:
@@ -291,12 +336,12 @@ def _unlike_teacher(run: run_folder.Run) -> dict[str, Any]:
 def _student(teacher: "AnalysisNetwork", settings: Settings) -> "StudentNetwork":
     import keras
 
-    from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
+    from ssv_tf.models.student import StudentNetwork
 
     keras.utils.set_random_seed(settings.seed)
     student = StudentNetwork(
         resolution=settings.resolution,
-        backbone=EFFICIENTNET,
+        backbone=settings.backbone,
         weights="imagenet",
         centre_rad=teacher.encoding.centre_rad,
         stretch=teacher.encoding.stretch,

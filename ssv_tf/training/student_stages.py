@@ -3,6 +3,9 @@
 pseudo-labels on changed backgrounds -> own answers, at last on pictures that are moved little, or
 with photos in surroundings
 -> with labelled pictures
+
+A small student of a student imitates it instead: its answers to all pictures, photos in
+surroundings as well -> the mean of its answers and the own ones, on pictures that are moved little.
 """
 
 import dataclasses
@@ -14,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ssv_tf.evaluation import calibration
+from ssv_tf.models.student import EFFICIENTNET
 from ssv_tf.training import (
     anchors,
     directions,
@@ -30,7 +34,6 @@ from ssv_tf.training.student_pictures import on_grey
 _APART = 1 << 32  # in steps, of two feeds of one seed that must not draw alike
 _OF_SCENES = Rounds(3, 600)
 _OF_ANCHORS = Rounds(2, 300, 3e-4)
-_AT_LAST = Rounds(0, 1500)
 _LAST_ROUND = 2  # of the photos in surroundings: most of them join
 # Layers, their labels, and the odds of each to be drawn; None: all alike.
 Pool: TypeAlias = tuple[np.ndarray, self_training.PseudoLabels, np.ndarray | None]
@@ -41,6 +44,7 @@ class Settings:
     """How the student is made.
 
     Attributes:
+      backbone: one of `models.student.FROM_IMAGENET`.
       resolution: side of its pictures in pixels.
       steps: of the student, above a hundred rounded up to whole hundreds.
       batch_size: pictures a step.
@@ -51,14 +55,16 @@ class Settings:
       own_learning: how the student goes on with its own answers, where azimuth covers the full
         circle and there are no photos in surroundings. None: a round of half of `steps`.
       last_learning: how it goes on with its own answers after that, on pictures that are moved and
-        zoomed a third as much; it ends with the mean of the weights after each of these rounds. By
-        default it does not: two rounds take as long as all before.
+        zoomed a third as much; it ends with the mean of the weights after each of these rounds.
+        None: one that imitates does so for two rounds of `steps`; others do not, as it would take
+        them as long as all before.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
         there are none and the teacher is a student, of its pictures.
       anchor_learning: how the student goes on with labelled pictures.
     """
 
+    backbone: str = EFFICIENTNET
     resolution: int = 64
     steps: int = 1200
     batch_size: int = 32
@@ -66,7 +72,7 @@ class Settings:
     seed: int = 0
     end_learning: ends.Settings | None = None
     own_learning: Rounds | None = None
-    last_learning: Rounds = _AT_LAST
+    last_learning: Rounds | None = None
     scene_learning: Rounds = _OF_SCENES
     front_share: float = 0.5
     anchor_learning: Rounds = _OF_ANCHORS
@@ -80,6 +86,16 @@ class Settings:
     def of_own(self) -> Rounds:
         """How the student goes on with its own answers."""
         return self.own_learning or Rounds(1, max(1, self.steps // 2))
+
+    @property
+    def of_last(self) -> Rounds:
+        """How a student that does not imitate goes on after that."""
+        return self.last_learning or Rounds(0, 1500)
+
+    @property
+    def of_imitation(self) -> Rounds:
+        """How one that imitates goes on after its teacher's answers."""
+        return self.last_learning or Rounds(2, self.steps, self.rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +190,8 @@ class Data:
       chosen: indices of `layers` that it learns from; it is compared on the others.
       differences: gives what `layers` and their mirror images do not share, [n, k]
         (`directions.differences`).
+      imitated: whether `labels` are a student's, to be learnt as they are.
+      scene_labels: the same student's of `in_scenes`, or None.
     """
 
     layers: np.ndarray
@@ -182,6 +200,8 @@ class Data:
     labels: self_training.PseudoLabels | None
     chosen: np.ndarray
     differences: Callable[[], np.ndarray]
+    imitated: bool = False
+    scene_labels: self_training.PseudoLabels | None = None
 
     @functools.cached_property
     def learnt_layers(self) -> np.ndarray:
@@ -216,7 +236,9 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
     settings = fit.settings
     wanted = data.labels
     ends.freeze_first_blocks(fit.student.backbone)
-    if wanted is not None:
+    if wanted is not None and data.imitated:
+        _imitate(fit, data, wanted[data.chosen], unfinished_dir)
+    elif wanted is not None:
         labels = wanted[data.chosen]
         feed = fit.joined([(data.learnt_layers, labels, None)], [1.0], 0)
         fit(feed, settings.steps, settings.rate, unfinished_dir)
@@ -228,7 +250,7 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
         elif kind != calibration.LINEAR:
-            own, last, last_weights = settings.of_own, settings.last_learning, []
+            own, last, last_weights = settings.of_own, settings.of_last, []
             for number in range(own.rounds + last.rounds):
                 _learn_own_answers(fit, data, labels, number, unfinished_dir)
                 if number >= own.rounds:
@@ -242,13 +264,41 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
     return wanted
 
 
+def _imitate(
+    fit: Fit, data: Data, labels: self_training.PseudoLabels, unfinished_dir: Path
+) -> None:
+    """The teacher's answers to all pictures; then, moved little, the mean of both networks'."""
+    settings, last, weights = fit.settings, fit.settings.of_imitation, []
+    pools: list[Pool] = [(data.learnt_layers, labels, None)]
+    if data.in_scenes is not None and data.scene_labels is not None:
+        pools.append((data.in_scenes, data.scene_labels, None))
+    shares = [1.0 / len(pools)] * len(pools)
+    fit(fit.joined(pools, shares, 0), settings.steps, settings.rate, unfinished_dir)
+    for number in range(last.rounds):
+        between: list[Pool] = [
+            (layers, own_answers.averaged(_answers(fit, layers), teachers), None)
+            for layers, teachers, _ in pools
+        ]
+        first_step = settings.steps + number * last.steps
+        feed = fit.joined(between, shares, first_step, little=True)
+        fit(feed, last.steps, last.rate, unfinished_dir / f"last-{number + 1}")
+        weights.append(fit.student.get_weights())
+    if weights:
+        fit.student.set_weights(self_training.mean_weights(weights))
+
+
+def _answers(fit: Fit, layers: np.ndarray) -> self_training.PseudoLabels:
+    """The student's own, each averaged with the mirror image's."""
+    squares = on_grey(layers, fit.student.resolution)
+    return self_training.pseudo_labels(fit.student, squares, fit.mirror)
+
+
 def _learn_own_answers(
     fit: Fit, data: Data, first: self_training.PseudoLabels, number: int, unfinished_dir: Path
 ) -> None:
     """A round with the student's own answers to the pictures whose `first` labels it learnt."""
-    own, last = fit.settings.of_own, fit.settings.last_learning
-    squares = on_grey(data.learnt_layers, fit.student.resolution)
-    answers = self_training.pseudo_labels(fit.student, squares, fit.mirror)
+    own, last = fit.settings.of_own, fit.settings.of_last
+    answers = _answers(fit, data.learnt_layers)
     labels = own_answers.settled(answers, first, data.differences()[data.chosen])
     rounds = [own] * own.rounds + [last] * last.rounds
     how, little = rounds[number], number >= own.rounds
@@ -318,6 +368,6 @@ def _settled_scenes(
 
 def _steps_before(settings: Settings) -> int:
     """Steps of the stages before the anchors' at most, so that no two batches draw alike."""
-    own, last, of_scenes = settings.of_own, settings.last_learning, settings.scene_learning
+    own, last, of_scenes = settings.of_own, settings.of_last, settings.scene_learning
     of_own = own.rounds * own.steps + last.rounds * last.steps
     return settings.steps + max(of_own, of_scenes.rounds * of_scenes.steps)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from places import ROOT
 
 from ssv_tf.models.efficientnet import WEIGHTS, DepthwiseConv2D, efficientnet_lite0
-from ssv_tf.models.student import EFFICIENTNET, StudentNetwork
+from ssv_tf.models.student import EFFICIENTNET, EFFICIENTNET_SMALL, StudentNetwork
 
 
 def test_features_are_those_of_the_published_weights():
@@ -60,15 +60,28 @@ def test_without_weights_it_starts_anew():
     assert efficientnet_lite0(96).output_shape == (None, 3, 3, 320)
 
 
-@pytest.mark.parametrize("wrong", [dict(resolution=48), dict(resolution=0), dict(weights="mine")])
+def test_its_first_blocks_alone_give_what_they_give_in_the_whole():
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    whole, first = efficientnet_lite0(64), efficientnet_lite0(64, blocks=8)
+    inside = keras.Model(whole.input, whole.get_layer("block_7_add").output)
+    np.testing.assert_allclose(first(pictures), inside(pictures), atol=1e-5)
+    assert first.layers[-1].name == "block_7_add" and first.output_shape == (None, 4, 4, 80)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [dict(resolution=48), dict(resolution=0), dict(weights="mine"), dict(blocks=0),
+     dict(blocks=17), dict(blocks=8, top=True)],
+)  # fmt: skip
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         efficientnet_lite0(**{"resolution": 32} | wrong)
 
 
 @pytest.mark.slow
-def test_student_with_it_is_saved_and_loaded(tmp_path):
-    student = StudentNetwork(resolution=32, backbone=EFFICIENTNET, weights="imagenet")
+@pytest.mark.parametrize("backbone", [EFFICIENTNET, EFFICIENTNET_SMALL])
+def test_student_with_it_is_saved_and_loaded(tmp_path, backbone):
+    student = StudentNetwork(resolution=32, backbone=backbone, weights="imagenet")
     student.build()
     student.save(tmp_path / "student.keras")
     again = keras.saving.load_model(tmp_path / "student.keras", compile=False)

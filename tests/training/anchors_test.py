@@ -249,6 +249,9 @@ def test_only_a_student_with_imagenet_features_goes_on(run, table, tmp_path):
     (run.path / student_run.RECORD).write_text(
         json.dumps(record | {"backbone": "efficientnet_lite0"})
     )
+    small = imagenet_student.Settings(backbone="efficientnet_lite0_small")
+    with pytest.raises(SettingError, match=r"has efficientnet_lite0$"):
+        imagenet_student.distill(run, tmp_path / "s", small, Source("x"), anchors_table=str(table))
     with pytest.raises(SettingError, match="resolution=64"):
         imagenet_student.distill(
             run, tmp_path / "s", settings, Source("x"), anchors_table=str(table)

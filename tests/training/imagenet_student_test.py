@@ -17,6 +17,7 @@ from ssv_tf.evaluation import labelled
 from ssv_tf.evaluation.calibration import NO_BIAS, NO_WARP, Calibration
 from ssv_tf.models import inference
 from ssv_tf.models.analysis import AnalysisNetwork
+from ssv_tf.models.student import EFFICIENTNET_SMALL, FROM_IMAGENET
 from ssv_tf.models.synthesis import SynthesisNetwork
 from ssv_tf.training import (
     directions,
@@ -53,8 +54,9 @@ def pictures(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys):
-    settings = imagenet_student.Settings(steps=2, batch_size=4)
+@pytest.mark.parametrize("backbone", FROM_IMAGENET)
+def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys, backbone):
+    settings = imagenet_student.Settings(backbone=backbone, steps=2, batch_size=4)
     out = tmp_path / "student"
     record = imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
     said = capsys.readouterr().out
@@ -67,7 +69,8 @@ def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, cap
     squares = np.zeros((2, 64, 64, 3), np.uint8)
     degrees = inference.decode(inference.predict(student.analysis(), squares)).degrees
     assert degrees.shape == (2, 3) and np.isfinite(degrees).all()
-    assert json.loads((out / "distill.json").read_text())["backbone"] == "efficientnet_lite0"
+    assert json.loads((out / "distill.json").read_text())["backbone"] == backbone
+    assert student.analysis().backbone_name == backbone
     assert not (out / ".unfinished").exists()
     with pytest.raises(SettingError, match="holds a student"):
         imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
@@ -237,6 +240,70 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
 
 
 @pytest.mark.slow
+def test_a_small_student_imitates_a_student_and_an_interrupted_call_comes_to_the_same_end(
+    run, pictures, tmp_path, monkeypatch, eager
+):
+    _bent().save(run.path / "calibration.json")
+    (run.path / "distill.json").write_text('{"teacher": "other"}')
+    teacher = run_folder.load(run.path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(10):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(photos / f"{i}.png")
+    settings = imagenet_student.Settings(
+        backbone=EFFICIENTNET_SMALL, steps=1, batch_size=4, last_learning=Rounds(2, 1)
+    )
+    monkeypatch.setattr(ends, "learn_ends", None)
+    monkeypatch.setattr(directions, "with_directions", None)
+    batches, fed = self_training.batches, []
+
+    def noted(layers, labels, *rest):
+        fed.append((layers, labels, rest[-1]))
+        return batches(layers, labels, *rest)
+
+    monkeypatch.setattr(self_training, "batches", noted)
+    averaged, firsts = own_answers.averaged, []
+
+    def distilled(out):
+        return imagenet_student.distill(
+            teacher, out, settings, Source(str(pictures)), scenes_dir=str(photos), quiet=True
+        )
+
+    def broken_off(answers, first):
+        firsts.append(first)
+        if len(firsts) == 3:
+            raise KeyboardInterrupt
+        return averaged(answers, first)
+
+    monkeypatch.setattr(own_answers, "averaged", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(tmp_path / "broken")
+    assert [little for *_, little in fed] == [False, False, True, True]
+    for (layers, labels, _), kept, folder in zip(fed, firsts, (pictures, photos), strict=False):
+        assert kept is labels  # of the last rounds too: the mean with them
+        squares = student_pictures.load(teacher, 64, Source(str(folder))).squares
+        wanted = self_training.pseudo_labels(teacher.analysis(), squares)
+        found = np.abs(labels.magnitudes[:, None] - wanted.magnitudes).max(axis=(2, 3)).min(axis=1)
+        assert len(layers) == len(labels.front) and found.max() < 1e-5
+    monkeypatch.setattr(own_answers, "averaged", averaged)
+    record = distilled(tmp_path / "broken")
+    assert record["pictures"] == 21 and record["last_learning"]["rounds"] == 2
+    assert not {"end_learning", "own_learning", "scene_learning", "front_share"} & set(record)
+    small = run_folder.load(tmp_path / "broken")
+    assert small.calibration().quadrant_bias == (-0.4, 0.4, -0.4, 0.4)  # the ends are the teacher's
+    distilled(tmp_path / "whole")
+    whole = run_folder.load(tmp_path / "whole").analysis().get_weights()
+    for one, other in zip(small.analysis().get_weights(), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(SettingError, match=r"front_share=0\.7`: efficientnet_lite0_small imitates"):
+        imagenet_student.distill(
+            teacher, tmp_path / "s", dataclasses.replace(settings, front_share=0.7),
+            Source(str(pictures)),
+        )  # fmt: skip
+
+
+@pytest.mark.slow
 def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
     run, pictures, tmp_path, eager
 ):
@@ -326,6 +393,7 @@ def test_pictures_are_chosen_by_a_condition_and_the_runs_own_folder_is_the_defau
         ("mobilenet_v3_small", {"scenes": "photos"}, "scenes are for"),
         ("efficientnet_lite0", {"width": 2.0}, "unknown setting width"),
         ("efficientnet_lite0", {"pictures": np.zeros((2, 8, 8, 3), np.uint8)}, "reads a folder"),
+        ("efficientnet_lite0_small", {"width": 2.0}, "unknown setting width"),
     ],
 )
 def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbone, more, expected):
@@ -346,6 +414,7 @@ def test_the_python_api_refuses_what_does_not_go_together(run, tmp_path, backbon
             "--front_share=0.7 needs --scenes",
         ),
         (["--backbone=efficientnet_lite0", "--width=2"], "--width is not for"),
+        (["--backbone=efficientnet_lite0_small", "--width=2"], "--width is not for"),
         (["--backbone=efficientnet_lite0", "--data_dir=missing"], "missing"),
     ],
 )
