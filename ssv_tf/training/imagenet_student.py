@@ -2,8 +2,8 @@
 
     V's pseudo-labels -> which way it points, which end is seen (full circle)
     -> student on changed backgrounds
-    -> the same with its own answers (full circle), or with photos in surroundings, which it
-       labels itself (if there are any)
+    -> the same with its own answers, or with photos in surroundings, which it labels itself (if
+       there are any)
     -> the same with about a hundred labelled pictures (only where these anchors are given)
 
 No label is read but that of anchors. What an interrupted call of the same settings left is gone on
@@ -154,7 +154,7 @@ def _made_with(
         **dataclasses.asdict(settings),
         "end_learning": dataclasses.asdict(settings.of_ends),
         "own_learning": dataclasses.asdict(settings.of_own),
-        "last_learning": dataclasses.asdict(settings.of_last),
+        "last_learning": dataclasses.asdict(settings.of_last(_is_limited(run))),
         "backgrounds": Path(backgrounds).name,
         "scenes": Path(scenes_dir).name,
         "anchors": Path(anchors_table).name,
@@ -167,9 +167,9 @@ def _made_with(
         del made_with["scene_learning"]
         if not _is_teaching_student(run, anchors_table):
             del made_with["front_share"]
-    if scenes_dir or _is_limited(run):
+    if scenes_dir:
         del made_with["own_learning"]
-    if "own_learning" not in made_with or not settings.of_last.rounds:
+    if scenes_dir or not settings.of_last(_is_limited(run)).rounds:
         del made_with["last_learning"]
     if not anchors_table:
         del made_with["anchor_learning"], made_with["anchors"]

@@ -52,12 +52,12 @@ class Settings:
       seed: of everything random.
       end_learning: how front and rear are learnt first; `rounds=0` leaves them as V has them.
         None: rounds of a third of `steps`.
-      own_learning: how the student goes on with its own answers, where azimuth covers the full
-        circle and there are no photos in surroundings. None: a round of half of `steps`.
+      own_learning: how the student goes on with its own answers, where there are no photos in
+        surroundings. None: a round of half of `steps`.
       last_learning: how it goes on with its own answers after that, on pictures that are moved and
         zoomed a third as much; it ends with the mean of the weights after each of these rounds.
-        None: one that imitates does so for two rounds of `steps`; others do not, as it would take
-        them as long as all before.
+        None: two rounds of `steps` where azimuth has a limited range, or the student imitates;
+        others do not, as it would take them as long as all before.
       scene_learning: how the student goes on with photos in surroundings.
       front_share: share of these photos that show the front half of the object, 0.2 to 0.8; where
         there are none and the teacher is a student, of its pictures.
@@ -87,10 +87,9 @@ class Settings:
         """How the student goes on with its own answers."""
         return self.own_learning or Rounds(1, max(1, self.steps // 2))
 
-    @property
-    def of_last(self) -> Rounds:
-        """How a student that does not imitate goes on after that."""
-        return self.last_learning or Rounds(0, 1500)
+    def of_last(self, limited: bool) -> Rounds:
+        """How a student that does not imitate goes on after that; `limited`: azimuth's range."""
+        return self.last_learning or Rounds(2 if limited else 0, self.steps)
 
     @property
     def of_imitation(self) -> Rounds:
@@ -249,10 +248,11 @@ def train(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_trainin
                 except ValueError as error:
                     print(f"warning: the photos of `scenes` teach nothing: {error}", flush=True)
                     break
-        elif kind != calibration.LINEAR:
-            own, last, last_weights = settings.of_own, settings.of_last, []
+        else:
+            limited = kind == calibration.LINEAR
+            own, last, last_weights = settings.of_own, settings.of_last(limited), []
             for number in range(own.rounds + last.rounds):
-                _learn_own_answers(fit, data, labels, number, unfinished_dir)
+                _learn_own_answers(fit, data, labels, number, limited, unfinished_dir)
                 if number >= own.rounds:
                     last_weights.append(fit.student.get_weights())
             if last_weights:
@@ -294,12 +294,20 @@ def _answers(fit: Fit, layers: np.ndarray) -> self_training.PseudoLabels:
 
 
 def _learn_own_answers(
-    fit: Fit, data: Data, first: self_training.PseudoLabels, number: int, unfinished_dir: Path
+    fit: Fit,
+    data: Data,
+    first: self_training.PseudoLabels,
+    number: int,
+    limited: bool,
+    unfinished_dir: Path,
 ) -> None:
     """A round with the student's own answers to the pictures whose `first` labels it learnt."""
-    own, last = fit.settings.of_own, fit.settings.of_last
+    own, last = fit.settings.of_own, fit.settings.of_last(limited)
     answers = _answers(fit, data.learnt_layers)
-    labels = own_answers.settled(answers, first, data.differences()[data.chosen])
+    if limited:  # there is one end, and a sign of the azimuth that V knows
+        labels = own_answers.averaged(answers, first)
+    else:
+        labels = own_answers.settled(answers, first, data.differences()[data.chosen])
     rounds = [own] * own.rounds + [last] * last.rounds
     how, little = rounds[number], number >= own.rounds
     first_step = fit.settings.steps + sum(done.steps for done in rounds[:number])
@@ -347,7 +355,8 @@ def _anchor(fit: Fit, data: Data, kind: str, unfinished_dir: Path) -> self_train
         if data.in_scenes is not None:
             pools.append((data.in_scenes, *_settled_scenes(fit, data.scene_squares, fitted)))
             shares = [shares[0] / 2.0, anchors.SHARE, shares[0] / 2.0]
-        feed = fit.joined(pools, shares, _steps_before(fit.settings) + number * how.steps)
+        before_steps = _steps_before(fit.settings, kind == calibration.LINEAR)
+        feed = fit.joined(pools, shares, before_steps + number * how.steps)
         fit(feed, how.steps, how.rate, unfinished_dir / f"anchors-{number + 1}")
     student.set_weights(self_training.mean_weights([weights, student.get_weights()]))
     assert before is not None
@@ -366,8 +375,8 @@ def _settled_scenes(
     return settled, odds
 
 
-def _steps_before(settings: Settings) -> int:
+def _steps_before(settings: Settings, limited: bool) -> int:
     """Steps of the stages before the anchors' at most, so that no two batches draw alike."""
-    own, last, of_scenes = settings.of_own, settings.of_last, settings.scene_learning
+    own, last, of_scenes = settings.of_own, settings.of_last(limited), settings.scene_learning
     of_own = own.rounds * own.steps + last.rounds * last.steps
     return settings.steps + max(of_own, of_scenes.rounds * of_scenes.steps)

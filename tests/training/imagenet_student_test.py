@@ -304,6 +304,39 @@ def test_a_small_student_imitates_a_student_and_an_interrupted_call_comes_to_the
 
 
 @pytest.mark.slow
+def test_of_a_limited_azimuth_own_answers_keep_their_signs_and_end_on_pictures_moved_little(
+    run, pictures, tmp_path, monkeypatch, eager
+):
+    options = run.options.replace(azimuth_range_deg=80.0)
+    (run.path / "options.json").write_text(options.to_json())
+    settings = imagenet_student.Settings(steps=1, batch_size=4)
+    monkeypatch.setattr(ends, "learn_ends", None)
+    monkeypatch.setattr(directions, "with_directions", None)
+    batches, fed = self_training.batches, []
+
+    def noted(layers, labels, *rest):
+        fed.append((labels, rest[-1]))
+        return batches(layers, labels, *rest)
+
+    monkeypatch.setattr(self_training, "batches", noted)
+    averaged, asked = own_answers.averaged, []
+
+    def averages(answers, first):
+        asked.append((first, averaged(answers, first)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(own_answers, "averaged", averages)
+    limited = run_folder.load(run.path)
+    out = tmp_path / "student"
+    record = imagenet_student.distill(limited, out, settings, Source(str(pictures)), quiet=True)
+    assert [little for _, little in fed] == [False, False, True, True]
+    for (labels, _), (first, between) in zip(fed[1:], asked, strict=True):
+        assert labels is between and first is fed[0][0]
+    assert record["own_learning"]["rounds"] == 1
+    assert record["last_learning"] == {"rounds": 2, "steps": 1, "rate": 5e-4}
+
+
+@pytest.mark.slow
 def test_the_embedded_cars_teach_a_student_which_is_scored_on_their_splits(
     run, pictures, tmp_path, eager
 ):
