@@ -34,7 +34,9 @@ class FreeProjection(keras.layers.Layer):
         self.fold = layers.EqualizedConv(widths[0], 1, name="fold")
         steps = (resolution // volume_size).bit_length() - 1
         self.blocks = [
-            layers.StyledConv(widths[min(i, len(widths) - 1)], 2, name=f"block_{i}")
+            layers.StyledConv(
+                widths[min(i, len(widths) - 1)], 2, doubles=bool(i), name=f"block_{i}"
+            )
             for i in range(steps + 1)
         ]
         self.to_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="to_rgb")
@@ -66,8 +68,8 @@ class FreeProjection(keras.layers.Layer):
         x = ops.transpose(x, (0, 2, 3, 1, 4))  # [batch, height, width, depth, channels]
         x = ops.reshape(x, (-1, size, size, size * x.shape[4]))
         x = layers.leaky_relu(self.fold(x))
-        for level, block in enumerate(self.blocks):
-            x = block([layers.upsample(x) if level else x, style2])
+        for block in self.blocks:
+            x = block([x, style2])
         return self.to_rgb(x)
 
     def get_config(self) -> dict[str, Any]:
@@ -111,12 +113,13 @@ class CompositeProjection(keras.layers.Layer):
         wide = max(16, layers.scaled(_WIDTHS_2D[-1], width))
         self.doublings = (resolution // self.rays).bit_length() - 1
         self.object_blocks = [
-            layers.StyledConv(wide, 2, name=f"object_{i}") for i in range(1 + self.doublings)
+            layers.StyledConv(wide, 2, doubles=bool(i), name=f"object_{i}")
+            for i in range(1 + self.doublings)
         ]
         self.object_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="object_rgb")
         steps = (resolution // _BACKGROUND_SIZE).bit_length() - 1
         self.background_blocks = [
-            layers.StyledConv(wide, 2, name=f"background_{i}") for i in range(steps)
+            layers.StyledConv(wide, 2, doubles=True, name=f"background_{i}") for i in range(steps)
         ]
         self.background_rgb = layers.EqualizedConv(3, 1, gain=1.0, name="background_rgb")
 
@@ -151,7 +154,7 @@ class CompositeProjection(keras.layers.Layer):
         x, opacity = self._render(voxels, angles_rad)
         for level, block in enumerate(self.object_blocks):
             if level:
-                x, opacity = layers.upsample(x), layers.upsample(opacity)
+                opacity = layers.upsample(opacity)
             x = block([x, style1])
         return opacity * self.object_rgb(x) + (1.0 - opacity) * self._background(style2)
 
@@ -167,7 +170,7 @@ class CompositeProjection(keras.layers.Layer):
         start = ops.cast(self.background_start, style2.dtype)
         x = ops.tile(start, (ops.shape(style2)[0], 1, 1, 1))
         for block in self.background_blocks:
-            x = block([layers.upsample(x), style2])
+            x = block([x, style2])
         return self.background_rgb(x)
 
     def get_config(self) -> dict[str, Any]:
