@@ -180,6 +180,8 @@ def _check(
     run: run_folder.Run, settings: Settings, source: Source, scenes_dir: str, anchors_table: str
 ) -> Source:
     """The source, with the run's own folder where none is given; an error for what cannot be."""
+    if settings.backbone not in FROM_IMAGENET:
+        raise SettingError(f"`backbone={settings.backbone}` is none of {FROM_IMAGENET}")
     if settings.resolution not in RESOLUTIONS:
         raise SettingError(f"`resolution={settings.resolution}` is none of {RESOLUTIONS}")
     if _goes_on(run, anchors_table):

@@ -118,6 +118,12 @@ def test_whose_share_of_fronts_the_pictures_have(run, student, scenes_dir, share
     assert found == share
 
 
+def test_its_backbone_starts_from_imagenet(run, tmp_path):
+    settings = imagenet_student.Settings(backbone="mobilenet_v3_small")
+    with pytest.raises(SettingError, match="backbone=mobilenet_v3_small` is none of"):
+        imagenet_student.distill(run, tmp_path / "s", settings, Source())
+
+
 def test_a_share_of_fronts_is_for_scenes_or_a_student(run, pictures, tmp_path):
     settings = imagenet_student.Settings(front_share=0.7)
     with pytest.raises(SettingError, match=r"front_share=0\.7` needs `scenes`"):
