@@ -39,7 +39,7 @@ def presets() -> dict[str, str]:
     """Models that come with the package: name -> what each was trained on.
 
     >>> sorted(ssv_tf.presets())
-    ['cars', 'cars_cutouts', 'cars_phone', 'cars_photos', 'faces', 'faces_phone']
+    ['buses', 'cars', 'cars_cutouts', 'cars_phone', 'cars_photos', 'cars_photos_phone', ...]
     """
     return {
         name: markdown.section(preset_files.card(name), "Training data").split("\n")[0]
