@@ -93,10 +93,11 @@ def distill(
     side = student_pictures.side(source, settings.resolution)
     known = anchors.read(anchors_table, framing) if anchors_table else None
     behind = student_pictures.backgrounds(backgrounds, side) if backgrounds else None
+    network = run.analysis()  # the teacher, or the student that goes on
     imitated = _imitates(run, settings, anchors_table)
     in_scenes = scene_labels = None
     if scenes_dir and imitated:
-        in_scenes, scene_labels = _answered_scenes(run, settings, scenes_dir)
+        in_scenes, scene_labels = _answered_scenes(run, network, settings, scenes_dir)
     elif scenes_dir:
         in_scenes = student_pictures.load_scenes(scenes_dir, 2 * settings.resolution)
     pictures = student_pictures.load(run, settings.resolution, source)
@@ -107,13 +108,14 @@ def distill(
         unfinished_dir = student_run.prepare(out, made_with, overwrite)
         if _goes_on(run, anchors_table):
             keras.utils.set_random_seed(settings.seed)
-            student, labels = run.analysis(), None
+            student, labels = network, None
         elif imitated:
-            student, labels = _student(run.analysis(), settings), _answers(run, pictures.squares)
+            labels = _answers(run, network, pictures.squares)
+            student = _student(network, settings)
         else:
             share = _front_share(run, settings, scenes_dir)
             student, labels = _start(
-                run, pictures, differences, behind, settings, share, unfinished_dir, quiet
+                run, network, pictures, differences, behind, settings, share, unfinished_dir, quiet
             )
         learnt, held_out = student_run.split(len(pictures.layers), settings.seed)
         data = Data(
@@ -226,16 +228,16 @@ def _imitates(run: run_folder.Run, settings: Settings, anchors_table: str) -> bo
     return _is_teaching_student(run, anchors_table) and settings.backbone == EFFICIENTNET_SMALL
 
 
-def _answers(run: run_folder.Run, squares: np.ndarray) -> self_training.PseudoLabels:
-    return self_training.pseudo_labels(run.analysis(), squares, run.options.pictures.mirror_data)
+def _answers(run: run_folder.Run, teacher: Any, squares: np.ndarray) -> self_training.PseudoLabels:
+    return self_training.pseudo_labels(teacher, squares, run.options.pictures.mirror_data)
 
 
 def _answered_scenes(
-    run: run_folder.Run, settings: Settings, scenes_dir: str
+    run: run_folder.Run, teacher: Any, settings: Settings, scenes_dir: str
 ) -> tuple[np.ndarray, self_training.PseudoLabels]:
-    """Layers of the photos in surroundings, and the run's answers to them."""
+    """Layers of the photos in surroundings, and the teacher's answers to them."""
     pictures = student_pictures.load(run, settings.resolution, Source(scenes_dir))
-    return pictures.layers, _answers(run, pictures.squares)
+    return pictures.layers, _answers(run, teacher, pictures.squares)
 
 
 def _check_student(run: run_folder.Run, settings: Settings) -> None:
@@ -288,6 +290,7 @@ def _with_ends(
 
 def _start(
     run: run_folder.Run,
+    teacher: Any,
     pictures: student_pictures.Pictures,
     differences: Callable[[], np.ndarray],
     behind: np.ndarray,
@@ -297,14 +300,14 @@ def _start(
     quiet: bool,
 ) -> tuple["StudentNetwork", self_training.PseudoLabels]:
     """A new student and what it learns first."""
-    labels = _answers(run, pictures.squares)
+    labels = _answers(run, teacher, pictures.squares)
     if _is_even(run):
         labels = own_answers.spread(labels, own_answers.even_slants(len(labels.slant_deg)))
     labels = _with_ends(
         run, labels, pictures.layers, differences, behind, settings, front_share, unfinished_dir,
         quiet,
     )  # fmt: skip
-    return _student(run.analysis(), settings), labels
+    return _student(teacher, settings), labels
 
 
 def _front_share(run: run_folder.Run, settings: Settings, scenes_dir: str) -> float:

@@ -53,6 +53,29 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(10):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def fed(monkeypatch):
+    """(layers, labels, whether they are moved little) of every stage's batches."""
+    batches, given = self_training.batches, []
+
+    def noted(layers, labels, *rest):
+        given.append((layers, labels, rest[-1]))
+        return batches(layers, labels, *rest)
+
+    monkeypatch.setattr(self_training, "batches", noted)
+    return given
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", FROM_IMAGENET)
 def test_a_student_is_written_as_a_run_that_answers(run, pictures, tmp_path, capsys, backbone):
@@ -132,15 +155,10 @@ def test_a_share_of_fronts_is_for_scenes_or_a_student(run, pictures, tmp_path):
 
 @pytest.mark.slow
 def test_photos_in_surroundings_join_and_an_interrupted_call_comes_to_the_same_end(
-    run, pictures, tmp_path, monkeypatch, eager
+    run, pictures, photos, tmp_path, monkeypatch, eager
 ):
     monkeypatch.setattr(scenes, "_FEWEST", 1)
     monkeypatch.setattr(scenes, "_SLANT_EDGES_DEG", ())
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    rng = np.random.default_rng(1)
-    for i in range(10):
-        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(photos / f"{i}.png")
     settings = imagenet_student.Settings(
         steps=1,
         batch_size=4,
@@ -188,7 +206,7 @@ def _bent():
 
 @pytest.mark.slow
 def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end(
-    run, pictures, tmp_path, monkeypatch, eager
+    run, pictures, fed, tmp_path, monkeypatch, eager
 ):
     settings = imagenet_student.Settings(
         steps=1,
@@ -199,13 +217,6 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
     )
     _bent().save(run.path / "calibration.json")
     settled, asked = own_answers.settled, []
-    batches, little = self_training.batches, []
-
-    def noted(*given):
-        little.append(given[-1])
-        return batches(*given)
-
-    monkeypatch.setattr(self_training, "batches", noted)
 
     def distilled(out):
         return imagenet_student.distill(run, out, settings, Source(str(pictures)), quiet=True)
@@ -224,6 +235,7 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
     monkeypatch.setattr(own_answers, "settled", settled)
     record = distilled(tmp_path / "broken")
     assert [record[name]["rounds"] for name in ("own_learning", "last_learning")] == [1, 2]
+    little = [moved_little for *_, moved_little in fed]
     assert all(little[-2:]) and not any(little[:-2])  # moved little in the last two rounds alone
     kept = run_folder.load(tmp_path / "broken").calibration()
     assert kept.azimuth_warp == (1.3, 1.7) and kept.quadrant_bias == NO_BIAS
@@ -247,28 +259,16 @@ def test_own_answers_become_labels_and_an_interrupted_call_comes_to_the_same_end
 
 @pytest.mark.slow
 def test_a_small_student_imitates_a_student_and_an_interrupted_call_comes_to_the_same_end(
-    run, pictures, tmp_path, monkeypatch, eager
+    run, pictures, photos, fed, tmp_path, monkeypatch, eager
 ):
     _bent().save(run.path / "calibration.json")
     (run.path / "distill.json").write_text('{"teacher": "other"}')
     teacher = run_folder.load(run.path)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    rng = np.random.default_rng(1)
-    for i in range(10):
-        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(photos / f"{i}.png")
     settings = imagenet_student.Settings(
         backbone=EFFICIENTNET_SMALL, steps=1, batch_size=4, last_learning=Rounds(2, 1)
     )
     monkeypatch.setattr(ends, "learn_ends", None)
     monkeypatch.setattr(directions, "with_directions", None)
-    batches, fed = self_training.batches, []
-
-    def noted(layers, labels, *rest):
-        fed.append((layers, labels, rest[-1]))
-        return batches(layers, labels, *rest)
-
-    monkeypatch.setattr(self_training, "batches", noted)
     averaged, firsts = own_answers.averaged, []
 
     def distilled(out):
@@ -311,20 +311,13 @@ def test_a_small_student_imitates_a_student_and_an_interrupted_call_comes_to_the
 
 @pytest.mark.slow
 def test_of_a_limited_azimuth_own_answers_keep_their_signs_and_end_on_pictures_moved_little(
-    run, pictures, tmp_path, monkeypatch, eager
+    run, pictures, fed, tmp_path, monkeypatch, eager
 ):
     options = run.options.replace(azimuth_range_deg=80.0)
     (run.path / "options.json").write_text(options.to_json())
     settings = imagenet_student.Settings(steps=1, batch_size=4)
     monkeypatch.setattr(ends, "learn_ends", None)
     monkeypatch.setattr(directions, "with_directions", None)
-    batches, fed = self_training.batches, []
-
-    def noted(layers, labels, *rest):
-        fed.append((labels, rest[-1]))
-        return batches(layers, labels, *rest)
-
-    monkeypatch.setattr(self_training, "batches", noted)
     averaged, asked = own_answers.averaged, []
 
     def averages(answers, first):
@@ -335,9 +328,9 @@ def test_of_a_limited_azimuth_own_answers_keep_their_signs_and_end_on_pictures_m
     limited = run_folder.load(run.path)
     out = tmp_path / "student"
     record = imagenet_student.distill(limited, out, settings, Source(str(pictures)), quiet=True)
-    assert [little for _, little in fed] == [False, False, True, True]
-    for (labels, _), (first, between) in zip(fed[1:], asked, strict=True):
-        assert labels is between and first is fed[0][0]
+    assert [little for *_, little in fed] == [False, False, True, True]
+    for (_, labels, _), (first, between) in zip(fed[1:], asked, strict=True):
+        assert labels is between and first is fed[0][1]
     assert record["own_learning"]["rounds"] == 1
     assert record["last_learning"] == {"rounds": 2, "steps": 1, "rate": 5e-4}
 
