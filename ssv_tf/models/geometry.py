@@ -1,11 +1,15 @@
 """Turning a 3D feature volume and compositing it along the camera's rays. `keras.ops` only."""
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Tensor
+
+_PICTURES_AT_ONCE = 4  # whose gradients of all corners fit a processor's cache
 
 
 def fused(function: Callable) -> Callable:
@@ -198,9 +202,6 @@ def find_cells(
 def read_cells(volume: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of the eight voxels around each point, zero outside the volume.
 
-    The eight neighbours of a voxel are laid side by side first, so that a sample is one
-    contiguous gather.
-
     Args:
       volume: [batch, depth, height, width, channels], axes as `camera_grid`'s.
       cells, weights: of `find_cells`.
@@ -208,11 +209,75 @@ def read_cells(volume: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
     Returns:
       [batch, points, channels].
     """
-    count, channels = weights.shape[1], volume.shape[4]
+    if keras.backend.backend() != "tensorflow":
+        return _read(volume, cells, weights)
+    return _compiled_reading()(volume, cells, weights)
+
+
+def _read(volume: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
+    return ops.sum(_corners(volume, cells) * ops.cast(weights, volume.dtype)[..., None], axis=2)
+
+
+def _corners(volume: Tensor, cells: Tensor) -> Tensor:
+    """What lies at the eight corners of each point's cell, [batch, points, 8, channels].
+
+    The neighbours of a voxel are laid side by side first, so that a point is one contiguous
+    gather.
+    """
+    count, channels = cells.shape[1], volume.shape[4]
     rows = ops.reshape(_neighbours(volume), (-1, 8 * channels))
     picked = ops.take(rows, ops.reshape(cells, (-1,)), axis=0)
-    picked = ops.reshape(picked, (-1, count, 8, channels))
-    return ops.sum(picked * ops.cast(weights, volume.dtype)[..., None], axis=2)
+    return ops.reshape(picked, (-1, count, 8, channels))
+
+
+@functools.cache
+def _compiled_reading() -> Callable:
+    """`_read` for TensorFlow: the gradients of volume and weights are programs of their own.
+
+    The gradient of one compiled program works out both, and S's step never asks for that of the
+    weights. Nor does it lay out a whole batch's share for each corner, which fits no cache.
+    """
+    import tensorflow as tf
+
+    read = fused(_read)
+    weight_gradient, volume_gradient = fused(_weight_gradient), fused(_volume_gradient)
+
+    @tf.custom_gradient
+    def reading(volume: Tensor, cells: Tensor, weights: Tensor) -> tuple[Tensor, Callable]:
+        def gradients(upstream: Tensor) -> tuple[Tensor, None, Tensor]:
+            of_volume = volume_gradient(upstream, cells, weights, tuple(volume.shape[1:4]))
+            return of_volume, None, weight_gradient(upstream, volume, cells)
+
+        return read(volume, cells, weights), gradients
+
+    return reading
+
+
+def _weight_gradient(upstream: Tensor, volume: Tensor, cells: Tensor) -> Tensor:
+    return ops.sum(upstream[:, :, None] * _corners(volume, cells), axis=-1)
+
+
+def _volume_gradient(
+    upstream: Tensor, cells: Tensor, weights: Tensor, size: Sequence[int]
+) -> Tensor:
+    """The adjoint of `_read`, a few pictures at a time; size: (depth, height, width)."""
+    channels, padded = upstream.shape[2], tuple(side + 1 for side in size)
+    group = math.gcd(upstream.shape[0] or 1, _PICTURES_AT_ONCE)
+    rows = group * math.prod(padded)
+    cells, weights, upstream = (
+        ops.reshape(part, (-1, group, *part.shape[1:])) for part in (cells, weights, upstream)
+    )
+
+    def add(index: Tensor, sums: Tensor) -> Tensor:
+        share = upstream[index][:, :, None] * weights[index][..., None]
+        into = ops.reshape(cells[index] - index * rows, (-1, 1))
+        added = ops.scatter(into, ops.reshape(share, (-1, 8 * channels)), (rows, 8 * channels))
+        return ops.slice_update(sums, [index, 0, 0], added[None])
+
+    groups = ops.shape(upstream)[0]
+    sums = ops.zeros((groups, rows, 8 * channels), upstream.dtype)
+    sums = ops.reshape(ops.fori_loop(0, groups, add, sums), (-1, *padded, 8, channels))
+    return _from_neighbours(sums)
 
 
 def _neighbours(volume: Tensor) -> Tensor:
@@ -226,6 +291,16 @@ def _neighbours(volume: Tensor) -> Tensor:
         for k in (0, 1)
     ]
     return ops.concatenate(corners, axis=-1)
+
+
+def _from_neighbours(corners: Tensor) -> Tensor:
+    """The adjoint of `_neighbours`: [batch, d+1, h+1, w+1, 8, c] -> [batch, d, h, w, c]."""
+    places = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    moved = [
+        ops.pad(corners[..., n, :], [[0, 0], *[[at, 1 - at] for at in place], [0, 0]])
+        for n, place in enumerate(places)
+    ]
+    return sum(moved[1:], moved[0])[:, 1:-1, 1:-1, 1:-1]
 
 
 def _trilinear_weights(fraction: Tensor) -> Tensor:

@@ -188,6 +188,10 @@ class CompositeProjection(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
+_sample = geometry.fused(geometry.box_samples)
+_find = geometry.fused(geometry.find_cells)
+
+
 def _render(
     voxels: Tensor,
     angles_rad: Tensor,
@@ -199,30 +203,17 @@ def _render(
     """Turns and composites voxels [b, d, h, w, 1 + f]: features [b, r, r, f], opacity.
 
     In float32 under any policy: optical depths add up along a ray, and XLA's CPU code is twice
-    as slow in bfloat16. In three compiled parts: in one, XLA works the weights of the samples out
-    anew for each number of the gradient, which takes two thirds longer.
+    as slow in bfloat16. In several compiled parts: in one, XLA works points and weights of the
+    samples out anew for each number that comes of them, which takes two thirds longer.
     """
     dtype = voxels.dtype
-    cells, weights, piece = _find(angles_rad, chords, voxels.shape[1:4], samples, extent)
+    points, piece = _sample(chords, angles_rad, samples, extent)
+    cells, weights = _find(points, voxels.shape[1:4], extent)
     turned = _read(voxels, cells, weights)
     features, opacity = _composite(turned, piece, pixel, samples)
     return ops.cast(features, dtype), ops.cast(opacity, dtype)
 
 
-@geometry.fused
-def _find(
-    angles_rad: Tensor,
-    chords: Sequence[np.ndarray],
-    size: Sequence[int],
-    samples: int,
-    extent: Sequence[float],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells and weights of `geometry.find_cells`, and the length of a piece of each ray."""
-    points, piece = geometry.box_samples(chords, angles_rad, samples, extent)
-    return *geometry.find_cells(points, size, extent), piece
-
-
-@geometry.fused
 def _read(voxels: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
     """Samples [b, samples * hits, 1 + f]; the raw density is above that of empty space."""
     voxels = ops.cast(voxels, "float32")
@@ -238,6 +229,7 @@ def _composite(
     """What `_read` returned and lengths [b, hits]: features [b, r, r, f], opacity [b, r, r, 1]."""
     hits, rays, channels = piece.shape[1], round(pixel.shape[0] ** 0.5), turned.shape[2]
     turned = ops.reshape(turned, (-1, samples, hits, channels))
+    piece = ops.stop_gradient(piece)  # so that this program has no gradient of it either
     depth = ops.softplus(turned[..., :1] + (_EMPTY + _DENSITY_START))
     density = _DENSITY_SCALE * depth * piece[:, None, :, None]
     drawn = ops.concatenate(

@@ -1,5 +1,6 @@
 """Layers against slow NumPy oracles and geometry worked out by hand."""
 
+import functools
 import itertools
 
 import keras
@@ -141,6 +142,30 @@ def test_gradient_in_the_volume_is_the_transposed_sampling():
         direction = _normal(*volumes.shape)
         expected = (weights * _turned_oracle(direction, angles, GRID)).sum()
         assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-3, abs=1e-2)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8, None])
+def test_compiled_gradients_of_a_reading_are_those_of_its_operations(batch):
+    count = batch or 3
+    volumes, upstream = tf.constant(_normal(count, 3, 4, 5, 2)), _normal(count, 30, 2)
+    points = RANDOM.uniform(-1.2, 1.2, (count, 30, 3)).astype(np.float32)
+    cells, weights = geometry.find_cells(points, (3, 4, 5))
+
+    def gradients(read, volumes, cells, weights, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch((volumes, weights))
+            value = read(volumes, cells, weights)
+        return tape.gradient(value, (volumes, weights), upstream)
+
+    given = (volumes, cells, weights, tf.constant(upstream))
+    shapes = [tf.TensorSpec((batch, *part.shape[1:]), part.dtype) for part in given]
+    compiled = tf.function(
+        functools.partial(gradients, geometry.read_cells), input_signature=shapes
+    )
+    expected = gradients(geometry._read, *given)
+    for got, wanted in zip(compiled(*given), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+        assert np.abs(wanted).max() > 0.5
 
 
 def test_gradient_in_the_angles_is_that_of_finite_differences():
