@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ssv_tf.data.reading import MID_GREY
+from ssv_tf.data.reading import DRAFT_SCALES, DRAFT_STRETCH, MID_GREY
 from ssv_tf.export.names import MAX_PIXELS
 
 _MID_GREY = float(MID_GREY)
@@ -85,9 +85,13 @@ def _decoded_jpeg(content: tf.Tensor, shortest: int | None) -> tf.Tensor:
 
     if not shortest:
         return scaled(1)()
-    times = tf.reduce_min(tf.io.extract_jpeg_shape(content)[:2]) // shortest
-    steps = [(times >= ratio, scaled(ratio)) for ratio in (8, 4, 2)]
-    return tf.case(steps, default=scaled(1))
+    size = tf.io.extract_jpeg_shape(content)[:2]
+
+    def fits(ratio):  # `reading.draft_scale`
+        surplus = tf.math.floormod(-size, ratio)
+        return tf.reduce_all((size >= ratio * shortest) & (surplus * DRAFT_STRETCH <= size))
+
+    return tf.case([(fits(ratio), scaled(ratio)) for ratio in DRAFT_SCALES], default=scaled(1))
 
 
 @tf.function(autograph=False)  # traced once, for however many models are written

@@ -25,7 +25,8 @@ _PADDING_WORDS = {
     "blur": "the border of the picture, repeated and blurred (deviation 1/16 of the longest side)",
 }
 # A picture much larger than the result is first shrunk cheaply to this multiple of it.
-WORKING_MULTIPLE = 4
+WORKING_MULTIPLE = 4  # of R: the square before it is resampled, at most
+DECODED_MULTIPLE = 3  # of R: sides of a picture that is decoded at a smaller size, at least
 # The border of a padded picture is blurred with a deviation of this share of its longest side.
 BLUR_SHARE = 1 / 16
 
@@ -72,7 +73,7 @@ class Framing:
     @property
     def shortest(self) -> int:
         """Pixels that both sides of a picture must keep when it is decoded at a smaller size."""
-        return WORKING_MULTIPLE * self.resolution
+        return DECODED_MULTIPLE * self.resolution
 
     def read(self, source: str | os.PathLike | bytes) -> np.ndarray:
         """Reads a picture file, or its bytes, and fits it: uint8 [R, R, 3].
@@ -88,7 +89,7 @@ class Framing:
 
     def _shrunk_size(self, width: int, height: int) -> tuple[int, int] | None:
         """Of a picture whose square is far larger than the result; None of another."""
-        scale = self.shortest / self.side(width, height)
+        scale = WORKING_MULTIPLE * self.resolution / self.side(width, height)
         return None if scale >= 1 else (max(1, round(scale * width)), max(1, round(scale * height)))
 
     def _fit(self, image: Image.Image) -> np.ndarray:

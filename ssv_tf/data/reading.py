@@ -11,7 +11,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ MAX_BYTES = 400_000_000  # a BMP of MAX_PIXELS with alpha fits
 # From here on a picture is read alone, and converted to RGB a strip at a time.
 _LARGE_PIXELS = 16_000_000
 _STRIP_PIXELS = 2_000_000
+DRAFT_SCALES = (8, 4, 2)
+DRAFT_STRETCH = 256
 _large_picture = threading.Lock()
 
 _KNOWN_SIGNATURES = (
@@ -192,8 +194,8 @@ def _decoded(content: bytes, shortest: int | None) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
         if "progressive" in image.info:  # its decoder keeps all of it, however it is drafted
             _check_pixels(image)
-        if shortest:
-            image.draft(None, (shortest, shortest))
+        if shortest and (scale := draft_scale(image.size, shortest)) > 1:
+            image.draft(None, (image.width // scale, image.height // scale))
         _check_pixels(image)
         if image.width * image.height <= _LARGE_PIXELS:
             image.load()
@@ -201,6 +203,22 @@ def _decoded(content: bytes, shortest: int | None) -> Image.Image:
         with _large_picture:
             image.load()
             return _upright(_in_strips(image, shortest))
+
+
+def draft_scale(size: Sequence[int], shortest: int) -> int:
+    """What the sides of a JPEG may be divided by as it is decoded: 8, 4, 2 or 1.
+
+    Both keep `shortest` pixels. A side that is no multiple ends with a pixel that is there in part
+    only and counts as a whole one: a stretch by 1 / DRAFT_STRETCH at most.
+    """
+
+    def fits(scale: int) -> bool:
+        return all(
+            length >= scale * shortest and -length % scale * DRAFT_STRETCH <= length
+            for length in size
+        )
+
+    return next(filter(fits, DRAFT_SCALES), 1)
 
 
 def _check_pixels(image: Image.Image) -> None:

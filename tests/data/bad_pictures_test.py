@@ -158,6 +158,29 @@ def test_a_large_picture_is_averaged_as_a_small_one_is_read(monkeypatch):
     assert np.abs(small[:, :136] - mean).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("size", "shortest", "scale"),
+    [
+        ((1000, 1000), 192, 4),
+        ((1000, 767), 192, 2),
+        ((448, 448), 96, 4),
+        ((448, 450), 96, 2),  # a quarter of 450 is 112.5 and would count as 113
+        ((449, 449), 96, 2),
+        ((255, 300), 96, 1),
+        ((1536, 1536), 192, 8),
+        ((1537, 1600), 192, 4),
+        ((191, 191), 192, 1),
+    ],
+)
+def test_a_jpeg_is_divided_as_long_as_it_is_hardly_stretched(size, shortest, scale):
+    assert reading.draft_scale(size, shortest) == scale
+    assert reading.draft_scale(size[::-1], shortest) == scale
+    content = io.BytesIO()
+    Image.new("RGB", size).save(content, "JPEG")
+    read = reading.read_picture(content.getvalue(), shortest=shortest)
+    assert read.shape == (-(-size[1] // scale), -(-size[0] // scale), 3)
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_large_picture_is_turned_too(monkeypatch, orientation, corpus):
     monkeypatch.setattr(reading, "_LARGE_PIXELS", 1000)

@@ -13,6 +13,7 @@ from ssv_tf import config
 from ssv_tf.base.errors import UserError
 from ssv_tf.data import framing
 from ssv_tf.data.framing import Framing
+from ssv_tf.data.reading import read_picture
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,16 @@ def test_framing_needs_neither_keras_nor_tensorflow():
     code = "import sys, ssv_tf.data.framing; print({'keras', 'tensorflow'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("size", [(1000, 1000), (771, 1030), (449, 450), (192, 193)])
+def test_a_large_jpeg_is_framed_as_the_whole_picture_is(size):
+    framing = Framing(32)
+    small = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(content, "JPEG", quality=95)
+    whole = read_picture(content.getvalue())
+    assert np.abs(framing.read(content.getvalue()).astype(int) - framing.fit(whole)).mean() < 2
 
 
 @pytest.mark.parametrize("framing", [Framing(8), Framing(8, "height", 2.4, "blur")])

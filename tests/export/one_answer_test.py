@@ -91,7 +91,17 @@ def test_the_server_frames_as_prediction_does(crop, padding):
         assert apart.max() <= 2 and apart.mean() < 0.1, (width, height)
 
 
-@pytest.mark.parametrize("size, ratio", [((1100, 1060), 8), ((900, 520), 4), ((380, 300), 2)])
+@pytest.mark.parametrize(
+    "size, ratio",
+    [
+        ((1100, 1060), 8),
+        ((900, 520), 4),
+        ((380, 300), 2),
+        ((1025, 1060), 4),
+        ((259, 258), 2),
+        ((300, 255), 1),
+    ],
+)
 def test_the_server_scales_a_large_jpeg_as_prediction_does(size, ratio):
     content = encoded(scene().resize(size), "JPEG")
     decoded = graph_decoding.decode_picture(tf.constant(content), shortest=128).numpy()

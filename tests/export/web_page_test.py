@@ -10,7 +10,7 @@ from PIL import Image
 import ssv_tf
 from ssv_tf import viewpoint
 from ssv_tf.api.reader import PictureReader
-from ssv_tf.data import folder, turntable_cars
+from ssv_tf.data import folder, reading, turntable_cars
 from ssv_tf.data.inputs import Item
 from ssv_tf.evaluation import drawing
 from ssv_tf.export import vectors
@@ -98,7 +98,7 @@ def test_degrees_are_those_of_predict(browser, url, car, tmp_path):
 def test_large_jpegs_are_decoded_small_or_averaged(browser, url, car, tmp_path, has_decoder):
     """Where the browser decodes at a fraction, to Pillow's very pixels; else to a level of them."""
     paths = [path for path in various(tmp_path, car) if path.suffix == ".jpg"]
-    paths = [path for path in paths if min(Image.open(path).size) >= 2 * 4 * 32]
+    paths = [path for path in paths if reading.draft_scale(Image.open(path).size, 3 * 32) > 1]
     _, squares = in_python(paths)
     with Visit(browser, url) as visit:
         if not has_decoder:
@@ -179,7 +179,7 @@ def test_samples_are_predicted_drawn_and_told_in_words(browser, url, root, tmp_p
             shown = [visit.text(f"#{name} .words") for name in viewpoint.ANGLES]
             said = [line.split("(")[1].rstrip(")") for line in drawing.words(degrees)]
             assert shown == said
-            assert str(abs(round(degrees[0]))) in visit.text("#azimuth .degrees")
+            assert str(abs(round(visit.degrees()[0]))) in visit.text("#azimuth .degrees")
             shown = float(visit.page.get_attribute("#confidence", "data-confidence"))
             assert shown == pytest.approx(sure, abs=1e-2)  # the page's weights are float16
         assert visit.page.locator("#axes .axis").count() == 3

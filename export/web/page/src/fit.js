@@ -3,7 +3,8 @@
 import { BOX, LANCZOS, blank, gaussianBlur, resize } from "./resample.js";
 
 const MID_GREY = 127;
-export const WORKING_MULTIPLE = 4;
+const WORKING_MULTIPLE = 4; // of the network's side: the square before it is resampled, at most
+export const DECODED_MULTIPLE = 3; // sides of a picture decoded at a smaller size, at least
 
 /**
  * @param picture RGB picture of any size.

@@ -10,6 +10,7 @@ const MID_GREY = "rgb(127, 127, 127)";
 const MAX_PIXELS = 90_000_000;
 const STRIP_PIXELS = 1 << 21; // phones refuse large canvases: the picture is read in strips
 const DRAFT_SCALES = [8, 4, 2];
+const DRAFT_STRETCH = 256; // as ssv_tf.data.reading has it
 const END_OF_IMAGE = 0xd9;
 const START_OF_SCAN = 0xda;
 const NO_FRAMES = new Set([0xc4, 0xc8, 0xcc]); // markers between those of frames: tables
@@ -149,8 +150,11 @@ export function rgbOf(bitmap, scale = 1, orientation = 1) {
 }
 
 function draftScale({ width, height }, shortest) {
-  const most = Math.min(Math.floor(width / shortest), Math.floor(height / shortest));
-  return DRAFT_SCALES.find((scale) => most >= scale) ?? 1;
+  const fits = (scale) => [width, height].every((length) => {
+    const surplus = Math.ceil(length / scale) * scale - length; // of a last pixel that is there in part
+    return length >= scale * shortest && surplus * DRAFT_STRETCH <= length;
+  });
+  return DRAFT_SCALES.find(fits) ?? 1;
 }
 
 /** Averages over blocks, strip by strip; blocks at the end of the file's axes repeat the edge. */

@@ -1,6 +1,6 @@
 // Everything that takes time, away from the page: decoding, fitting, the network.
 
-import { fitSquare, WORKING_MULTIPLE } from "./fit.js";
+import { fitSquare, DECODED_MULTIPLE } from "./fit.js";
 import { ViewpointModel, startRuntime } from "./model.js";
 import { decode, readPicture, rgbOf } from "./pixels.js";
 import { Wording } from "./words.js";
@@ -34,7 +34,7 @@ async function answer({ id, blob, bitmap: frame }) {
   const begun = performance.now();
   const { bitmap, small, picture } = frame
     ? { bitmap: frame, small: false, picture: rgbOf(frame) }
-    : await readPicture(blob, WORKING_MULTIPLE * settings.resolution);
+    : await readPicture(blob, DECODED_MULTIPLE * settings.resolution);
   const decoded = performance.now();
   const square = fitSquare(picture, settings);
   const fitted = performance.now();
