@@ -254,7 +254,7 @@ def _compiled_reading() -> Callable:
 
 
 def _weight_gradient(upstream: Tensor, volume: Tensor, cells: Tensor) -> Tensor:
-    return ops.sum(upstream[:, :, None] * _corners(volume, cells), axis=-1)
+    return ops.cast(ops.sum(upstream[:, :, None] * _corners(volume, cells), axis=-1), "float32")
 
 
 def _volume_gradient(
@@ -264,6 +264,7 @@ def _volume_gradient(
     channels, padded = upstream.shape[2], tuple(side + 1 for side in size)
     group = math.gcd(upstream.shape[0] or 1, _PICTURES_AT_ONCE)
     rows = group * math.prod(padded)
+    weights = ops.cast(weights, upstream.dtype)
     cells, weights, upstream = (
         ops.reshape(part, (-1, group, *part.shape[1:])) for part in (cells, weights, upstream)
     )
