@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from ssv_tf.data.framing import BLUR_SHARE, WORKING_MULTIPLE, Framing
+from ssv_tf.data.framing import BLUR_SHARE, Framing
 from ssv_tf.data.reading import MID_GREY
 from ssv_tf.export.graph_decoding import decode_picture
 
@@ -61,7 +61,7 @@ def _square_side(height: tf.Tensor, width: tf.Tensor, framing: Framing) -> tf.Te
 def _shrink(picture: tf.Tensor, framing: Framing) -> tf.Tensor:
     """Box average of a picture whose square is far larger than the result, as Pillow's BOX."""
     height, width = _size(picture)
-    scale = WORKING_MULTIPLE * framing.resolution / _square_side(height, width, framing)
+    scale = framing.working_side / _square_side(height, width, framing)
 
     def shrunk():
         return _box_average(_turned(_box_average(_turned(picture), scale)), scale)

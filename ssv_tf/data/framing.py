@@ -24,9 +24,10 @@ _PADDING_WORDS = {
     "reflect": "the picture, mirrored",
     "blur": "the border of the picture, repeated and blurred (deviation 1/16 of the longest side)",
 }
-# A picture much larger than the result is first shrunk cheaply to this multiple of it.
-WORKING_MULTIPLE = 4  # of R: the square before it is resampled, at most
-DECODED_MULTIPLE = 3  # of R: sides of a picture that is decoded at a smaller size, at least
+# A square much larger than the result is first shrunk cheaply to this multiple of it.
+_WORKING_MULTIPLE = 4
+# A picture decoded at a smaller size keeps at least this multiple of the result's side.
+_DECODED_MULTIPLE = 3
 # The border of a padded picture is blurred with a deviation of this share of its longest side.
 BLUR_SHARE = 1 / 16
 
@@ -73,7 +74,12 @@ class Framing:
     @property
     def shortest(self) -> int:
         """Pixels that both sides of a picture must keep when it is decoded at a smaller size."""
-        return DECODED_MULTIPLE * self.resolution
+        return _DECODED_MULTIPLE * self.resolution
+
+    @property
+    def working_side(self) -> int:
+        """Pixels that the side of the square has at most when it is resampled."""
+        return _WORKING_MULTIPLE * self.resolution
 
     def read(self, source: str | os.PathLike | bytes) -> np.ndarray:
         """Reads a picture file, or its bytes, and fits it: uint8 [R, R, 3].
@@ -89,7 +95,7 @@ class Framing:
 
     def _shrunk_size(self, width: int, height: int) -> tuple[int, int] | None:
         """Of a picture whose square is far larger than the result; None of another."""
-        scale = WORKING_MULTIPLE * self.resolution / self.side(width, height)
+        scale = self.working_side / self.side(width, height)
         return None if scale >= 1 else (max(1, round(scale * width)), max(1, round(scale * height)))
 
     def _fit(self, image: Image.Image) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Turning a 3D feature volume and compositing it along the camera's rays. `keras.ops` only."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from ssv_tf.base.backend import keras, ops
 from ssv_tf.base.types import Tensor
 
+_CORNERS = tuple(itertools.product((0, 1), repeat=3))  # of a cell: (depth, height, width)
 _PICTURES_AT_ONCE = 4  # whose gradients of all corners fit a processor's cache
 
 
@@ -287,19 +289,16 @@ def _neighbours(volume: Tensor) -> Tensor:
     padded = ops.pad(volume, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
     corners = [
         padded[:, i : i + size[0] + 1, j : j + size[1] + 1, k : k + size[2] + 1]
-        for i in (0, 1)
-        for j in (0, 1)
-        for k in (0, 1)
+        for i, j, k in _CORNERS
     ]
     return ops.concatenate(corners, axis=-1)
 
 
 def _from_neighbours(corners: Tensor) -> Tensor:
     """The adjoint of `_neighbours`: [batch, d+1, h+1, w+1, 8, c] -> [batch, d, h, w, c]."""
-    places = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     moved = [
-        ops.pad(corners[..., n, :], [[0, 0], *[[at, 1 - at] for at in place], [0, 0]])
-        for n, place in enumerate(places)
+        ops.pad(corners[..., n, :], [[0, 0], *[[at, 1 - at] for at in corner], [0, 0]])
+        for n, corner in enumerate(_CORNERS)
     ]
     return sum(moved[1:], moved[0])[:, 1:-1, 1:-1, 1:-1]
 
